@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "lib/fault.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void fault_assign(Fault *fault, int error, char *text) {
+        fault->error = error;
+        fault->text = text;
+}
+
+int fault_set(Fault *fault, int error, const char *format, ...) {
+        assert(error < 0);
+        if (!fault || fault->error)
+                return error;
+
+        va_list arguments;
+        char *text = NULL;
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+
+        fault_assign(fault, error, text);
+        return error;
+}
+
+int fault_set_errno(Fault *fault, int error, const char *format, ...) {
+        assert(error < 0);
+        if (!fault || fault->error)
+                return error;
+
+        va_list arguments;
+        _cleanup_free_ char *text = NULL;
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+
+        char *whole = NULL;
+        if (text && asprintf(&whole, "%s: %s", text, strerror(-error)) < 0)
+                whole = NULL;
+        fault_assign(fault, error, whole);
+        return error;
+}
+
+int fault_prefix(Fault *fault, int error, const char *format, ...) {
+        assert(error < 0);
+        if (!fault)
+                return error;
+
+        va_list arguments;
+        _cleanup_free_ char *prefix = NULL;
+        va_start(arguments, format);
+        if (vasprintf(&prefix, format, arguments) < 0)
+                prefix = NULL;
+        va_end(arguments);
+        if (!prefix)
+                return error;
+
+        if (!fault->error)
+                return fault_set_errno(fault, error, "%s", prefix);
+
+        char *whole = NULL;
+        if (asprintf(&whole, "%s: %s", prefix, fault_text(fault, fault->error)) < 0)
+                return error;
+        free(fault->text);
+        fault->text = whole;
+        return error;
+}
+
+const char *fault_text(const Fault *fault, int error) {
+        if (fault && fault->text)
+                return fault->text;
+        return strerror(error < 0 ? -error : error);
+}
+
+void fault_move(Fault *to, Fault *from) {
+        if (!to || to->error) {
+                fault_done(from);
+                return;
+        }
+        *to = *from;
+        *from = FAULT_NULL;
+}
+
+void fault_done(Fault *fault) {
+        if (!fault)
+                return;
+        free(fault->text);
+        *fault = FAULT_NULL;
+}

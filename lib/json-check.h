@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What json-c lets pass: a scan of the text before it is parsed. It checks no grammar, that is json-c's
+ * part. */
+
+#include <stddef.h>
+
+#include "lib/macros.h"
+
+struct json_object;
+
+/* NULL, or why this text is refused (depth, UTF-8, NUL in a string, control characters, integers beyond 64
+ * bits) with the place. */
+const char *json_check_text(const char *data, size_t size, unsigned depth, size_t *ret_offset);
+
+/* The members that the text writes down, to be held against those that the parsed document has: with a key
+ * given twice, one of them is lost. */
+size_t json_check_count_text_members(const char *data, size_t size);
+size_t json_check_count_document_members(struct json_object *document);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Every limit that crt sets on what others can make it hold, in one place. Beyond one: -EDQUOT
+ * (LimitsExceeded), or -EBADMSG where it is the size of foreign data. */
+
+/* Foreign documents, in bytes. The distribution specification asks registries to take manifests of 4 MiB. */
+#define LIMIT_MANIFEST_SIZE (4U * 1024U * 1024U)
+#define LIMIT_IMAGE_CONFIG_SIZE (4U * 1024U * 1024U)
+#define LIMIT_RUNTIME_CONFIG_SIZE (8U * 1024U * 1024U)
+#define LIMIT_TOKEN_RESPONSE_SIZE (1U * 1024U * 1024U)
+
+/* Parts of one document. */
+#define LIMIT_JSON_DEPTH 64
+#define LIMIT_MANIFEST_LAYERS 500
+#define LIMIT_INDEX_MANIFESTS 1024
+#define LIMIT_ANNOTATIONS 1024
+
+/* Names, in bytes. */
+#define LIMIT_REFERENCE_LENGTH 512
+#define LIMIT_IDENTIFIER_LENGTH 76
+#define LIMIT_INGEST_REFERENCE_LENGTH 512
+#define LIMIT_LABEL_LENGTH 4096
+
+/* What one user other than root may hold at once. */
+#define LIMIT_INGESTS_PER_UID 64
+#define LIMIT_TRANSFERS_PER_UID 32
+#define LIMIT_JOBS_PER_UID 64
+#define LIMIT_PENDING_CALLS_PER_UID 256
+#define LIMIT_SNAPSHOTS_PER_UID 1024
+#define LIMIT_CONTAINERS_PER_UID 256
+#define LIMIT_WAITERS_PER_JOB 256
+
+/* What a service holds at most in all. */
+#define LIMIT_PEERS 4096
+#define LIMIT_CONCURRENT_UNPACKS 4
+#define LIMIT_CONCURRENT_DOWNLOADS 6
+
+/* Pages of lists. */
+#define LIMIT_PAGE_DEFAULT 1000
+#define LIMIT_PAGE_MAX 10000
+
+/* What one layer may unpack to. */
+#define LIMIT_LAYER_SIZE (256ULL * 1024ULL * 1024ULL * 1024ULL)
+#define LIMIT_LAYER_ENTRIES (8U * 1024U * 1024U)
+#define LIMIT_PATH_LENGTH 4095
+#define LIMIT_XATTR_SIZE (64U * 1024U)

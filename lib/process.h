@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Child processes held by pidfd: spawned with exactly the descriptors that they are meant to have. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+
+#define PROCESS_FDS_MAX 32
+
+/* What a program is started with. fds[i] becomes descriptor 3 + i; everything else but 0, 1, 2 is closed.
+ * Descriptors 0 to 2 are /dev/null for input and output and the caller's stderr, unless standard[] says
+ * otherwise (-EBADF: the default). */
+typedef struct ProcessSpawn {
+        const char *path;               /* absolute */
+        const char *const *arguments;   /* NULL-terminated, including argv[0] */
+        const char *const *environment; /* NULL: the caller's own */
+        const int *fds;
+        size_t fd_count;
+        int standard[3];
+        int cgroup_fd;        /* clone straight into this cgroup; -EBADF: the caller's */
+        bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
+        uint64_t clone_flags; /* further CLONE_NEW* flags */
+} ProcessSpawn;
+
+#define PROCESS_SPAWN_INIT ((ProcessSpawn){ .standard = { -EBADF, -EBADF, -EBADF }, .cgroup_fd = -EBADF })
+
+/* Starts it; a failing execve is reported here as its errno. */
+int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd);
+
+int process_open_pidfd(pid_t pid);
+int process_send_signal(int pidfd, int signal);
+/* waitid(P_PIDFD) for a child: blocks unless flags has WNOHANG. 1 when it ended, 0 when not. */
+int process_wait(int pidfd, int flags, siginfo_t *ret);
+/* Kills with SIGKILL, reaps, closes; for cleanup. Returns -EBADF. */
+int process_kill_and_reap(int pidfd);
+
+/* Exit status as a shell shows it: code, or 128 + signal. */
+int process_exit_status(const siginfo_t *info);
+
+/* The start time in clock ticks since boot (field 22 of /proc/PID/stat): with the pid it names a process for
+ * good. */
+int process_start_time(pid_t pid, uint64_t *ret);
+
+/* "SIGTERM", "TERM", "term" or "15"; also RTMIN+3. Number or -EINVAL. */
+int signal_from_string(const char *name);
+/* "SIGTERM"; NULL if there is none. */
+const char *signal_to_string(int signal);
