@@ -2,9 +2,10 @@
 #pragma once
 
 /* A service's SQLite database: WAL, synchronous=FULL, foreign keys on, opened with migrations; statements
- * prepared once and bound with a format string. Every function logs nothing and returns a negative errno:
- * -EEXIST for a broken uniqueness rule, -EBUSY for a broken foreign key, -EUCLEAN for a damaged file,
- * -ENOSPC, -EROFS, -EIO. */
+ * prepared once and bound with a format string. Functions return a negative errno: -EEXIST for a broken
+ * uniqueness rule, -EBUSY for a broken foreign key, -EINVAL for any other broken constraint, -EUCLEAN for a
+ * damaged file, -EAGAIN while another process holds the database, -ENOSPC, -EROFS, -EIO. SQLite's own
+ * message is logged at the debug level. */
 
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -50,6 +51,6 @@ int64_t database_rows_int64(const DatabaseRows *rows, int column);
 const char *database_rows_string(const DatabaseRows *rows, int column);
 const void *database_rows_blob(const DatabaseRows *rows, int column, size_t *ret_size);
 
-/* A statement without rows; the number of rows changed. */
+/* A statement without rows (those of RETURNING are passed over); the number of rows changed. */
 int database_execute(Database *database, const char *sql, const char *types, ...);
 int64_t database_last_id(Database *database);
