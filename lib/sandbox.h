@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How a worker locks itself down before it looks at a foreign byte: no new privileges, not dumpable, dropped capabilities, resource limits,
+ * and a seccomp filter that allows only the listed calls (anything else: the process is killed). Nothing can be taken back. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/fault.h"
+
+typedef enum SandboxProfile {
+        SANDBOX_STREAM, /* read, write, sync, poll, memory, threads: on the descriptors that are open */
+        SANDBOX_TREE,   /* STREAM, and making files, links and attributes below open directories */
+        _SANDBOX_PROFILE_MAX,
+        _SANDBOX_PROFILE_INVALID = -22,
+} SandboxProfile;
+
+typedef struct Sandbox {
+        SandboxProfile profile;
+        uint64_t keep_capabilities; /* bit mask of CAP_*; dropped from every set otherwise */
+        uint64_t memory_limit;      /* RLIMIT_AS in bytes; 0: none */
+        uint64_t descriptor_limit;  /* RLIMIT_NOFILE; 0: as it is */
+} Sandbox;
+
+int sandbox_enter(const Sandbox *sandbox, Fault *fault);
