@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The OCI runtime configuration (config.json, runtime-spec config.md and config-linux.md), checked and in the
+ * form that the runtime works on. Strings are borrowed from the document that the configuration owns. */
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+
+typedef enum RuntimeNamespaceType {
+        RUNTIME_NAMESPACE_USER,
+        RUNTIME_NAMESPACE_MOUNT,
+        RUNTIME_NAMESPACE_PID,
+        RUNTIME_NAMESPACE_NETWORK,
+        RUNTIME_NAMESPACE_IPC,
+        RUNTIME_NAMESPACE_UTS,
+        RUNTIME_NAMESPACE_CGROUP,
+        _RUNTIME_NAMESPACE_MAX,
+        _RUNTIME_NAMESPACE_INVALID = -22,
+} RuntimeNamespaceType;
+
+const char *runtime_namespace_to_string(RuntimeNamespaceType type);
+RuntimeNamespaceType runtime_namespace_from_string(const char *name);
+
+typedef struct RuntimeNamespace {
+        bool wanted;
+        const char *path; /* joined; NULL: a new one */
+} RuntimeNamespace;
+
+typedef struct RuntimeIdMapping {
+        uint32_t container_id, host_id, size;
+} RuntimeIdMapping;
+
+typedef struct RuntimeMount {
+        const char *destination; /* absolute */
+        const char *source;      /* NULL if not given */
+        const char *type;        /* NULL if not given */
+        const char **options;    /* NULL-terminated */
+} RuntimeMount;
+
+typedef struct RuntimeDevice {
+        const char *path;
+        char type; /* 'c', 'b' or 'p' ('u' is given as 'c') */
+        uint32_t major, minor;
+        mode_t mode;
+        uint32_t uid, gid;
+} RuntimeDevice;
+
+typedef struct RuntimeDeviceRule {
+        bool allow;
+        char type;            /* 'a', 'c' or 'b' */
+        int64_t major, minor; /* -1: any */
+        bool read, write, mknod;
+} RuntimeDeviceRule;
+
+typedef struct RuntimeRlimit {
+        int resource; /* RLIMIT_* */
+        uint64_t soft, hard;
+} RuntimeRlimit;
+
+typedef struct RuntimePair {
+        const char *key, *value;
+} RuntimePair;
+
+typedef struct RuntimeThrottle {
+        const char *key; /* of io.max: rbps, wbps, riops, wiops */
+        uint32_t major, minor;
+        uint64_t rate;
+} RuntimeThrottle;
+
+typedef struct RuntimeHugepageLimit {
+        const char *page_size; /* "2MB" */
+        uint64_t limit;
+} RuntimeHugepageLimit;
+
+/* Numbers as the specification has them; what is not given is RUNTIME_UNSET. */
+#define RUNTIME_UNSET INT64_MIN
+
+typedef struct RuntimeResources {
+        RuntimeDeviceRule *device_rules;
+        size_t device_rule_count;
+        int64_t memory_limit, memory_reservation, memory_swap;
+        bool memory_check_before_update;
+        int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst, cpu_idle;
+        const char *cpuset_cpus, *cpuset_mems;
+        int64_t pids_limit;
+        int64_t blkio_weight;
+        RuntimeThrottle *throttles;
+        size_t throttle_count;
+        RuntimeHugepageLimit *hugepage_limits;
+        size_t hugepage_limit_count;
+        RuntimePair *unified; /* cgroup v2 file and what is written into it */
+        size_t unified_count;
+} RuntimeResources;
+
+typedef struct RuntimeSeccompArgument {
+        uint32_t index;
+        uint64_t value, value_two;
+        int comparison; /* libseccomp's enum scmp_compare */
+} RuntimeSeccompArgument;
+
+typedef enum RuntimeSeccompAction {
+        RUNTIME_SECCOMP_KILL_THREAD,
+        RUNTIME_SECCOMP_KILL_PROCESS,
+        RUNTIME_SECCOMP_TRAP,
+        RUNTIME_SECCOMP_ERRNO,
+        RUNTIME_SECCOMP_TRACE,
+        RUNTIME_SECCOMP_ALLOW,
+        RUNTIME_SECCOMP_LOG,
+        _RUNTIME_SECCOMP_ACTION_MAX,
+        _RUNTIME_SECCOMP_ACTION_INVALID = -22,
+} RuntimeSeccompAction;
+
+typedef struct RuntimeSeccompRule {
+        const char **names; /* NULL-terminated */
+        RuntimeSeccompAction action;
+        uint32_t errno_return; /* for ERRNO and TRACE */
+        RuntimeSeccompArgument *arguments;
+        size_t argument_count;
+} RuntimeSeccompRule;
+
+typedef struct RuntimeSeccomp {
+        RuntimeSeccompAction default_action;
+        uint32_t default_errno_return;
+        bool flag_log, flag_spec_allow;
+        const char **architectures; /* "SCMP_ARCH_X86_64", …; NULL-terminated, or NULL for the native one */
+        RuntimeSeccompRule *rules;
+        size_t rule_count;
+        json_object *source; /* weak: config.linux.seccomp as it was given */
+} RuntimeSeccomp;
+
+/* One bit for each CAP_* number. */
+typedef struct RuntimeCapabilities {
+        bool given;
+        uint64_t bounding, effective, permitted, inheritable, ambient;
+} RuntimeCapabilities;
+
+typedef struct RuntimeProcess {
+        bool given;
+        bool terminal;
+        uint16_t console_height, console_width; /* 0: not given */
+        uint32_t uid, gid;
+        uint32_t *additional_gids;
+        size_t additional_gid_count;
+        mode_t umask;      /* (mode_t) -1: not given */
+        const char **args; /* NULL-terminated, never empty */
+        const char **env;  /* NULL-terminated */
+        const char *cwd;
+        RuntimeCapabilities capabilities;
+        RuntimeRlimit *rlimits;
+        size_t rlimit_count;
+        bool no_new_privileges;
+        int64_t oom_score_adj; /* RUNTIME_UNSET: not given */
+} RuntimeProcess;
+
+typedef enum RuntimePropagation {
+        RUNTIME_PROPAGATION_DEFAULT,
+        RUNTIME_PROPAGATION_PRIVATE,
+        RUNTIME_PROPAGATION_SHARED,
+        RUNTIME_PROPAGATION_SLAVE,
+        RUNTIME_PROPAGATION_UNBINDABLE,
+} RuntimePropagation;
+
+typedef struct RuntimeConfig {
+        json_object *document; /* owns all strings */
+        const char *oci_version;
+        const char *hostname, *domainname; /* NULL: not given */
+        const char *root_path;             /* NULL: the request brings a mount */
+        bool root_readonly;
+        RuntimePropagation root_propagation;
+        bool root_propagation_recursive;
+        RuntimeProcess process;
+        RuntimeMount *mounts;
+        size_t mount_count;
+        RuntimeNamespace namespaces[_RUNTIME_NAMESPACE_MAX];
+        RuntimeIdMapping *uid_mappings, *gid_mappings;
+        size_t uid_mapping_count, gid_mapping_count;
+        RuntimeDevice *devices;
+        size_t device_count;
+        RuntimePair *sysctls;
+        size_t sysctl_count;
+        const char **masked_paths, **readonly_paths; /* NULL-terminated */
+        const char *cgroups_path;                    /* NULL: not given */
+        RuntimeResources resources;
+        RuntimeSeccomp *seccomp;
+        RuntimePair *annotations;
+        size_t annotation_count;
+} RuntimeConfig;
+
+/* Refuses, naming the field, what is malformed (-EBADMSG), what is not known (-EBADMSG) and what crt does not
+ * do (-EOPNOTSUPP): a configuration that parses is one that the runtime carries out in full. */
+int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault);
+int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault);
+
+RuntimeConfig *runtime_config_free(RuntimeConfig *config);
+DEFINE_CLEANUP(RuntimeConfig *, runtime_config_free);
