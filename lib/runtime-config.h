@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The OCI runtime configuration (config.json, runtime-spec config.md and config-linux.md), checked and in the
- * form that the runtime works on. Strings are borrowed from the document that the configuration owns. */
+/* The OCI runtime configuration (config.json, runtime-spec config.md and config-linux.md), checked and in
+ * the form that the runtime works on. Strings are borrowed from the document that the configuration owns. */
 
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -99,10 +99,22 @@ typedef struct RuntimeResources {
         size_t unified_count;
 } RuntimeResources;
 
+typedef enum RuntimeSeccompComparison {
+        RUNTIME_SECCOMP_NOT_EQUAL,
+        RUNTIME_SECCOMP_LESS,
+        RUNTIME_SECCOMP_LESS_OR_EQUAL,
+        RUNTIME_SECCOMP_EQUAL,
+        RUNTIME_SECCOMP_GREATER_OR_EQUAL,
+        RUNTIME_SECCOMP_GREATER,
+        RUNTIME_SECCOMP_MASKED_EQUAL, /* value is the mask, value_two what must remain */
+        _RUNTIME_SECCOMP_COMPARISON_MAX,
+        _RUNTIME_SECCOMP_COMPARISON_INVALID = -22,
+} RuntimeSeccompComparison;
+
 typedef struct RuntimeSeccompArgument {
         uint32_t index;
         uint64_t value, value_two;
-        int comparison; /* libseccomp's enum scmp_compare */
+        RuntimeSeccompComparison comparison;
 } RuntimeSeccompArgument;
 
 typedef enum RuntimeSeccompAction {
@@ -132,8 +144,9 @@ typedef struct RuntimeSeccomp {
         const char **architectures; /* "SCMP_ARCH_X86_64", …; NULL-terminated, or NULL for the native one */
         RuntimeSeccompRule *rules;
         size_t rule_count;
-        json_object *source; /* weak: config.linux.seccomp as it was given */
 } RuntimeSeccomp;
+
+#define RUNTIME_UMASK_UNSET ((mode_t) -1)
 
 /* One bit for each CAP_* number. */
 typedef struct RuntimeCapabilities {
@@ -148,7 +161,7 @@ typedef struct RuntimeProcess {
         uint32_t uid, gid;
         uint32_t *additional_gids;
         size_t additional_gid_count;
-        mode_t umask;      /* (mode_t) -1: not given */
+        mode_t umask;      /* RUNTIME_UMASK_UNSET: not given */
         const char **args; /* NULL-terminated, never empty */
         const char **env;  /* NULL-terminated */
         const char *cwd;
@@ -166,6 +179,8 @@ typedef enum RuntimePropagation {
         RUNTIME_PROPAGATION_SLAVE,
         RUNTIME_PROPAGATION_UNBINDABLE,
 } RuntimePropagation;
+
+const char *runtime_capability_to_string(unsigned number);
 
 typedef struct RuntimeConfig {
         json_object *document; /* owns all strings */
@@ -193,8 +208,8 @@ typedef struct RuntimeConfig {
         size_t annotation_count;
 } RuntimeConfig;
 
-/* Refuses, naming the field, what is malformed (-EBADMSG), what is not known (-EBADMSG) and what crt does not
- * do (-EOPNOTSUPP): a configuration that parses is one that the runtime carries out in full. */
+/* Refuses, naming the field, what is malformed (-EBADMSG), what is not known (-EBADMSG) and what crt does
+ * not do (-EOPNOTSUPP): a configuration that parses is one that the runtime carries out in full. */
 int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault);
 int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault);
 

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* config.linux.resources: config-linux.md, "Control groups". What only cgroup v1 had is refused. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/runtime-config-read.h"
+#include "lib/strv.h"
+
+static int refuse_v1(const JsonNode *node, const char *const *keys, Fault *fault) {
+        for (; *keys; keys++) {
+                json_object *value = NULL;
+                if (json_object_object_get_ex(node->value, *keys, &value) && value)
+                        return json_fault_member(node, *keys, fault, -EOPNOTSUPP,
+                                                 "cgroup v2 has nothing like it");
+        }
+        return 0;
+}
+
+static int parse_device_access(const JsonNode *node, RuntimeDeviceRule *rule, Fault *fault) {
+        const char *access = NULL;
+        int r = json_get_string(node, "access", JSON_OPTIONAL, &access, fault);
+        if (r < 0)
+                return r;
+        if (string_is_empty(access))
+                access = "rwm";
+        for (const char *p = access; *p; p++)
+                if (*p == 'r')
+                        rule->read = true;
+                else if (*p == 'w')
+                        rule->write = true;
+                else if (*p == 'm')
+                        rule->mknod = true;
+                else
+                        return json_fault_member(node, "access", fault, -EBADMSG,
+                                                 "'%s' has other letters than r, w and m", access);
+        return 0;
+}
+
+static int parse_device_rule(const JsonNode *node, void *element, Fault *fault) {
+        static const char *const members[] = { "allow", "type", "major", "minor", "access", NULL };
+        RuntimeDeviceRule *rule = element;
+        const char *type = NULL;
+        rule->major = rule->minor = -1;
+        int r;
+        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
+            (r = json_get_bool(node, "allow", JSON_REQUIRED, &rule->allow, fault)) < 0 ||
+            (r = json_get_string(node, "type", JSON_OPTIONAL, &type, fault)) < 0 ||
+            (r = config_get_number(node, "major", -1, UINT32_MAX, &rule->major, fault)) < 0 ||
+            (r = config_get_number(node, "minor", -1, UINT32_MAX, &rule->minor, fault)) < 0)
+                return r;
+        if (string_is_empty(type))
+                type = "a";
+        if (type[1] || !strchr("acb", type[0]))
+                return json_fault_member(node, "type", fault, -EBADMSG, "'%s' is not one of a, c and b",
+                                         type);
+        rule->type = type[0];
+        return parse_device_access(node, rule, fault);
+}
+
+static int parse_memory(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        static const char *const members[] = {
+                "limit",        "reservation",      "swap",
+                "kernel",       "kernelTCP",        "swappiness",
+                "useHierarchy", "disableOOMKiller", "checkBeforeUpdate",
+                NULL,
+        };
+        static const char *const v1[] = { "kernel", "kernelTCP", "swappiness", NULL };
+        bool no_killer = false, hierarchy = true;
+        JsonNode memory;
+        int r = json_get(node, "memory", json_type_object, JSON_OPTIONAL, &memory, fault);
+        if (r <= 0)
+                return r;
+        if ((r = config_refuse_members(&memory, members, NULL, fault)) < 0 ||
+            (r = refuse_v1(&memory, v1, fault)) < 0 ||
+            (r = config_get_number(&memory, "limit", -1, INT64_MAX, &resources->memory_limit, fault)) < 0 ||
+            (r = config_get_number(&memory, "reservation", -1, INT64_MAX, &resources->memory_reservation,
+                                   fault)) < 0 ||
+            (r = config_get_number(&memory, "swap", -1, INT64_MAX, &resources->memory_swap, fault)) < 0 ||
+            (r = json_get_bool(&memory, "disableOOMKiller", JSON_OPTIONAL, &no_killer, fault)) < 0 ||
+            (r = json_get_bool(&memory, "useHierarchy", JSON_OPTIONAL, &hierarchy, fault)) < 0 ||
+            (r = json_get_bool(&memory, "checkBeforeUpdate", JSON_OPTIONAL,
+                               &resources->memory_check_before_update, fault)) < 0)
+                return r;
+        if (no_killer)
+                return json_fault_member(&memory, "disableOOMKiller", fault, -EOPNOTSUPP,
+                                         "cgroup v2 has nothing like it");
+        if (!hierarchy)
+                return json_fault_member(&memory, "useHierarchy", fault, -EOPNOTSUPP,
+                                         "cgroup v2 is always hierarchical");
+
+        /* The specification's swap is memory and swap together; v2 wants swap alone. */
+        if (resources->memory_swap > 0 && resources->memory_limit < 0)
+                return json_fault_member(&memory, "swap", fault, -EBADMSG, "needs a limit of memory");
+        if (resources->memory_swap >= 0 && resources->memory_swap < resources->memory_limit)
+                return json_fault_member(&memory, "swap", fault, -EBADMSG,
+                                         "is memory and swap together, and below limit");
+        return 0;
+}
+
+static int parse_cpu(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        static const char *const members[] = {
+                "shares", "quota", "period",          "burst",          "idle",
+                "cpus",   "mems",  "realtimeRuntime", "realtimePeriod", NULL,
+        };
+        static const char *const v1[] = { "realtimeRuntime", "realtimePeriod", NULL };
+        JsonNode cpu;
+        int r = json_get(node, "cpu", json_type_object, JSON_OPTIONAL, &cpu, fault);
+        if (r <= 0)
+                return r;
+        if ((r = config_refuse_members(&cpu, members, NULL, fault)) < 0 ||
+            (r = refuse_v1(&cpu, v1, fault)) < 0 ||
+            (r = config_get_number(&cpu, "shares", 0, INT64_MAX, &resources->cpu_shares, fault)) < 0 ||
+            (r = config_get_number(&cpu, "quota", -1, INT64_MAX, &resources->cpu_quota, fault)) < 0 ||
+            (r = config_get_number(&cpu, "period", 0, INT64_MAX, &resources->cpu_period, fault)) < 0 ||
+            (r = config_get_number(&cpu, "burst", 0, INT64_MAX, &resources->cpu_burst, fault)) < 0 ||
+            (r = config_get_number(&cpu, "idle", 0, 1, &resources->cpu_idle, fault)) < 0 ||
+            (r = json_get_string(&cpu, "cpus", JSON_OPTIONAL, &resources->cpuset_cpus, fault)) < 0 ||
+            (r = json_get_string(&cpu, "mems", JSON_OPTIONAL, &resources->cpuset_mems, fault)) < 0)
+                return r;
+        if (string_is_empty(resources->cpuset_cpus))
+                resources->cpuset_cpus = NULL;
+        if (string_is_empty(resources->cpuset_mems))
+                resources->cpuset_mems = NULL;
+        return 0;
+}
+
+static int parse_throttle(const JsonNode *node, void *element, Fault *fault) {
+        static const char *const members[] = { "major", "minor", "rate", NULL };
+        RuntimeThrottle *throttle = element;
+        int r;
+        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
+            (r = json_get_uint32(node, "major", JSON_REQUIRED, &throttle->major, fault)) < 0 ||
+            (r = json_get_uint32(node, "minor", JSON_REQUIRED, &throttle->minor, fault)) < 0 ||
+            (r = json_get_uint64(node, "rate", JSON_REQUIRED, &throttle->rate, fault)) < 0)
+                return r;
+        return 0;
+}
+
+static int parse_throttles(const JsonNode *block, RuntimeResources *resources, Fault *fault) {
+        static const struct {
+                const char *member, *key;
+        } kinds[] = {
+                { "throttleReadBpsDevice", "rbps" },
+                { "throttleWriteBpsDevice", "wbps" },
+                { "throttleReadIOPSDevice", "riops" },
+                { "throttleWriteIOPSDevice", "wiops" },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(kinds); i++) {
+                _cleanup_free_ RuntimeThrottle *items = NULL;
+                size_t count = 0;
+                int r = config_get_items(block, kinds[i].member, sizeof(RuntimeThrottle), parse_throttle,
+                                         (void **) &items, &count, fault);
+                if (r < 0)
+                        return r;
+                if (count == 0)
+                        continue;
+                RuntimeThrottle *larger = realloc(resources->throttles, (resources->throttle_count + count) *
+                                                                                sizeof(RuntimeThrottle));
+                if (!larger)
+                        return -ENOMEM;
+                resources->throttles = larger;
+                for (size_t k = 0; k < count; k++) {
+                        items[k].key = kinds[i].key;
+                        larger[resources->throttle_count++] = items[k];
+                }
+        }
+        return 0;
+}
+
+static int parse_block_io(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        static const char *const members[] = {
+                "weight",
+                "throttleReadBpsDevice",
+                "throttleWriteBpsDevice",
+                "throttleReadIOPSDevice",
+                "throttleWriteIOPSDevice",
+                NULL,
+        };
+        static const char *const unsupported[] = { "leafWeight", "weightDevice", NULL };
+        JsonNode block;
+        int r = json_get(node, "blockIO", json_type_object, JSON_OPTIONAL, &block, fault);
+        if (r <= 0)
+                return r;
+        if ((r = config_refuse_members(&block, members, unsupported, fault)) < 0 ||
+            (r = config_get_number(&block, "weight", 0, 1000, &resources->blkio_weight, fault)) < 0)
+                return r;
+        if (resources->blkio_weight == 0)
+                resources->blkio_weight = RUNTIME_UNSET;
+        else if (resources->blkio_weight != RUNTIME_UNSET && resources->blkio_weight < 10)
+                return json_fault_member(&block, "weight", fault, -EBADMSG, "must be between 10 and 1000");
+        return parse_throttles(&block, resources, fault);
+}
+
+static int parse_hugepage_limit(const JsonNode *node, void *element, Fault *fault) {
+        static const char *const members[] = { "pageSize", "limit", NULL };
+        RuntimeHugepageLimit *limit = element;
+        int r;
+        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
+            (r = json_get_string(node, "pageSize", JSON_REQUIRED, &limit->page_size, fault)) < 0 ||
+            (r = json_get_uint64(node, "limit", JSON_REQUIRED, &limit->limit, fault)) < 0)
+                return r;
+        /* ^[1-9][0-9]*[KMG]B$ */
+        const char *size = limit->page_size;
+        size_t digits = strspn(size, "0123456789");
+        if (digits == 0 || size[0] == '0' || !size[digits] || !strchr("KMG", size[digits]) ||
+            strcmp(size + digits + 1, "B") != 0)
+                return json_fault_member(node, "pageSize", fault, -EBADMSG, "'%s' is not like 2MB", size);
+        return 0;
+}
+
+static int parse_unified(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        int r = config_get_pairs(node, "unified", &resources->unified, &resources->unified_count, fault);
+        if (r <= 0)
+                return r;
+        for (size_t i = 0; i < resources->unified_count; i++) {
+                const char *key = resources->unified[i].key;
+                if (strchr(key, '/') || !strchr(key, '.') || string_after(key, "cgroup.") || key[0] == '.')
+                        return json_fault_member(node, "unified", fault, -EBADMSG,
+                                                 "'%s' is not a controller's file", key);
+        }
+        return 0;
+}
+
+static int parse_pids(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        static const char *const members[] = { "limit", NULL };
+        JsonNode pids;
+        int r = json_get(node, "pids", json_type_object, JSON_OPTIONAL, &pids, fault);
+        if (r <= 0)
+                return r;
+        if ((r = config_refuse_members(&pids, members, NULL, fault)) < 0)
+                return r;
+        return config_get_number(&pids, "limit", -1, INT64_MAX, &resources->pids_limit, fault);
+}
+
+int config_parse_resources(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
+        static const char *const members[] = {
+                "devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "unified", NULL,
+        };
+        static const char *const unsupported[] = { "network", "rdma", NULL };
+        int r;
+        if ((r = config_refuse_members(node, members, unsupported, fault)) < 0 ||
+            (r = config_get_items(node, "devices", sizeof(RuntimeDeviceRule), parse_device_rule,
+                                  (void **) &resources->device_rules, &resources->device_rule_count,
+                                  fault)) < 0 ||
+            (r = parse_memory(node, resources, fault)) < 0 || (r = parse_cpu(node, resources, fault)) < 0 ||
+            (r = parse_pids(node, resources, fault)) < 0 ||
+            (r = parse_block_io(node, resources, fault)) < 0 ||
+            (r = config_get_items(node, "hugepageLimits", sizeof(RuntimeHugepageLimit), parse_hugepage_limit,
+                                  (void **) &resources->hugepage_limits, &resources->hugepage_limit_count,
+                                  fault)) < 0 ||
+            (r = parse_unified(node, resources, fault)) < 0)
+                return r;
+        return 0;
+}
+
+void config_resources_init(RuntimeResources *resources) {
+        *resources = (RuntimeResources){
+                .memory_limit = RUNTIME_UNSET,
+                .memory_reservation = RUNTIME_UNSET,
+                .memory_swap = RUNTIME_UNSET,
+                .cpu_shares = RUNTIME_UNSET,
+                .cpu_quota = RUNTIME_UNSET,
+                .cpu_period = RUNTIME_UNSET,
+                .cpu_burst = RUNTIME_UNSET,
+                .cpu_idle = RUNTIME_UNSET,
+                .pids_limit = RUNTIME_UNSET,
+                .blkio_weight = RUNTIME_UNSET,
+        };
+}
+
+void config_resources_done(RuntimeResources *resources) {
+        free(resources->device_rules);
+        free(resources->throttles);
+        free(resources->hugepage_limits);
+        free(resources->unified);
+}

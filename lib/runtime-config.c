@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "lib/runtime-config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/json.h"
+#include "lib/limits.h"
+#include "lib/runtime-config-read.h"
+#include "lib/strv.h"
+
+static const char *const config_members[] = {
+        "ociVersion", "process", "root",        "hostname", "domainname",
+        "mounts",     "linux",   "annotations", "hooks",    NULL,
+};
+
+/* Other platforms' sections. */
+static const char *const config_unsupported[] = {
+        "solaris", "windows", "vm", "zos", "freebsd", NULL,
+};
+
+static int parse_version(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
+        int r = json_get_string(root, "ociVersion", JSON_REQUIRED, &config->oci_version, fault);
+        if (r < 0)
+                return r;
+        if (!string_after(config->oci_version, "1."))
+                return json_fault_member(root, "ociVersion", fault, -EOPNOTSUPP,
+                                         "'%s' is not a version that crt knows (1.x)", config->oci_version);
+        return 0;
+}
+
+static int parse_root(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
+        static const char *const members[] = { "path", "readonly", NULL };
+        JsonNode node;
+        int r = json_get(root, "root", json_type_object, JSON_OPTIONAL, &node, fault);
+        if (r <= 0)
+                return r;
+        if ((r = config_refuse_members(&node, members, NULL, fault)) < 0 ||
+            (r = json_get_string(&node, "path", JSON_REQUIRED, &config->root_path, fault)) < 0 ||
+            (r = json_get_bool(&node, "readonly", JSON_OPTIONAL, &config->root_readonly, fault)) < 0)
+                return r;
+        if (config->root_path[0] == '\0')
+                return json_fault_member(&node, "path", fault, -EBADMSG, "is empty");
+        return 0;
+}
+
+static int parse_mount(const JsonNode *node, void *element, Fault *fault) {
+        static const char *const members[] = { "destination", "source", "type", "options", NULL };
+        static const char *const unsupported[] = { "uidMappings", "gidMappings", NULL };
+        RuntimeMount *mount = element;
+        int r;
+
+        if ((r = config_refuse_members(node, members, unsupported, fault)) < 0 ||
+            (r = json_get_string(node, "destination", JSON_REQUIRED, &mount->destination, fault)) < 0 ||
+            (r = json_get_string(node, "source", JSON_OPTIONAL, &mount->source, fault)) < 0 ||
+            (r = json_get_string(node, "type", JSON_OPTIONAL, &mount->type, fault)) < 0 ||
+            (r = config_get_strings(node, "options", JSON_OPTIONAL, &mount->options, fault)) < 0)
+                return r;
+        if (mount->destination[strspn(mount->destination, "/.")] == '\0')
+                return json_fault_member(node, "destination", fault, -EBADMSG,
+                                         "'%s' is the root itself, or nothing", mount->destination);
+        return 0;
+}
+
+/* Empty lists are what many generators write; a hook itself is work that crt would have to do. */
+static int parse_hooks(const JsonNode *root, Fault *fault) {
+        static const char *const none[] = { NULL };
+        static const char *const unsupported[] = {
+                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+                NULL,
+        };
+        JsonNode node;
+        int r = json_get(root, "hooks", json_type_object, JSON_OPTIONAL, &node, fault);
+        return r <= 0 ? r : config_refuse_members(&node, none, unsupported, fault);
+}
+
+static int parse_names(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
+        int r;
+        if ((r = json_get_string(root, "hostname", JSON_OPTIONAL, &config->hostname, fault)) < 0 ||
+            (r = json_get_string(root, "domainname", JSON_OPTIONAL, &config->domainname, fault)) < 0)
+                return r;
+        if (string_is_empty(config->hostname))
+                config->hostname = NULL;
+        if (string_is_empty(config->domainname))
+                config->domainname = NULL;
+
+        bool uts = config->namespaces[RUNTIME_NAMESPACE_UTS].wanted;
+        if (config->hostname && !uts)
+                return json_fault_member(root, "hostname", fault, -EBADMSG,
+                                         "needs a uts namespace in linux.namespaces");
+        if (config->domainname && !uts)
+                return json_fault_member(root, "domainname", fault, -EBADMSG,
+                                         "needs a uts namespace in linux.namespaces");
+        if (config->hostname && strlen(config->hostname) > 64)
+                return json_fault_member(root, "hostname", fault, -EBADMSG, "has more than 64 characters");
+        if (config->domainname && strlen(config->domainname) > 64)
+                return json_fault_member(root, "domainname", fault, -EBADMSG, "has more than 64 characters");
+        return 0;
+}
+
+static int parse_config(RuntimeConfig *config, Fault *fault) {
+        JsonNode root = json_root(config->document, "config"), node;
+        int r;
+
+        if (!json_object_is_type(config->document, json_type_object))
+                return json_fault(&root, fault, "must be an object");
+        if ((r = config_refuse_members(&root, config_members, config_unsupported, fault)) < 0 ||
+            (r = parse_version(&root, config, fault)) < 0 || (r = parse_root(&root, config, fault)) < 0 ||
+            (r = parse_hooks(&root, fault)) < 0)
+                return r;
+
+        r = json_get(&root, "process", json_type_object, JSON_OPTIONAL, &node, fault);
+        if (r > 0)
+                r = config_parse_process(&node, &config->process, fault);
+        if (r >= 0)
+                r = json_get(&root, "linux", json_type_object, JSON_OPTIONAL, &node, fault);
+        if (r > 0)
+                r = config_parse_linux(&node, config, fault);
+        if (r < 0)
+                return r;
+
+        if ((r = parse_names(&root, config, fault)) < 0 ||
+            (r = config_get_items(&root, "mounts", sizeof(RuntimeMount), parse_mount,
+                                  (void **) &config->mounts, &config->mount_count, fault)) < 0)
+                return r;
+        return config_get_pairs(&root, "annotations", &config->annotations, &config->annotation_count,
+                                fault);
+}
+
+static int config_from_document(json_object *document, RuntimeConfig **ret, Fault *fault) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = new0(RuntimeConfig, 1);
+        if (!config) {
+                json_object_put(document);
+                return -ENOMEM;
+        }
+        config->document = document;
+        config->process.umask = RUNTIME_UMASK_UNSET;
+        config->process.oom_score_adj = RUNTIME_UNSET;
+        config_resources_init(&config->resources);
+
+        int r = parse_config(config, fault);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(config);
+        return 0;
+}
+
+int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault) {
+        json_object *document = NULL;
+        if (size > LIMIT_RUNTIME_CONFIG_SIZE)
+                return fault_set(fault, -EBADMSG, "config: larger than %u bytes", LIMIT_RUNTIME_CONFIG_SIZE);
+        int r = json_parse(data, size, "config", &document, fault);
+        return r < 0 ? r : config_from_document(document, ret, fault);
+}
+
+int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault) {
+        json_object *document = NULL;
+        int r = json_parse_fd(fd, LIMIT_RUNTIME_CONFIG_SIZE, "config", &document, fault);
+        return r < 0 ? r : config_from_document(document, ret, fault);
+}
+
+RuntimeConfig *runtime_config_free(RuntimeConfig *config) {
+        if (!config)
+                return NULL;
+        config_process_done(&config->process);
+        config_resources_done(&config->resources);
+        config_seccomp_free(config->seccomp);
+        for (size_t i = 0; i < config->mount_count; i++)
+                free(config->mounts[i].options);
+        free(config->mounts);
+        free(config->uid_mappings);
+        free(config->gid_mappings);
+        free(config->devices);
+        free(config->sysctls);
+        free(config->masked_paths);
+        free(config->readonly_paths);
+        free(config->annotations);
+        json_document_free(config->document);
+        return mfree(config);
+}
