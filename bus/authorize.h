@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Authorization: one default-deny table for each service, applied to every method call before any handler runs.
+/* Authorization: one default-deny table for each service, applied to every method call before any handler
+ * runs.
  *
- * A call is held back until it is known who sent it (bus/peer.h, asked once per connection, asynchronously) and, where the
- * rule says so, until polkit has answered; then it is put back into the queue and dispatched. Nothing blocks meanwhile. A call
- * for which the table has no rule is refused, so a method that somebody adds without one cannot be called by anyone, root included.
+ * A call is held back until it is known who sent it (bus/peer.h, asked once per connection, asynchronously)
+ * and, where the rule says so, until polkit has answered; then it is put back into the queue and dispatched.
+ * Nothing blocks meanwhile. A call for which the table has no rule is refused, so a method that somebody
+ * adds without one cannot be called by anyone, root included.
  *
- * polkit sees these details: "namespace", "verb" (the member's name), "object" (of an object's path), and the rule's own
- * name for the first string argument ("image", "digest", "reference", "snapshot", "container"). */
+ * polkit sees these details: "namespace", "verb" (the member's name), "object" (of an object's path), and
+ * the rule's own name for the first string argument ("image", "digest", "reference", "snapshot",
+ * "container"). */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
@@ -32,29 +35,37 @@ typedef struct BusRule {
         const char *member;
         BusAccess access;
         const char *action;   /* polkit action id for BUS_POLKIT */
-        const char *argument; /* name of the detail that shows the first argument, if that is a string; or NULL */
+        const char *argument; /* name of the detail that shows the first argument, if that is a string; or
+                                 NULL */
         BusSibling siblings;  /* siblings that may call this member; none unless listed */
 } BusRule;
 
-/* Rules that every service needs: reading properties, introspection, the object tree. Properties.Set is not among them: list
- * it in the service's table if a property can be set. These let anyone call; what they show depends on the caller. */
+/* Rules that every service needs: reading properties, introspection, the object tree. Properties.Set is not
+ * among them: list it in the service's table if a property can be set. These let anyone call; what they show
+ * depends on the caller. */
 
 typedef struct Authorizer Authorizer;
-typedef struct Daemon Daemon;
 
 /* Installs itself as a filter on the connection. */
-int authorizer_new(sd_bus *bus, PeerRegistry *peers, const BusRule *rules, size_t rule_count, Authorizer **ret);
+int authorizer_new(sd_bus *bus, PeerRegistry *peers, const BusRule *rules, size_t rule_count,
+                   Authorizer **ret);
+/* The root of the service's objects; and what is called for every method call that arrives. */
+void authorizer_configure(Authorizer *authorizer, const char *root_path, void (*on_call)(void *userdata),
+                          void *userdata);
 Authorizer *authorizer_free(Authorizer *authorizer);
 DEFINE_CLEANUP(Authorizer *, authorizer_free);
 
 /* Calls that wait for an answer of the bus or of polkit. */
 bool authorizer_is_busy(const Authorizer *authorizer);
 
-/* Within a handler, a getter or an enumerator: who sent the message that is being dispatched. Never NULL there. */
+/* Within a handler, a getter or an enumerator: who sent the message that is being dispatched. Never NULL in
+ * a handler. */
 Peer *bus_current_peer(sd_bus *bus);
 
-/* Within a handler: the namespace that this call is about, already authorized: the object's, the option's or the caller's own. */
+/* Within a handler: the namespace that this call is about, already authorized: the object's, the option's or
+ * the caller's own. Valid until the handler returns. */
 const char *bus_call_namespace(sd_bus_message *message);
 
-/* May the peer of the current call see things of that namespace (lists, object trees)? Its own: yes; others: root and siblings. */
+/* May the peer of the current call see things of that namespace? Its own and the one that the call was
+ * authorized for: yes; others: root and siblings. Outside a call (signals): yes. */
 bool bus_may_see_namespace(sd_bus *bus, const char *namespace);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every bus name, object path and interface of crt. Names are plain, interfaces carry a version. Objects of one kind live at
- * <root>/<kind>/<namespace>/<object>, escaped by sd_bus_path_encode(): bus/object-path.h. */
+/* Every bus name, object path and interface of crt. Names are plain, interfaces carry a version. Objects of
+ * one kind live at <root>/<kind>/<namespace>/<object>, escaped by sd_bus_path_encode(): bus/object-path.h.
+ */
 
 #define CRT_CONTENT_NAME "org.crt.Content"
 #define CRT_CONTENT_PATH "/org/crt/Content"
@@ -29,5 +30,6 @@
 #define CRT_CONTENT_USER "crt-content"
 #define CRT_IMAGES_USER "crt-images"
 
-/* The polkit action that is asked in addition whenever a call names a namespace that is not the caller's own. */
+/* The polkit action that is asked in addition whenever a call names a namespace that is not the caller's
+ * own. */
 #define CRT_ACTION_OTHER_NAMESPACES "org.crt.other-namespaces"

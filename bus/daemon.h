@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The main of every crt daemon: logging, event loop, bus connection, authorization, readiness, watchdog, orderly stop on
- * SIGTERM, and exit when idle, without losing a request that arrives at that moment. */
+/* The main of every crt daemon: logging, event loop, bus connection, authorization, readiness, watchdog,
+ * orderly stop on SIGTERM, and exit when idle, without losing a request that arrives at that moment. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,11 +22,12 @@ typedef struct DaemonSpec {
         const BusRule *rules;  /* the table of everything that may be called; the rest is refused */
         size_t rule_count;
 
-        /* Opens the state and adds the objects (sd_bus_add_object_vtable() and friends on daemon_bus()). The name is taken
-         * afterwards. The result comes back in the functions below. */
+        /* Opens the state and adds the objects (sd_bus_add_object_vtable() and friends on daemon_bus()). The
+         * name is taken afterwards. The result comes back in the functions below. */
         int (*setup)(Daemon *daemon, void **ret_service, Fault *fault);
 
-        /* True while there is work that must not be left: jobs, workers, kept outcomes. Peers with open calls count by themselves. */
+        /* True while there is work that must not be left: jobs, workers, kept outcomes, calls that are
+         * answered later. */
         bool (*is_busy)(void *service);
 
         /* SIGTERM: stop what is going on so that it can be continued. May be NULL. */
@@ -41,8 +42,9 @@ int daemon_main(const DaemonSpec *spec, int argc, char *argv[]);
 sd_bus *daemon_bus(Daemon *daemon);
 sd_event *daemon_event(Daemon *daemon);
 PeerRegistry *daemon_peers(Daemon *daemon);
-/* Descriptors of $STATE_DIRECTORY (/var/lib/crt/<service>) and $RUNTIME_DIRECTORY (/run/crt/<service>), as systemd made them;
- * -ENOENT with a sentence when the unit does not set them. The caller owns the descriptor. */
+/* Descriptors of $STATE_DIRECTORY (/var/lib/crt/<service>) and $RUNTIME_DIRECTORY (/run/crt/<service>), as
+ * systemd made them; -ENOENT with a sentence when the unit does not set them. The caller owns the
+ * descriptor. */
 int daemon_open_state_directory(Fault *fault);
 int daemon_open_runtime_directory(Fault *fault);
 /* Any event that shows that the daemon is in use: puts the idle exit off. */

@@ -1,29 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Long work as an object (introspection/org.crt.Images1.Transfer.xml): any authorized client can watch it, join it, wait for it and cancel
- * it; its outcome stays readable for a while after the end. At most five PropertiesChanged a second.
+/* Long work as an object (introspection/org.crt.Images1.Transfer.xml): any authorized client can watch it,
+ * join it, wait for it and cancel it; its outcome stays readable for a minute after the end. At most five
+ * PropertiesChanged a second.
  *
- * The life of one: job_new() → job_set_parts() once the parts are known → job_part_progress()… → job_finish() exactly once.
- * cancel() is called at most once, and must lead to job_finish(-ECANCELED), at once or later. */
+ * The life of one: job_new() → job_set_parts() once the parts are known → job_part_progress()… →
+ * job_finish() exactly once. cancel() is called at most once, and must lead to job_finish(-ECANCELED), at
+ * once or later. */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
-#include "bus/peer.h"
+#include "bus/quota.h"
 #include "lib/fault.h"
 
 typedef struct Job Job;
 typedef struct JobTable JobTable;
 
-/* One for each service: interface "org.crt.Images1.Transfer", kind "transfer" (in object paths). */
-int job_table_new(sd_bus *bus, PeerRegistry *peers, const char *root_path, const char *kind, const char *interface, JobTable **ret);
+/* One for each service: kind "transfer" (in object paths), interface "org.crt.Images1.Transfer". The
+ * service's rules table has Wait (inspect) and Cancel (the action that began it) of that interface. */
+int job_table_new(sd_bus *bus, const char *root_path, const char *kind, const char *interface,
+                  JobTable **ret);
 JobTable *job_table_free(JobTable *table);
 DEFINE_CLEANUP(JobTable *, job_table_free);
 /* Jobs that are not done yet, or whose outcome is still kept. */
 bool job_table_is_busy(const JobTable *table);
-/* A running job for the same work in that namespace, to be joined: work is the key given at job_new(). NULL if there is none. */
+/* A running job for the same work in that namespace, to be joined: work is the key given at job_new(). NULL
+ * if there is none. */
 Job *job_table_find_running(JobTable *table, const char *namespace, const char *work);
 /* Cancels all that run: for the daemon's stop. */
 void job_table_cancel_all(JobTable *table);
@@ -35,14 +40,17 @@ typedef struct JobSpec {
         const char *verb;   /* "pull", "unpack" */
         const char *object; /* what it is about: reference, snapshot key */
         const char *work;   /* equal work is joined; NULL: never */
-        uid_t owner;
+        uid_t owner;        /* its share of jobs is charged */
+        QuotaKind quota;
         JobCancel cancel;
         void *userdata;
 } JobSpec;
 
-/* The table owns the job; the pointer is valid until job_finish() has been called. */
+/* The table owns the job; the pointer is valid until job_finish() has been called. -EDQUOT beyond the
+ * owner's share. */
 int job_new(JobTable *table, const JobSpec *spec, Job **ret);
-const char *job_path(const Job *job);
+/* Its object path, a fresh string. */
+int job_get_path(const Job *job, char **ret);
 void *job_userdata(const Job *job);
 
 /* The table of parts, announced once, as early as its length is known. state is "waiting". */
@@ -59,6 +67,9 @@ void job_set_phase(Job *job, const char *phase);
 
 /* One entry of the Result dictionary. */
 int job_set_result(Job *job, const char *key, const char *value);
+
+/* As the method Cancel does. */
+void job_cancel(Job *job);
 
 /* Ends it: r >= 0 done, -ECANCELED cancelled, else failed with this fault. Answers everybody who waits. */
 void job_finish(Job *job, int r, const Fault *fault);

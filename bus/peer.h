@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Peers are the connections that call us: their credentials, asked once and asynchronously; what they opened, which ends with
- * them; and what their user holds, which is limited. Unique names are never used again, so what is known of one stays true. */
+/* Peers are the connections that call us: their credentials, asked once and asynchronously; what they
+ * opened, which ends with them; and what their user holds, which is limited. Unique names are never used
+ * again, so what is known of one stays true. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +22,8 @@ DEFINE_CLEANUP(PeerRegistry *, peer_registry_free);
 /* NULL if this connection is not known yet, or is gone. */
 Peer *peer_registry_find(PeerRegistry *registry, const char *unique_name);
 
-/* Learns who this is, then calls ready(); the peer is NULL if it is gone already. At most one question per connection. */
+/* Learns who this is, then calls ready(); the peer is NULL if it is gone already. At most one question per
+ * connection. */
 typedef void (*PeerReady)(Peer *peer, void *userdata);
 int peer_registry_learn(PeerRegistry *registry, const char *unique_name, PeerReady ready, void *userdata);
 
@@ -32,27 +34,10 @@ bool peer_is_root(const Peer *peer);
 /* The namespace of a caller that names none. */
 const char *peer_namespace(const Peer *peer);
 
-/* Calls gone() when the connection ends (client exited, or crashed). The returned watch is the caller's; free it to stop. */
+/* Calls gone() when the connection ends (client exited, or crashed). The returned watch is the caller's;
+ * free it to stop. */
 typedef struct PeerWatch PeerWatch;
 typedef void (*PeerGone)(void *userdata);
 int peer_watch_new(Peer *peer, PeerGone gone, void *userdata, PeerWatch **ret);
 PeerWatch *peer_watch_free(PeerWatch *watch);
 DEFINE_CLEANUP(PeerWatch *, peer_watch_free);
-
-/* What a user may hold at once. Root and system users of crt are not limited. */
-typedef enum QuotaKind {
-        QUOTA_INGESTS,
-        QUOTA_TRANSFERS,
-        QUOTA_JOBS,
-        QUOTA_CALLS,
-        QUOTA_SNAPSHOTS,
-        QUOTA_CONTAINERS,
-        _QUOTA_KIND_MAX,
-        _QUOTA_KIND_INVALID = -22,
-} QuotaKind;
-
-/* One unit taken from a user's share until it is freed. -EDQUOT when the share is used up (lib/limits.h has the numbers). */
-typedef struct QuotaHold QuotaHold;
-int quota_hold_new(PeerRegistry *registry, uid_t uid, QuotaKind kind, QuotaHold **ret);
-QuotaHold *quota_hold_free(QuotaHold *hold);
-DEFINE_CLEANUP(QuotaHold *, quota_hold_free);

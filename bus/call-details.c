@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "bus/call-details.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/object-path.h"
+#include "lib/strv.h"
+
+void call_details_done(CallDetails *details) {
+        free(details->namespace);
+        free(details->object);
+        free(details->argument);
+        *details = (CallDetails){ 0 };
+}
+
+/* Looks for the key "namespace" with a string in the a{sv} that comes next. The first one counts; a second
+ * one is refused later. */
+static int read_namespace_option(sd_bus_message *message, char **ret) {
+        int r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                const char *key, *contents, *value;
+                char type;
+                r = sd_bus_message_read(message, "s", &key);
+                if (r >= 0)
+                        r = sd_bus_message_peek_type(message, &type, &contents);
+                if (r < 0)
+                        break;
+                if (!*ret && string_equal(key, "namespace") && string_equal(contents, "s")) {
+                        r = sd_bus_message_read(message, "v", "s", &value);
+                        if (r >= 0 && !(*ret = strdup(value)))
+                                r = -ENOMEM;
+                } else
+                        r = sd_bus_message_skip(message, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(message);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        return r;
+}
+
+static int read_arguments(sd_bus_message *message, CallDetails *details) {
+        for (unsigned position = 0;; position++) {
+                const char *contents, *value;
+                char type;
+                int r = sd_bus_message_peek_type(message, &type, &contents);
+                if (r <= 0)
+                        return r;
+                if (position == 0 && type == 's') {
+                        r = sd_bus_message_read(message, "s", &value);
+                        if (r >= 0 && !(details->argument = strdup(value)))
+                                r = -ENOMEM;
+                } else if (type == 'a' && string_equal(contents, "{sv}") && !details->namespace)
+                        r = read_namespace_option(message, &details->namespace);
+                else
+                        r = sd_bus_message_skip(message, NULL);
+                if (r < 0)
+                        return r;
+        }
+}
+
+int call_details_read(sd_bus_message *message, const char *root_path, CallDetails *ret) {
+        _cleanup_(call_details_done) CallDetails details = { 0 };
+
+        int r = object_path_decode(root_path, sd_bus_message_get_path(message), NULL, &details.namespace,
+                                   &details.object);
+        if (r >= 0)
+                r = read_arguments(message, &details);
+        if (r >= 0)
+                r = sd_bus_message_rewind(message, true);
+        if (r < 0)
+                return r;
+        *ret = TAKE(details, (CallDetails){ 0 });
+        return 0;
+}
