@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* How a worker locks itself down before it looks at a foreign byte: no new privileges, not dumpable, dropped capabilities, resource limits,
- * and a seccomp filter that allows only the listed calls (anything else: the process is killed). Nothing can be taken back. */
+/* How a worker locks itself down before it looks at a foreign byte: no new privileges, not dumpable, dropped
+ * capabilities, resource limits, and a seccomp filter that allows only the listed calls (anything else: the
+ * process is killed). Nothing can be taken back. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,4 +24,7 @@ typedef struct Sandbox {
         uint64_t descriptor_limit;  /* RLIMIT_NOFILE; 0: as it is */
 } Sandbox;
 
+/* To be called before the first thread is started. Afterwards no file can be opened by name in
+ * SANDBOX_STREAM, and nothing that loads code on demand (locales, iconv, name service, OpenSSL providers)
+ * works in either. */
 int sandbox_enter(const Sandbox *sandbox, Fault *fault);
