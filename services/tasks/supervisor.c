@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/tasks/supervisor.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/process.h"
+#include "services/tasks/payload-cgroup.h"
+
+#define SECOND UINT64_C(1000000)
+/* How long a container that is asked to stop by systemd may take; systemd's own patience is longer. */
+#define STOP_PATIENCE (8 * SECOND)
+/* How long output that somebody keeps open is waited for after the end. */
+#define DRAIN_PATIENCE (2 * SECOND)
+/* How long the service may take to see the end. */
+#define SEEN_PATIENCE (5 * SECOND)
+
+static uint64_t now_monotonic(void) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t) now.tv_sec * SECOND + (uint64_t) now.tv_nsec / 1000U;
+}
+
+int supervisor_watch(const Supervisor *supervisor, int fd, uint32_t events, unsigned source) {
+        struct epoll_event event = { .events = events, .data.u32 = source };
+        return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int unwatch(const Supervisor *supervisor, int fd) {
+        return epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+}
+
+static int watch_streams(const Supervisor *supervisor, bool on) {
+        for (size_t i = 0; i < JOURNAL_STREAMS; i++) {
+                int pipe = supervisor->journal.streams[i].pipe;
+                int r = pipe < 0 ? 0
+                        : on     ? supervisor_watch(supervisor, pipe, EPOLLIN, SOURCE_STREAM + (unsigned) i)
+                                 : unwatch(supervisor, pipe);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The streams are read only as long as the journal takes what they bring. */
+static int set_blocked(const Supervisor *supervisor, bool blocked) {
+        int socket = supervisor->journal.socket;
+        int r = watch_streams(supervisor, !blocked);
+        if (r < 0)
+                return r;
+        return blocked ? supervisor_watch(supervisor, socket, EPOLLOUT, SOURCE_JOURNAL)
+                       : unwatch(supervisor, socket);
+}
+
+static int on_stream(Supervisor *supervisor, size_t index) {
+        int r = journal_stream_read(&supervisor->journal, index);
+        return r == -EAGAIN ? set_blocked(supervisor, true) : r;
+}
+
+static int on_journal_writable(Supervisor *supervisor) {
+        int r = journal_resume(&supervisor->journal);
+        return r == -EAGAIN ? 0 : set_blocked(supervisor, false);
+}
+
+static int on_signal(Supervisor *supervisor) {
+        struct signalfd_siginfo info;
+        ssize_t n = read(supervisor->signals, &info, sizeof(info));
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        if (info.ssi_signo != SIGTERM || supervisor->payload < 0 || supervisor->stopping)
+                return 0;
+        /* The scope is being stopped: so that the end is written down, it comes from here and not by SIGKILL to
+         * all, us included. */
+        supervisor->stopping = true;
+        supervisor->kill_at = now_monotonic() + STOP_PATIENCE;
+        (void) process_send_signal(supervisor->payload, supervisor->stop_signal);
+        return 0;
+}
+
+static int wait_milliseconds(uint64_t until) {
+        uint64_t now = now_monotonic();
+        if (until == 0)
+                return -1;
+        return until <= now ? 0 : (int) ((until - now + 999) / 1000);
+}
+
+static int dispatch(Supervisor *supervisor, unsigned source) {
+        switch (source) {
+        case SOURCE_SIGNALS:
+                return on_signal(supervisor);
+        case SOURCE_LISTENER:
+                return supervisor_accept(supervisor);
+        case SOURCE_PAYLOAD:
+                return 0;
+        case SOURCE_JOURNAL:
+                return on_journal_writable(supervisor);
+        default:
+                if (source < SOURCE_CONNECTION)
+                        return on_stream(supervisor, source - SOURCE_STREAM);
+                if (supervisor->connections[source - SOURCE_CONNECTION] < 0)
+                        return 0;
+                return supervisor_receive(supervisor, source - SOURCE_CONNECTION);
+        }
+}
+
+/* One event at a time: handling one may have closed what another one is about. */
+static int turn(Supervisor *supervisor, uint64_t until) {
+        struct epoll_event event;
+        int n = epoll_wait(supervisor->epoll, &event, 1, wait_milliseconds(until));
+        if (n < 0)
+                return errno == EINTR ? 0 : -errno;
+        return n == 0 ? 0 : dispatch(supervisor, event.data.u32);
+}
+
+static void write_exit(Supervisor *supervisor, const RunExit *record) {
+        if (run_exit_write(supervisor->directory, record) >= 0)
+                supervisor->ended = true;
+}
+
+static int watch_container(Supervisor *supervisor) {
+        int r = supervisor_watch(supervisor, supervisor->payload, EPOLLIN, SOURCE_PAYLOAD);
+        return r < 0 ? r : watch_streams(supervisor, true);
+}
+
+int supervisor_go(Supervisor *supervisor, const SupervisorMessage *go, int *fds, size_t fd_count) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int status = 0;
+
+        supervisor->gone_on = true;
+        supervisor->stop_signal = go->value > 0 && go->value < NSIG ? go->value : SIGTERM;
+        int r = supervisor_start(supervisor, go, fds, fd_count, &status, &fault);
+        fd_close_many(supervisor->descriptors, supervisor->descriptor_count);
+        supervisor->descriptor_count = 0;
+        supervisor->cache = fd_close(supervisor->cache);
+        if (r < 0) {
+                RunExit record = { .status = status, .finished = run_now(), .never_started = true };
+                (void) snprintf(record.error, sizeof(record.error), "%s", fault_text(&fault, r));
+                write_exit(supervisor, &record);
+                return 0;
+        }
+        r = watch_container(supervisor);
+        /* What the start took is given back: many containers, many of us. */
+        (void) malloc_trim(0);
+        return r;
+}
+
+/* Until the container's init has ended. */
+static int run(Supervisor *supervisor, siginfo_t *ret_info) {
+        for (;;) {
+                if (supervisor->ended)
+                        return 0; /* never began */
+                if (supervisor->payload >= 0) {
+                        int r = process_wait(supervisor->payload, WNOHANG, ret_info);
+                        if (r != 0)
+                                return r;
+                } else if (!supervisor_is_connected(supervisor))
+                        return -ECANCELED;
+                if (supervisor->kill_at > 0 && now_monotonic() >= supervisor->kill_at) {
+                        supervisor->kill_at = 0;
+                        (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
+                }
+                int r = turn(supervisor, supervisor->kill_at);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* The order matters: nothing may run, and no output be missing, when the record appears; and the record is there
+ * before anybody hears of it. */
+static int finish(Supervisor *supervisor, const siginfo_t *info) {
+        (void) unwatch(supervisor, supervisor->payload);
+        (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
+        uint64_t until = now_monotonic() + DRAIN_PATIENCE;
+        while (!journal_is_done(&supervisor->journal) && now_monotonic() < until) {
+                int r = turn(supervisor, until);
+                if (r < 0)
+                        break;
+        }
+        RunExit record = {
+                .status = process_exit_status(info),
+                .finished = run_now(),
+                .out_of_memory = cgroup_ran_out_of_memory(supervisor->payload_cgroup),
+        };
+        write_exit(supervisor, &record);
+        return supervisor->ended ? 0 : -EIO;
+}
+
+static void tell(Supervisor *supervisor) {
+        supervisor_announce(supervisor);
+        uint64_t until = now_monotonic() + SEEN_PATIENCE;
+        while (!supervisor->seen && supervisor_is_connected(supervisor) && now_monotonic() < until)
+                if (turn(supervisor, until) < 0)
+                        break;
+        if (!supervisor->seen)
+                (void) supervisor_activate_service(supervisor);
+}
+
+static int open_supervisor(Supervisor *supervisor) {
+        sigset_t set;
+        (void) sigfillset(&set);
+        (void) sigprocmask(SIG_BLOCK, &set, NULL);
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGTERM);
+        (void) prctl(PR_SET_DUMPABLE, 0);
+        (void) umask(0022);
+
+        supervisor->epoll = epoll_create1(EPOLL_CLOEXEC);
+        supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        if (supervisor->epoll < 0 || supervisor->signals < 0)
+                return -errno;
+        for (int fd = SUPERVISOR_FD_CONTROL; fd < SUPERVISOR_FD_END; fd++) {
+                int r = fd_set_cloexec(fd, true);
+                if (r < 0)
+                        return r;
+        }
+        int r = fd_set_nonblocking(supervisor->listener, true);
+        if (r >= 0)
+                r = supervisor_watch(supervisor, supervisor->signals, EPOLLIN, SOURCE_SIGNALS);
+        if (r >= 0)
+                r = supervisor_watch(supervisor, supervisor->listener, EPOLLIN, SOURCE_LISTENER);
+        if (r >= 0)
+                r = supervisor_add_connection(supervisor, SUPERVISOR_FD_CONTROL);
+        return r;
+}
+
+int main(int argc, char *argv[]) {
+        /* Not on the stack, where it would keep the pages of the start. */
+        static Supervisor supervisor = {
+                .directory = SUPERVISOR_FD_DIRECTORY,
+                .cache = SUPERVISOR_FD_CACHE,
+                .listener = SUPERVISOR_FD_LISTENER,
+                .payload = -EBADF,
+                .payload_cgroup = -EBADF,
+                .terminal = -EBADF,
+        };
+        if (argc != 3)
+                return EXIT_FAILURE;
+        supervisor.namespace = argv[1];
+        supervisor.id = argv[2];
+        for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++)
+                supervisor.connections[i] = -EBADF;
+        journal_init(&supervisor.journal);
+
+        siginfo_t info = { 0 };
+        int r = open_supervisor(&supervisor);
+        if (r >= 0)
+                r = run(&supervisor, &info);
+        if (r >= 0 && !supervisor.ended)
+                r = finish(&supervisor, &info);
+        if (supervisor.ended)
+                tell(&supervisor);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
