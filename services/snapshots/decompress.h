@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* One stream of decompressed bytes from a LayerInput: none, gzip (any number of members) or zstd (any number
+ * of frames). A truncated stream, a wrong checksum or garbage after the end is -EBADMSG with a sentence. */
+
+#include <sys/types.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+#include "services/snapshots/layer-input.h"
+
+typedef enum Compression {
+        COMPRESSION_AUTO, /* by the first bytes */
+        COMPRESSION_NONE,
+        COMPRESSION_GZIP,
+        COMPRESSION_ZSTD,
+        _COMPRESSION_MAX,
+        _COMPRESSION_INVALID = -22,
+} Compression;
+
+const char *compression_to_string(Compression compression);
+/* "none", "gzip", "zstd". */
+Compression compression_from_string(const char *name);
+
+/* What one format does; state is its own. */
+typedef struct DecompressFormat {
+        int (*begin)(void **ret_state, Fault *fault);
+        /* Up to size bytes; 0 at the end of the stream. */
+        ssize_t (*read)(void *state, LayerInput *input, uint8_t *out, size_t size, Fault *fault);
+        void (*end)(void *state);
+} DecompressFormat;
+
+extern const DecompressFormat decompress_gzip;
+extern const DecompressFormat decompress_zstd;
+
+typedef struct Decompressor {
+        const DecompressFormat *format; /* NULL: not compressed */
+        void *state;
+        LayerInput *input; /* weak */
+} Decompressor;
+
+int decompressor_init(Decompressor *decompressor, Compression compression, LayerInput *input, Fault *fault);
+void decompressor_done(Decompressor *decompressor);
+
+/* size bytes, fewer only before the end; 0 at the end. */
+ssize_t decompressor_read(Decompressor *decompressor, uint8_t *out, size_t size, Fault *fault);
