@@ -69,8 +69,6 @@ int identifier_new_random(size_t length, char **ret) {
 }
 
 const char *namespace_of_uid(uid_t uid, char buffer[NAMESPACE_SIZE]) {
-        if (uid == 0)
-                return "system";
-        (void) snprintf(buffer, NAMESPACE_SIZE, "u%u", uid);
+        (void) (uid == 0 ? snprintf(buffer, NAMESPACE_SIZE, "system") : snprintf(buffer, NAMESPACE_SIZE, "u%u", uid));
         return buffer;
 }
