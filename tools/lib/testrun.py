@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs one kind of test each and reports case by case."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+HOST = os.path.join(TOP, "tools", "host")
+SOURCES_IN_HOST = "/usr/src/crt"
+FILE_TIMEOUT = 900
+# What a daemon that broke leaves in the journal. Killing one is a test's business, so SIGKILL is no such sign.
+CRASHES = (r"AddressSanitizer|runtime error: |UndefinedBehaviorSanitizer"
+           r"|status=(4/ILL|6/ABRT|7/BUS|8/FPE|11/SEGV|31/SYS)|dumped core")
+
+
+class Results:
+    """Counts cases and prints them as they come."""
+
+    def __init__(self):
+        self.passed = self.skipped = 0
+        self.failures = []
+
+    def add(self, outcome, name, text=""):
+        if outcome == "ok":
+            self.passed += 1
+        elif outcome == "skip":
+            self.skipped += 1
+        else:
+            self.failures.append(name)
+        print(f"{outcome} {name}" + (f": {text}" if text else ""), flush=True)
+
+    def check(self, name, good, text=""):
+        self.add("ok" if good else "not ok", name, "" if good else text)
+        return good
+
+    def summary(self):
+        if self.failures:
+            print("\nFailed:")
+            for name in self.failures:
+                print(f"  {name}")
+        print(f"{self.passed} passed, {len(self.failures)} failed, {self.skipped} skipped", flush=True)
+        return 1 if self.failures else 0
+
+
+def heading(text, began=[None]):  # pylint: disable=dangerous-default-value
+    now = time.monotonic()
+    began[0] = began[0] or now
+    print(f"\n== {text} ({now - began[0]:.0f} s)", flush=True)
+
+
+def indent(text, lines=60):
+    return "\n".join("    " + line for line in text.rstrip().splitlines()[-lines:])
+
+
+def build(results, folder, name, options, compiler=None):
+    environment = {**os.environ, **({"CC": compiler} if compiler else {})}
+    done = subprocess.run([os.path.join(TOP, "tools", "build"), folder, *options], env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if not results.check(name, done.returncode == 0, "does not build, or with warnings"):
+        print(indent(done.stdout), flush=True)
+    return done.returncode == 0
+
+
+# ---- meson ----
+
+TAP_LINE = re.compile(r"(?P<failed>not )?ok\b(?: \d+)?(?: -)? ?(?P<name>[^#]*)(?:#\s*(?P<directive>\w+)\s*(?P<reason>.*))?")
+
+
+def tap_cases(output):
+    """(outcome, name, text) of each line of TAP; the comment before a failure says why."""
+    comment = ""
+    for line in output.splitlines():
+        match = TAP_LINE.match(line)
+        if match is None:
+            comment = line[1:].strip() if line.startswith("#") else comment
+            continue
+        directive = (match["directive"] or "").upper()
+        if match["failed"]:
+            yield "not ok", match["name"].strip(), comment
+        elif directive.startswith("SKIP"):
+            yield "skip", match["name"].strip(), match["reason"] or "no reason given"
+        else:
+            yield "ok", match["name"].strip(), ""
+        comment = ""
+
+
+def meson_test(results, prefix, test):
+    title = prefix + test["name"].split(" / ")[-1]
+    failed_before, cases = len(results.failures), 0
+    for outcome, name, text in tap_cases(test.get("stdout", "")):
+        results.add(outcome, f"{title}: {name}", text)
+        cases += 1
+    good = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
+    if cases == 0:
+        results.add("ok" if test["result"] == "OK" else "skip" if good else "not ok", title, "" if good else test["result"])
+    elif not good and len(results.failures) == failed_before:
+        results.add("not ok", title, f"{test['result']}, status {test.get('returncode')}")
+    if len(results.failures) > failed_before:
+        print(indent(test.get("stdout", ""), 20), indent(test.get("stderr", ""), 40), sep="\n", flush=True)
+
+
+def meson_tests(results, folder, prefix="", names=()):
+    """All unit tests and bus tests of one build; each line of TAP is a case."""
+    log = os.path.join(folder, "meson-logs", "testlog.json")
+    if os.path.exists(log):
+        os.unlink(log)
+    environment = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
+                   "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1"}
+    done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--timeout-multiplier", "3" if prefix else "1",
+                           *names], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    failed_before, tests = len(results.failures), 0
+    if os.path.exists(log):
+        with open(log, encoding="utf-8") as lines:
+            for line in lines:
+                meson_test(results, prefix, json.loads(line))
+                tests += 1
+    if tests == 0 or (done.returncode != 0 and len(results.failures) == failed_before):
+        results.add("not ok", f"{prefix}meson test", f"{tests} tests, status {done.returncode}")
+        print(indent(done.stdout), flush=True)
+
+
+def meson_test_names(folder):
+    done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--list"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False)
+    return [line.split(" / ")[-1].strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+# ---- scripts ----
+
+def script_line(results, prefix, line):
+    """One line of a script's output: a case, or text about the case before it."""
+    for outcome in ("not ok", "ok", "skip"):
+        if line.startswith(outcome + " "):
+            name, _, text = line[len(outcome) + 1:].partition(": ")
+            if outcome == "skip" and not text:
+                results.add("not ok", prefix + name, "skipped without a reason")
+            else:
+                results.add(outcome, prefix + name, text)
+            return True
+    print("    " + line.strip("\n"), flush=True)
+    return False
+
+
+def run_script(results, prefix, command):
+    """Every script must name at least one case, and end with a status that is true to them."""
+    failed_before, cases = len(results.failures), 0
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", start_new_session=True)
+
+    def too_long(_number, _frame):
+        os.killpg(process.pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(FILE_TIMEOUT)
+    for line in process.stdout:
+        cases += script_line(results, prefix, line.rstrip("\n"))
+    status = process.wait()
+    signal.alarm(0)
+    if status < 0:
+        results.add("not ok", prefix.strip(": "), f"ended by signal {-status}")
+    elif cases == 0:
+        results.add("not ok", prefix.strip(": "), f"no case ran (status {status})")
+    elif status != 0 and len(results.failures) == failed_before:
+        results.add("not ok", prefix.strip(": "), f"status {status} though no case failed")
+
+
+def on_host(name, *command):
+    return subprocess.run([HOST, "exec", "--name", name, "--", *command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+
+
+def host_script(results, path, folder, prefix):
+    """One test file on a fresh private host that has crt from this build."""
+    stem = os.path.splitext(os.path.basename(path))[0].removeprefix("test-")
+    name = f"test-{os.getpid()}"
+    label = f"{prefix}{stem}: "
+    started = subprocess.run([HOST, "start", "--name", name, "--build", folder, "--no-build"], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if started.returncode != 0:
+        results.add("not ok", label.strip(": "), "the host did not start")
+        print(indent(started.stdout), flush=True)
+        return
+    try:
+        inside = os.path.join(SOURCES_IN_HOST, os.path.relpath(path, TOP))
+        run_script(results, label, [HOST, "exec", "--name", name, "--", inside])
+        crashes = on_host(name, "sh", "-c", f"journalctl --sync; journalctl -q --no-pager -g '{CRASHES}'").stdout
+        if not results.check(f"{label}nothing crashed", not crashes.strip(), "see the journal"):
+            print(indent(on_host(name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80), flush=True)
+    finally:
+        subprocess.run([HOST, "stop", "--name", name], check=False)
+
+
+def main_guard():
+    if os.geteuid() != 0:
+        sys.exit("tools/test: run me as root")
