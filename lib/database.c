@@ -187,7 +187,7 @@ static int get_user_version(Database *database, int64_t *ret) {
         return 0;
 }
 
-static int migrate_step(Database *database, const char *sql, size_t version) {
+static int migrate_step(Database *database, const char *sql, size_t version, Fault *fault) {
         char set_version[64];
         int r = database_begin(database);
         if (r < 0)
@@ -195,7 +195,7 @@ static int migrate_step(Database *database, const char *sql, size_t version) {
         _cleanup_(database_rollbackp) Database *transaction = database;
         r = run(transaction, sql);
         if (r < 0)
-                return r;
+                return fault_set(fault, r, "%s", sqlite3_errmsg(database->handle));
         (void) snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %zu", version);
         r = run(transaction, set_version);
         if (r < 0)
@@ -214,10 +214,9 @@ static int migrate(Database *database, const char *name, const char *const *migr
                                  "%s: has version %lli, written by a newer crt; this one knows up to %zu",
                                  name, (long long) version, count);
         for (size_t i = (size_t) version; i < count; i++) {
-                r = migrate_step(database, migrations[i], i + 1);
+                r = migrate_step(database, migrations[i], i + 1, fault);
                 if (r < 0)
-                        return fault_set(fault, r, "%s: cannot be brought to version %zu: %s", name, i + 1,
-                                         sqlite3_errmsg(database->handle));
+                        return fault_prefix(fault, r, "%s: cannot be brought to version %zu", name, i + 1);
         }
         return 0;
 }
@@ -423,4 +422,10 @@ int database_execute(Database *database, const char *sql, const char *types, ...
 
 int64_t database_last_id(Database *database) {
         return sqlite3_last_insert_rowid(database->handle);
+}
+
+/* SQLite carries this out when the statement is prepared: a cached one would do nothing. */
+int database_set_durable(Database *database, bool durable) {
+        assert(sqlite3_get_autocommit(database->handle));
+        return run(database, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 }

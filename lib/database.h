@@ -54,3 +54,7 @@ const void *database_rows_blob(const DatabaseRows *rows, int column, size_t *ret
 /* A statement without rows (those of RETURNING are passed over); the number of rows changed. */
 int database_execute(Database *database, const char *sql, const char *types, ...);
 int64_t database_last_id(Database *database);
+
+/* false: what follows outlives the process, but not a loss of power, and costs no sync; true (as it is after
+ * database_open()): from the next commit on everything up to it outlives both. Not within a transaction. */
+int database_set_durable(Database *database, bool durable);

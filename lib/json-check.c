@@ -26,24 +26,61 @@ static const char *check_string(const char *data, size_t size, size_t *i) {
         return "string without end";
 }
 
-/* Digits from data[*i] on; *i ends on the last of them. A fraction or exponent makes it a double, which may
- * round. */
-static const char *check_number(const char *data, size_t size, size_t *i) {
+static size_t count_digits(const char *data, size_t size, size_t i) {
+        size_t start = i;
+        while (i < size && data[i] >= '0' && data[i] <= '9')
+                i++;
+        return i - start;
+}
+
+static bool is_beyond_64_bits(const char *digits, size_t count, bool negative) {
         uint64_t value = 0;
-        bool overflow = false;
-        size_t j = *i;
-        for (; j < size && data[j] >= '0' && data[j] <= '9'; j++)
+        for (size_t i = 0; i < count; i++)
                 if (__builtin_mul_overflow(value, 10U, &value) ||
-                    __builtin_add_overflow(value, (uint64_t) (data[j] - '0'), &value))
-                        overflow = true;
-        bool fraction = j < size && (data[j] == '.' || data[j] == 'e' || data[j] == 'E');
-        for (; fraction && j < size && data[j] && strchr("0123456789.eE+-", data[j]); j++)
-                ;
-        bool negative = *i > 0 && data[*i - 1] == '-';
-        if (!fraction && (overflow || (negative && value > (uint64_t) INT64_MAX + 1U)))
+                    __builtin_add_overflow(value, (uint64_t) (digits[i] - '0'), &value))
+                        return true;
+        return negative && value > (uint64_t) INT64_MAX + 1U;
+}
+
+/* From the minus sign or first digit at data[*i]; *i ends on the last character. A fraction or exponent
+ * makes it a double, which may round. */
+static const char *check_number(const char *data, size_t size, size_t *i) {
+        size_t start = *i + (data[*i] == '-'), count = count_digits(data, size, start), end = start + count;
+        bool is_integer = true;
+        if (count == 0 || (count > 1 && data[start] == '0'))
+                return "malformed number";
+        if (end < size && data[end] == '.') {
+                size_t n = count_digits(data, size, end + 1);
+                if (n == 0)
+                        return "malformed number";
+                end += 1 + n;
+                is_integer = false;
+        }
+        if (end < size && (data[end] == 'e' || data[end] == 'E')) {
+                size_t sign = end + 1 < size && (data[end + 1] == '+' || data[end + 1] == '-');
+                size_t n = count_digits(data, size, end + 1 + sign);
+                if (n == 0)
+                        return "malformed number";
+                end += 1 + sign + n;
+                is_integer = false;
+        }
+        if (is_integer && is_beyond_64_bits(data + start, count, start > *i))
                 return "integer beyond 64 bits";
-        *i = j - 1;
+        *i = end - 1;
         return NULL;
+}
+
+/* json-c takes these in other spellings too, NaN and Infinity, and names in single quotes. */
+static const char *check_word(const char *data, size_t size, size_t *i) {
+        static const char *const words[] = { "true", "false", "null" };
+        for (size_t k = 0; k < ELEMENTS_OF(words); k++) {
+                size_t length = strlen(words[k]);
+                if (size - *i >= length && memcmp(data + *i, words[k], length) == 0) {
+                        *i += length - 1;
+                        return NULL;
+                }
+        }
+        return data[*i] == '\0' ? "NUL byte" : "stray character";
 }
 
 const char *json_check_text(const char *data, size_t size, unsigned depth, size_t *ret_offset) {
@@ -56,16 +93,15 @@ const char *json_check_text(const char *data, size_t size, unsigned depth, size_
                 if (c == '"') {
                         i++;
                         why = check_string(data, size, &i);
-                } else if (c >= '0' && c <= '9')
+                } else if (c == '-' || (c >= '0' && c <= '9'))
                         why = check_number(data, size, &i);
                 else if (c == '{' || c == '[')
                         why = ++level > depth ? "nested too deeply" : NULL;
                 else if ((c == '}' || c == ']') && level > 0)
                         level--;
-                else if (c == '\0')
-                        why = "NUL byte";
-                else if ((uint8_t) c >= 0x80)
-                        why = "stray byte";
+                else if (c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != ',' && c != ':' &&
+                         c != '}' && c != ']')
+                        why = check_word(data, size, &i);
         }
         *ret_offset = MIN_OF(i, size);
         return why;

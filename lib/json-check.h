@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What json-c lets pass: a scan of the text before it is parsed. It checks no grammar, that is json-c's
- * part. */
+/* What json-c lets pass: a scan of the text before it is parsed. It checks each token, but not how they
+ * follow one another, that is json-c's part. */
 
 #include <stddef.h>
 
@@ -10,8 +10,8 @@
 
 struct json_object;
 
-/* NULL, or why this text is refused (depth, UTF-8, NUL in a string, control characters, integers beyond 64
- * bits) with the place. */
+/* NULL, or why this text is refused (depth, UTF-8, NUL in a string, control characters, malformed numbers
+ * and words, integers beyond 64 bits) with the place. */
 const char *json_check_text(const char *data, size_t size, unsigned depth, size_t *ret_offset);
 
 /* The members that the text writes down, to be held against those that the parsed document has: with a key
