@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""introspection/*.xml as Python sees it, and the few things that the tests of all services share."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import gi
+
+gi.require_version("Gio", "2.0")
+from gi.repository import Gio, GLib  # noqa: E402
+
+SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
+
+
+def documented():
+    """{interface name: element} of all that introspection/ documents."""
+    found = {}
+    directory = os.path.join(SOURCE_ROOT, "introspection")
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".xml"):
+            for element in ElementTree.parse(os.path.join(directory, name)).getroot().iter("interface"):
+                found[element.get("name")] = element
+    return found
+
+
+def service_of(interface):
+    """("org.crt.Tasks", "/org/crt/Tasks") of "org.crt.Tasks1.Container"."""
+    word = interface.split(".")[2].rstrip("0123456789")
+    return f"org.crt.{word}", f"/org/crt/{word}"
+
+
+def describe(element):
+    """What a client depends on, as a set of strings: members, argument names and types, and how properties change."""
+    lines = set()
+    for method in element.iter("method"):
+        arguments = [f"{a.get('direction', 'in')} {a.get('type')} {a.get('name')}" for a in method.iter("arg")]
+        lines.add(f"method {method.get('name')}({', '.join(arguments)})")
+    for signal in element.iter("signal"):
+        lines.add(f"signal {signal.get('name')}({', '.join(a.get('type') for a in signal.iter('arg'))})")
+    for item in element.iter("property"):
+        changes = [a.get("value") for a in item.iter("annotation") if a.get("name") == CHANGED]
+        lines.add(f"property {item.get('name')} {item.get('type')} {item.get('access')} {(changes or ['true'])[0]}")
+    return lines
+
+
+def bus():
+    return Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
+
+
+def call(connection, name, path, interface, member, arguments=None, fds=None, timeout=60000):
+    """The reply's values; raises GLib.Error."""
+    reply, fd_list = connection.call_with_unix_fd_list_sync(
+        name, path, interface, member, arguments, None, Gio.DBusCallFlags.NONE, timeout, fds, None)
+    return reply.unpack(), fd_list
+
+
+def error_name(error):
+    return Gio.DBusError.get_remote_error(error) or str(error)
+
+
+def introspect(connection, name, path):
+    (text,), _ = call(connection, name, path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    return {e.get("name"): e for e in ElementTree.fromstring(text).iter("interface")}
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, text=True, capture_output=True, **options).stdout
+
+
+class Cases:
+    """Prints the lines that tools/test counts."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def case(self, name, problems):
+        problems = list(problems)
+        print(f"not ok {name}: {problems[0]}" if problems else f"ok {name}", flush=True)
+        for problem in problems:
+            print(f"    {problem}")
+        self.failed += bool(problems)
+
+    def end(self):
+        sys.exit(1 if self.failed else 0)
+
+
+__all__ = ["Cases", "GLib", "Gio", "bus", "call", "describe", "documented", "error_name", "introspect", "run", "service_of"]

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every documented method, called by a user without rights: refused if it changes anything, and let through by a polkit rule."""
+
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from interfaces import Cases, GLib, Gio, bus, call, documented, error_name, service_of  # noqa: E402
+
+# What a user may do in the namespace of their own by default: look.
+READING = {"Get", "List", "Open", "Resolve", "Stat", "Wait"}
+REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
+VALUES = {"s": "probe", "u": 1, "t": 1, "i": 1, "b": False, "a{sv}": {}, "h": 0}
+RULE = "/etc/polkit-1/rules.d/10-test-authorization.rules"
+
+
+def methods():
+    for interface, element in documented().items():
+        for method in element.iter("method"):
+            yield interface, method.get("name"), [a.get("type") for a in method.iter("arg") if a.get("direction") != "out"]
+
+
+def object_path(interface, namespace):
+    _, root = service_of(interface)
+    return root if interface.count(".") == 2 else f"{root}/{interface.split('.')[3].lower()}/{namespace}/probe"
+
+
+def call_all(options):
+    """Every method once, with arguments of the right types; the error's name, or "" for an answer."""
+    connection, answers = bus(), {}
+    namespace = options.get("namespace", f"u{os.getuid()}")
+    for interface, member, types in methods():
+        values = [{k: GLib.Variant("s", v) for k, v in options.items()} if t == "a{sv}" and
+                  interface.count(".") == 2 else VALUES[t] for t in types]
+        fds = Gio.UnixFDList.new()
+        fds.append(os.open("/dev/null", os.O_RDONLY))
+        try:
+            call(connection, service_of(interface)[0], object_path(interface, namespace), interface, member,
+                 GLib.Variant(f"({''.join(types)})", values), fds)
+            answers[f"{interface}.{member}"] = ""
+        except GLib.Error as error:
+            answers[f"{interface}.{member}"] = error_name(error)
+    return answers
+
+
+def call_all_as(user, **options):
+    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__, json.dumps(options)]
+    return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)
+
+
+def set_rule(text):
+    if text:
+        with open(RULE, "w", encoding="utf-8") as file:
+            file.write(text)
+    elif os.path.exists(RULE):
+        os.unlink(RULE)
+    subprocess.run(["systemctl", "restart", "polkit"], check=True)
+
+
+def main():
+    cases = Cases()
+    set_rule(None)
+    own = call_all_as("alice")
+    for method, error in own.items():
+        reads = method.rsplit(".", 1)[1] in READING
+        if reads:
+            cases.case(f"{method} may be called by anyone about what is theirs", [error] if error in REFUSED else [])
+        else:
+            cases.case(f"{method} is refused without rights", [] if error in REFUSED else [f"answered '{error}'"])
+
+    foreign = call_all_as("alice", namespace="system")
+    cases.case("nothing of another namespace can be reached without rights",
+               [f"{m} answered '{e}'" for m, e in foreign.items() if e not in REFUSED])
+
+    try:
+        set_rule('polkit.addRule(function(action, subject) {'
+                 ' if (action.id.indexOf("org.crt.") == 0 && subject.user == "alice") return polkit.Result.YES; });')
+        allowed = call_all_as("alice")
+        cases.case("a polkit rule lets all of them pass",
+                   [f"{m} answered '{e}'" for m, e in allowed.items() if e in REFUSED])
+        set_rule('polkit.addRule(function(action, subject) {'
+                 ' if (action.id.indexOf("org.crt.") == 0 && action.lookup("namespace") == "u" + subject.user.length)'
+                 ' return polkit.Result.YES; });')
+        cases.case("a rule sees the namespace",
+                   [f"{m} answered '{e}'" for m, e in call_all_as("alice").items()
+                    if m.rsplit(".", 1)[1] not in READING and e not in REFUSED])
+    finally:
+        set_rule(None)
+    cases.end()
+
+
+if len(sys.argv) > 1:
+    print(json.dumps(call_all(json.loads(sys.argv[1]))))
+else:
+    main()
