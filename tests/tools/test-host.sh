@@ -158,6 +158,14 @@ test_failed_boot_is_shown_and_leaves_nothing() {
         nothing_is_left
 }
 
+# What the machine's own PID 1 is does not matter: in a host it is systemd, here it may be anything.
+test_a_host_runs_where_systemd_is_pid_1() {
+        equal "running running" "$("$host" run --no-install --name "$one" -- bash -c '
+                echo $(/usr/src/crt/tools/host run --no-install --name inner -- systemctl is-system-running) \
+                     $(systemctl is-system-running)')"
+        nothing_is_left
+}
+
 test_wrong_use_is_refused() {
         fails "$host" start --name 'a/b'
         fails "$host" start --network bridge

@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""That tools/test counts truly: what failed, was skipped, crashed or never ran is not called passed."""
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tools", "lib"))
+import testrun  # noqa: E402
+
+
+def counted(function, *arguments):
+    results = testrun.Results()
+    with contextlib.redirect_stdout(io.StringIO()):
+        function(results, *arguments)
+    return results.passed, len(results.failures), results.skipped
+
+
+def script(text):
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as out:
+        out.write("#!/bin/sh\n" + text)
+        out.flush()
+        return counted(testrun.run_script, "x: ", ["/bin/sh", out.name])
+
+
+def tap(text, result="OK", code=0):
+    return counted(testrun.meson_test, "", {"name": "crt / x", "result": result, "stdout": text, "returncode": code})
+
+
+CASES = {
+    "tap counts each line": (tap, "1..3\nok 1 - a\nnot ok 2 - b\nok 3 - c # SKIP no root\n", (1, 1, 1)),
+    "tap without a name counts": (tap, "ok 1\nok 2\n", (2, 0, 0)),
+    "comments are no cases": (tap, "# ok 1 - a\nTAP version 13\nokay\nok 1 - b\n", (1, 0, 0)),
+    "a test without tap counts once": (tap, "hello\n", (1, 0, 0)),
+    "script counts each line": (script, "echo ok a; echo skip b: why; echo not ok c: because; exit 1", (1, 1, 1)),
+    "skip without a reason fails": (script, "echo skip b", (0, 1, 0)),
+    "script without cases fails": (script, "true", (0, 1, 0)),
+    "script with a false status fails": (script, "echo ok a; exit 1", (1, 1, 0)),
+    "script that is killed fails": (script, "echo ok a; kill -KILL $$", (1, 1, 0)),
+    "other output is no case": (script, "echo okay; echo not okay; echo ok a", (1, 0, 0)),
+}
+
+
+def special_cases():
+    yield "tap that ended early fails", tap("1..2\nok 1 - a\n", "ERROR", 0), (1, 1, 0)
+    yield "a test that timed out fails", tap("", "TIMEOUT", -15), (0, 1, 0)
+    yield "a crash after good cases fails", tap("ok 1 - a\n", "FAIL", -11), (1, 1, 0)
+    yield "a test skipped as a whole is skipped", tap("", "SKIP", 77), (0, 0, 1)
+
+
+def main():
+    failed = False
+    for name, (function, text, expected) in CASES.items():
+        failed |= report(name, function(text), expected)
+    for name, got, expected in special_cases():
+        failed |= report(name, got, expected)
+    return 1 if failed else 0
+
+
+def report(name, got, expected):
+    print(f"ok {name}" if got == expected else f"not ok {name}: expected {expected}, got {got}")
+    return got != expected
+
+
+if __name__ == "__main__":
+    sys.exit(main())
