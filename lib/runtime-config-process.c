@@ -127,7 +127,6 @@ static int parse_capabilities(const JsonNode *process, RuntimeCapabilities *sets
         if (sets->ambient & ~(sets->permitted & sets->inheritable))
                 return json_fault_member(&node, "ambient", fault, -EBADMSG,
                                          "has what is not in both permitted and inheritable");
-        sets->given = true;
         return 0;
 }
 

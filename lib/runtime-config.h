@@ -150,7 +150,6 @@ typedef struct RuntimeSeccomp {
 
 /* One bit for each CAP_* number. */
 typedef struct RuntimeCapabilities {
-        bool given;
         uint64_t bounding, effective, permitted, inheritable, ambient;
 } RuntimeCapabilities;
 

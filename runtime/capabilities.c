@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/capabilities.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CAPABILITY_NUMBERS 64U
+
+static int read_own(uint64_t *ret_permitted) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = { 0 };
+        if (syscall(SYS_capget, &header, data) < 0)
+                return -errno;
+        *ret_permitted = data[0].permitted | (uint64_t) data[1].permitted << 32;
+        return 0;
+}
+
+/* A new user namespace gives all capabilities, over what belongs to it. */
+int capabilities_prepare(const ContainerPlan *plan, Fault *fault) {
+        const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        if (plan_has_user_namespace(plan))
+                return 0;
+        uint64_t own = 0;
+        int r = read_own(&own);
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < CAPABILITY_NUMBERS; i++)
+                if ((wanted->permitted | wanted->inheritable) & ~own & (UINT64_C(1) << i))
+                        return fault_set(fault, -EPERM,
+                                         "config.process.capabilities: %s is asked for, which the runtime "
+                                         "does not have itself",
+                                         runtime_capability_to_string(i));
+        return 0;
+}
+
+int capabilities_step_bound(ContainerPlan *plan, Fault *fault) {
+        const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        for (unsigned i = 0; i < CAPABILITY_NUMBERS; i++) {
+                if (wanted->bounding & (UINT64_C(1) << i))
+                        continue;
+                if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0) {
+                        if (errno == EINVAL) /* beyond the kernel's last one */
+                                break;
+                        return fault_set_errno(fault, -errno, "config.process.capabilities.bounding");
+                }
+        }
+        return 0;
+}
+
+int capabilities_step_set(ContainerPlan *plan, Fault *fault) {
+        const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2];
+        for (unsigned i = 0; i < 2; i++)
+                data[i] = (struct __user_cap_data_struct){
+                        .effective = (uint32_t) (wanted->effective >> (32 * i)),
+                        .permitted = (uint32_t) (wanted->permitted >> (32 * i)),
+                        .inheritable = (uint32_t) (wanted->inheritable >> (32 * i)),
+                };
+        if (syscall(SYS_capset, &header, data) < 0)
+                return fault_set_errno(fault, -errno, "config.process.capabilities");
+
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+                return -errno;
+        for (unsigned i = 0; i < CAPABILITY_NUMBERS; i++)
+                if ((wanted->ambient & (UINT64_C(1) << i)) &&
+                    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) < 0)
+                        return fault_set_errno(fault, -errno, "config.process.capabilities.ambient: %s",
+                                               runtime_capability_to_string(i));
+        return 0;
+}
+
+int capabilities_step_no_new_privileges(ContainerPlan *plan, Fault *fault) {
+        if (plan->config->process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return fault_set_errno(fault, -errno, "config.process.noNewPrivileges");
+        return 0;
+}

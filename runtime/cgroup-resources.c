@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/cgroup-resources.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/strv.h"
+#include "runtime/device-filter.h"
+
+static const char *const controllers[CGROUP_RESOURCES_CONTROLLERS] = {
+        "cpu", "cpuset", "memory", "pids", "io", "hugetlb",
+};
+
+static unsigned controller_bit(const char *file) {
+        size_t length = strcspn(file, ".");
+        for (unsigned i = 0; i < CGROUP_RESOURCES_CONTROLLERS; i++)
+                if (strlen(controllers[i]) == length && strncmp(file, controllers[i], length) == 0)
+                        return 1U << i;
+        return 0;
+}
+
+const char *cgroup_resources_controller_name(unsigned bit) {
+        return bit < CGROUP_RESOURCES_CONTROLLERS ? controllers[bit] : NULL;
+}
+
+static bool is_set(int64_t number) {
+        return number != RUNTIME_UNSET;
+}
+
+unsigned cgroup_resources_controllers(const RuntimeResources *resources) {
+        unsigned wanted = 0;
+        if ((is_set(resources->cpu_shares) && resources->cpu_shares > 0) || is_set(resources->cpu_quota) ||
+            is_set(resources->cpu_period) || is_set(resources->cpu_burst) || is_set(resources->cpu_idle))
+                wanted |= controller_bit("cpu.");
+        if (resources->cpuset_cpus || resources->cpuset_mems)
+                wanted |= controller_bit("cpuset.");
+        if (is_set(resources->memory_limit) || is_set(resources->memory_reservation) ||
+            is_set(resources->memory_swap))
+                wanted |= controller_bit("memory.");
+        if (is_set(resources->pids_limit) && resources->pids_limit != 0)
+                wanted |= controller_bit("pids.");
+        if (is_set(resources->blkio_weight) || resources->throttle_count > 0)
+                wanted |= controller_bit("io.");
+        if (resources->hugepage_limit_count > 0)
+                wanted |= controller_bit("hugetlb.");
+        for (size_t i = 0; i < resources->unified_count; i++)
+                wanted |= controller_bit(resources->unified[i].key);
+        return wanted;
+}
+
+static int write_text(int cgroup, const char *file, const char *field, const char *text, Fault *fault) {
+        int r = fd_write_file_at(cgroup, file, text);
+        if (r == -ENOENT)
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "config.linux.resources.%s: this kernel or this cgroup has no %s", field,
+                                 file);
+        return r < 0 ? fault_set_errno(fault, r, "config.linux.resources.%s: writing '%s' to %s", field,
+                                       text, file)
+                     : 0;
+}
+
+/* -1 is "max". */
+static int write_limit(int cgroup, const char *file, const char *field, int64_t limit, Fault *fault) {
+        char text[32];
+        if (!is_set(limit))
+                return 0;
+        if (limit < 0)
+                (void) snprintf(text, sizeof(text), "max");
+        else
+                (void) snprintf(text, sizeof(text), "%" PRIi64, limit);
+        return write_text(cgroup, file, field, text, fault);
+}
+
+/* Shares from 2 to 262144 with 1024 in the middle become weights from 1 to 10000 with 100 in the middle: the
+ * curve that runc and crun agree on since 2025. */
+unsigned cgroup_resources_weight_of_shares(uint64_t shares) {
+        if (shares <= 2)
+                return 1;
+        if (shares >= 262144)
+                return 10000;
+        double l = log2((double) shares);
+        double exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+        return (unsigned) ceil(pow(10.0, exponent));
+}
+
+static int apply_memory(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        int r;
+        /* The specification's swap includes memory. */
+        int64_t swap = resources->memory_swap;
+        if (is_set(swap) && swap >= 0)
+                swap -= MAX_OF(resources->memory_limit, 0);
+        if (resources->memory_check_before_update && resources->memory_limit > 0) {
+                _cleanup_free_ char *current = NULL;
+                uint64_t used;
+                if (fd_read_line_at(cgroup, "memory.current", &current) >= 0 &&
+                    string_to_uint64(current, UINT64_MAX, &used) >= 0 &&
+                    used > (uint64_t) resources->memory_limit)
+                        return fault_set(fault, -EINVAL,
+                                         "config.linux.resources.memory.limit: is below what is in use");
+        }
+        if ((r = write_limit(cgroup, "memory.max", "memory.limit", resources->memory_limit, fault)) < 0 ||
+            (r = write_limit(cgroup, "memory.swap.max", "memory.swap", swap, fault)) < 0)
+                return r;
+        return write_limit(cgroup, "memory.low", "memory.reservation", resources->memory_reservation, fault);
+}
+
+static int apply_cpu(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        char text[64];
+        int r = 0;
+        if (is_set(resources->cpu_shares) && resources->cpu_shares > 0) {
+                (void) snprintf(text, sizeof(text), "%u",
+                                cgroup_resources_weight_of_shares((uint64_t) resources->cpu_shares));
+                r = write_text(cgroup, "cpu.weight", "cpu.shares", text, fault);
+        }
+        if (r >= 0 && (is_set(resources->cpu_quota) || is_set(resources->cpu_period))) {
+                int64_t period = resources->cpu_period > 0 ? resources->cpu_period : 100000;
+                if (resources->cpu_quota > 0)
+                        (void) snprintf(text, sizeof(text), "%" PRIi64 " %" PRIi64, resources->cpu_quota,
+                                        period);
+                else
+                        (void) snprintf(text, sizeof(text), "max %" PRIi64, period);
+                r = write_text(cgroup, "cpu.max", "cpu.quota", text, fault);
+        }
+        if (r >= 0)
+                r = write_limit(cgroup, "cpu.max.burst", "cpu.burst", resources->cpu_burst, fault);
+        if (r >= 0)
+                r = write_limit(cgroup, "cpu.idle", "cpu.idle", resources->cpu_idle, fault);
+        if (r >= 0 && resources->cpuset_cpus)
+                r = write_text(cgroup, "cpuset.cpus", "cpu.cpus", resources->cpuset_cpus, fault);
+        if (r >= 0 && resources->cpuset_mems)
+                r = write_text(cgroup, "cpuset.mems", "cpu.mems", resources->cpuset_mems, fault);
+        return r;
+}
+
+static int apply_io(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        char text[96];
+        if (is_set(resources->blkio_weight)) {
+                (void) snprintf(text, sizeof(text), "%" PRIi64, resources->blkio_weight);
+                int r = fd_write_file_at(cgroup, "io.bfq.weight", text);
+                if (r < 0) {
+                        (void) snprintf(text, sizeof(text), "%" PRIi64,
+                                        1 + (resources->blkio_weight - 10) * 9999 / 990);
+                        r = write_text(cgroup, "io.weight", "blockIO.weight", text, fault);
+                }
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < resources->throttle_count; i++) {
+                const RuntimeThrottle *t = &resources->throttles[i];
+                (void) snprintf(text, sizeof(text), "%u:%u %s=%" PRIu64, t->major, t->minor, t->key,
+                                t->rate);
+                int r = write_text(cgroup, "io.max", "blockIO", text, fault);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int apply_rest(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        char file[64], text[32];
+        int r = 0;
+        if (resources->pids_limit != 0)
+                r = write_limit(cgroup, "pids.max", "pids.limit", resources->pids_limit, fault);
+        for (size_t i = 0; i < resources->hugepage_limit_count && r >= 0; i++) {
+                const RuntimeHugepageLimit *limit = &resources->hugepage_limits[i];
+                (void) snprintf(file, sizeof(file), "hugetlb.%.32s.max", limit->page_size);
+                (void) snprintf(text, sizeof(text), "%" PRIu64, limit->limit);
+                r = write_text(cgroup, file, "hugepageLimits", text, fault);
+        }
+        for (size_t i = 0; i < resources->unified_count && r >= 0; i++)
+                r = write_text(cgroup, resources->unified[i].key, "unified", resources->unified[i].value,
+                               fault);
+        return r;
+}
+
+int cgroup_resources_apply(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        int r;
+        if ((r = apply_memory(cgroup, resources, fault)) < 0 ||
+            (r = apply_cpu(cgroup, resources, fault)) < 0 || (r = apply_io(cgroup, resources, fault)) < 0 ||
+            (r = apply_rest(cgroup, resources, fault)) < 0)
+                return r;
+        return device_filter_attach(cgroup, resources->device_rules, resources->device_rule_count, fault);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/container.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+#include "lib/process.h"
+#include "runtime/init-report.h"
+#include "runtime/init-steps.h"
+#include "runtime/launch.h"
+#include "runtime/plan.h"
+#include "runtime/process-limits.h"
+#include "runtime/user.h"
+
+/* Small: a supervisor holds one for as long as its container lives. */
+struct Container {
+        pid_t pid;
+        int pidfd;
+        bool started;
+        int socket;      /* to a waiting init */
+        int terminal_fd; /* the master */
+};
+
+/* Init ended without a word: killed from outside, by a limit of its cgroup, or by a seccomp filter. */
+static int silent_end_to_fault(Container *container, const char *when, Fault *fault) {
+        siginfo_t info = { 0 };
+        (void) process_send_signal(container->pidfd, SIGKILL);
+        int r = process_wait(container->pidfd, 0, &info);
+        container->pidfd = fd_close(container->pidfd);
+        if (r <= 0 || info.si_code == CLD_EXITED)
+                return fault_set(fault, -EIO, "the container's init ended while %s", when);
+        const char *name = signal_to_string(info.si_status);
+        return fault_set(fault, -EIO, "the container's init died of %s while %s%s", name ? name : "a signal",
+                         when,
+                         info.si_status == SIGSYS    ? " (the seccomp profile forbids what a start needs)"
+                         : info.si_status == SIGKILL ? " (a memory limit?)"
+                                                     : "");
+}
+
+/* One report; 0 at end of file. */
+static int receive_report(Container *container, InitReport *report) {
+        int fds[MESSAGE_FDS_MAX];
+        size_t fd_count = 0;
+        ssize_t n = message_receive(container->socket, report, sizeof(*report), fds, &fd_count);
+        if (n <= 0)
+                return n == -ECONNRESET ? 0 : (int) n;
+        if (n == sizeof(*report) && report->kind == INIT_REPORT_TERMINAL && fd_count == 1 &&
+            container->terminal_fd < 0)
+                container->terminal_fd = TAKE_FD(fds[0]);
+        else
+                fd_close_many(fds, fd_count);
+        return n == sizeof(*report) ? 1 : -EBADMSG;
+}
+
+static int wait_until_ready(Container *container, Fault *fault) {
+        for (;;) {
+                InitReport report;
+                int r = receive_report(container, &report);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "what the container's init said");
+                if (r == 0)
+                        return silent_end_to_fault(container, "it was set up", fault);
+                if (report.kind == INIT_REPORT_READY)
+                        return 0;
+                if (report.kind != INIT_REPORT_TERMINAL)
+                        return init_report_to_fault(&report, fault);
+        }
+}
+
+static int create(Container *container, ContainerPlan *plan, Fault *fault) {
+        int r = launch_init(plan, init_steps_run, &container->pid, &container->pidfd, fault);
+        if (r < 0)
+                return r;
+        plan->init_socket = fd_close(plan->init_socket);
+        if (plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER)) {
+                r = user_write_mappings(plan, container->pid, fault);
+                if (r < 0)
+                        return r;
+        }
+        container->socket = TAKE_FD(plan->parent_socket);
+        r = wait_until_ready(container, fault);
+        return r < 0 ? r : process_limits_apply(plan, container->pid, fault);
+}
+
+int container_create(const ContainerRequest *request, Container **ret, Fault *fault) {
+        _cleanup_(container_freep) Container *container = new0(Container, 1);
+        ContainerPlan plan;
+        if (!container)
+                return -ENOMEM;
+        container->pidfd = container->socket = container->terminal_fd = -EBADF;
+
+        int r = plan_prepare(request, &plan, fault);
+        if (r >= 0)
+                r = create(container, &plan, fault);
+        plan_done(&plan);
+        if (r < 0)
+                return fault_set_errno(fault, r, "cannot create the container");
+        *ret = TAKE_PTR(container);
+        return 0;
+}
+
+/* The socket is close-on-exec in init: its end without a word is the success of execve(). */
+int container_start(Container *container, Fault *fault) {
+        char go = 1;
+        InitReport report;
+        if (container->started || container->socket < 0)
+                return fault_set(fault, -EBUSY, "the container was started before");
+        int r = message_send(container->socket, &go, sizeof(go), NULL, 0);
+        if (r == -EPIPE || r == -ECONNRESET)
+                return silent_end_to_fault(container, "it waited for its start", fault);
+        if (r < 0)
+                return fault_set_errno(fault, r, "telling the container's init to start");
+        r = receive_report(container, &report);
+        if (r < 0)
+                return fault_set_errno(fault, r, "what the container's init said");
+        if (r > 0) {
+                r = init_report_to_fault(&report, fault);
+                container->pidfd = process_kill_and_reap(container->pidfd);
+        }
+        container->socket = fd_close(container->socket);
+        container->started = r == 0;
+        return r;
+}
+
+pid_t container_pid(const Container *container) {
+        return container->pid;
+}
+
+int container_pidfd(const Container *container) {
+        return container->pidfd;
+}
+
+int container_take_terminal(Container *container) {
+        return TAKE_FD(container->terminal_fd);
+}
+
+int container_kill(Container *container, int signal) {
+        return container->pidfd < 0 ? -ESRCH : process_send_signal(container->pidfd, signal);
+}
+
+Container *container_release(Container *container) {
+        if (!container)
+                return NULL;
+        fd_close(container->socket);
+        fd_close(container->pidfd);
+        fd_close(container->terminal_fd);
+        return mfree(container);
+}
+
+Container *container_free(Container *container) {
+        if (container && !container->started)
+                container->pidfd = process_kill_and_reap(container->pidfd);
+        return container_release(container);
+}

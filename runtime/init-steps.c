@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/init-steps.h"
+
+#include <errno.h>
+#include <linux/keyctl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "runtime/capabilities.h"
+#include "runtime/devices.h"
+#include "runtime/inherited-fds.h"
+#include "runtime/init-report.h"
+#include "runtime/masked-paths.h"
+#include "runtime/mounts.h"
+#include "runtime/namespaces.h"
+#include "runtime/program.h"
+#include "runtime/rootfs.h"
+#include "runtime/seccomp-filter.h"
+#include "runtime/sysctl.h"
+#include "runtime/terminal.h"
+#include "runtime/user.h"
+
+/* Nothing of the caller stays: signal handlers and mask, session, umask. Until execve() this process has the
+ * runtime's memory and executable: to the container's other processes it is not to be inspected through
+ * /proc (CVE-2016-9962, CVE-2019-5736). */
+static int step_own_process(ContainerPlan *plan, Fault *fault) {
+        sigset_t none;
+        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+                return -errno;
+        for (int number = 1; number < NSIG; number++)
+                (void) signal(number, SIG_DFL);
+        (void) sigemptyset(&none);
+        if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+                return -errno;
+        plan->caller_umask = umask(0);
+        return setsid() < 0 ? -errno : 0;
+}
+
+/* The caller's keys are not the payload's. A kernel without keyrings has none to protect. */
+static int step_keyring(ContainerPlan *plan, Fault *fault) {
+        if (!plan->request->keep_session_keyring &&
+            syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+                return fault_set_errno(fault, -errno, "a session keyring (sysctl kernel.keys.*)");
+        return 0;
+}
+
+typedef struct InitStep {
+        const char *name; /* in sentences: "<name>: <what went wrong>" */
+        int (*run)(ContainerPlan *plan, Fault *fault);
+} InitStep;
+
+/* The order is the contract. The tree is built while the host's can still be seen; what needs privileges
+ * comes before they go; what the payload could influence comes last. */
+static const InitStep steps[] = {
+        { "user namespace", user_step_wait_for_mappings },
+        { "own process", step_own_process },
+        { "namespaces", namespaces_step_join },
+        { "user namespace", user_step_become_root },
+        { "cgroup namespace", namespaces_step_cgroup },
+        { "keyring", step_keyring },
+        { "host name", namespaces_step_names },
+        { "root file system", rootfs_step_attach },
+        { "mounts", mounts_step_attach },
+        { "devices", devices_step_create },
+        { "terminal", terminal_step_open },
+        { "working directory", program_step_make_directory },
+        { "sysctl", sysctl_step_write },
+        { "read-only paths", masked_paths_step_readonly },
+        { "masked paths", masked_paths_step_mask },
+        { "read-only root", rootfs_step_readonly },
+        { "root file system", rootfs_step_pivot },
+        { "descriptors", inherited_fds_step_arrange },
+        { "working directory", program_step_enter_directory },
+        { "no new privileges", capabilities_step_no_new_privileges },
+        { "seccomp", seccomp_filter_step_early },
+        { "capabilities", capabilities_step_bound },
+        { "user", user_step_change },
+        { "capabilities", capabilities_step_set },
+        { "working directory", program_step_enter_directory_as_user },
+        { "program", program_step_find },
+        { "seccomp", seccomp_filter_step_late },
+};
+
+const char *const *init_steps_names(void) {
+        static const char *names[ELEMENTS_OF(steps) + 1];
+        for (size_t i = 0; i < ELEMENTS_OF(steps); i++)
+                names[i] = steps[i].name;
+        return names;
+}
+
+static _noreturn_ void fail(int channel, const char *step, int error, Fault *fault) {
+        InitReport report = init_report_make(INIT_REPORT_FAILED, step, error, fault_text(fault, error));
+        (void) fd_write_all(channel, &report, sizeof(report));
+        _exit(EXIT_FAILURE);
+}
+
+/* Only read() and write() from here on: a seccomp filter is in force that knows nothing of the runtime. */
+static int wait_for_start(ContainerPlan *plan) {
+        InitReport report = init_report_make(INIT_REPORT_READY, "", 0, "");
+        char go;
+        int r = fd_write_all(plan->init_socket, &report, sizeof(report));
+        if (r < 0)
+                return r;
+        if (plan->start_fd >= 0)
+                plan->init_socket = fd_close(plan->init_socket);
+        ssize_t n = fd_read_full(plan->start_fd >= 0 ? plan->start_fd : plan->init_socket, &go, sizeof(go));
+        return n == sizeof(go) ? 0 : -ECANCELED;
+}
+
+_noreturn_ void init_steps_run(ContainerPlan *plan) {
+        Fault fault = FAULT_NULL;
+        plan->parent_socket = fd_close(plan->parent_socket);
+        for (size_t i = 0; i < ELEMENTS_OF(steps); i++) {
+                int r = steps[i].run(plan, &fault);
+                if (r < 0)
+                        fail(plan->init_socket, steps[i].name, r, &fault);
+        }
+        if (wait_for_start(plan) < 0)
+                _exit(EXIT_FAILURE);
+        int r = program_execute(plan, &fault);
+        fail(plan->result_fd >= 0 ? plan->result_fd : plan->init_socket, "start", r, &fault);
+}

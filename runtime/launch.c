@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/process.h"
+#include "runtime/init-report.h"
+#include "runtime/namespaces.h"
+
+/* Like fork(): 0 in the child. */
+static pid_t clone_init(ContainerPlan *plan, uint64_t further_flags, int *ret_pidfd) {
+        int cgroup = plan->request->cgroup_fd;
+        struct clone_args args = {
+                .flags = namespaces_clone_flags(plan) | further_flags | CLONE_PIDFD |
+                         (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
+                .exit_signal = further_flags & CLONE_PARENT ? 0 : SIGCHLD,
+                .cgroup = cgroup >= 0 ? (uint64_t) cgroup : 0,
+        };
+        long pid = syscall(SYS_clone3, &args, sizeof(args));
+        return pid < 0 ? (pid_t) -errno : (pid_t) pid;
+}
+
+static int clone_fault(int error, Fault *fault) {
+        if (error == -EBUSY || error == -EOPNOTSUPP)
+                return fault_set_errno(fault, error,
+                                       "the cgroup takes no process (it has controllers enabled for cgroups "
+                                       "below it, or is threaded)");
+        if (error == -ENODEV)
+                return fault_set_errno(fault, error, "the cgroup was removed");
+        if (error == -ENOSPC || error == -EUSERS)
+                return fault_set_errno(fault, error, "too many namespaces (sysctl user.max_*_namespaces)");
+        return fault_set_errno(fault, error, "cannot clone the container's init");
+}
+
+/* The launcher joins, clones init as a child of its own parent (CLONE_PARENT) and says init's pid. That pid
+ * stays valid until the parent reaps it. */
+static _noreturn_ void launcher_run(ContainerPlan *plan, LaunchMain main, int answer) {
+        Fault fault = FAULT_NULL;
+        int pidfd = -EBADF;
+        pid_t pid = (pid_t) namespaces_join(plan, &fault);
+        if (pid >= 0) {
+                pid = clone_init(plan, CLONE_PARENT, &pidfd);
+                if (pid == 0) {
+                        fd_close(answer);
+                        main(plan);
+                }
+                if (pid < 0)
+                        (void) clone_fault(pid, &fault);
+        }
+        InitReport report = init_report_make(pid < 0 ? INIT_REPORT_FAILED : INIT_REPORT_READY, "joining",
+                                             pid < 0 ? pid : 0, pid < 0 ? fault_text(&fault, pid) : "");
+        report.pid = pid;
+        (void) fd_write_all(answer, &report, sizeof(report));
+        _exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static int launch_through_launcher(ContainerPlan *plan, LaunchMain main, pid_t *ret_pid, int *ret_pidfd,
+                                   Fault *fault) {
+        int answer[2];
+        if (pipe2(answer, O_CLOEXEC) < 0)
+                return -errno;
+        pid_t launcher = fork();
+        if (launcher == 0) {
+                fd_close(answer[0]);
+                launcher_run(plan, main, answer[1]);
+        }
+        int r = launcher < 0 ? -errno : 0;
+        fd_close(answer[1]);
+
+        InitReport report;
+        ssize_t n = r < 0 ? r : fd_read_full(answer[0], &report, sizeof(report));
+        fd_close(answer[0]);
+        if (launcher > 0)
+                while (waitpid(launcher, NULL, 0) < 0 && errno == EINTR)
+                        ;
+        if (n < 0)
+                return fault_set_errno(fault, (int) n, "cannot make the process that joins namespaces");
+        if (n != sizeof(report))
+                return fault_set(fault, -EIO, "the process that joins namespaces ended without a word");
+        if (report.kind != INIT_REPORT_READY)
+                return fault_set(fault, report.error < 0 ? report.error : -EIO, "%s",
+                                 init_report_text(&report));
+        int pidfd = process_open_pidfd(report.pid);
+        if (pidfd < 0) {
+                (void) kill(report.pid, SIGKILL);
+                return fault_set_errno(fault, pidfd, "cannot hold the container's init");
+        }
+        *ret_pid = report.pid;
+        *ret_pidfd = pidfd;
+        return 0;
+}
+
+int launch_init(ContainerPlan *plan, LaunchMain main, pid_t *ret_pid, int *ret_pidfd, Fault *fault) {
+        if (namespaces_need_launcher(plan))
+                return launch_through_launcher(plan, main, ret_pid, ret_pidfd, fault);
+
+        int pidfd = -EBADF;
+        pid_t pid = clone_init(plan, 0, &pidfd);
+        if (pid == 0)
+                main(plan);
+        if (pid < 0)
+                return clone_fault(pid, fault);
+        *ret_pid = pid;
+        *ret_pidfd = pidfd;
+        return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* config.linux.namespaces: which are made with init, which are joined, and by whom. */
+
+#include "runtime/plan.h"
+
+/* Opens the namespaces that are joined, and checks that each is of its type. */
+int namespaces_prepare(ContainerPlan *plan, Fault *fault);
+
+/* CLONE_NEW* of what clone3() makes. The cgroup namespace is not among them: clone3() would root it in the
+ * parent's cgroup instead of the one that it clones into. */
+uint64_t namespaces_clone_flags(const ContainerPlan *plan);
+
+/* True if a process between the caller and init has to join before init is cloned: setns() takes a pid
+ * namespace only for children, and a new user namespace has no right to join those of the caller. */
+bool namespaces_need_launcher(const ContainerPlan *plan);
+
+/* Joins all; the caller is the launcher, or init where none is needed. */
+int namespaces_join(ContainerPlan *plan, Fault *fault);
+
+/* Init's steps. */
+int namespaces_step_join(ContainerPlan *plan, Fault *fault);
+int namespaces_step_cgroup(ContainerPlan *plan, Fault *fault);
+int namespaces_step_names(ContainerPlan *plan, Fault *fault);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* start, state, kill and delete: they work on what create has left. */
+
+#include "runtime/oci-command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/process.h"
+#include "runtime/cgroup.h"
+#include "runtime/init-report.h"
+#include "runtime/state-file.h"
+
+#define KILL_TIMEOUT_MS 10000
+
+static int open_container(const OciOptions *options, int *ret_root, StateFile *ret, Fault *fault) {
+        _cleanup_close_ int root = state_file_open_root(options->root, fault);
+        if (root < 0)
+                return root;
+        int r = state_file_open(root, options->id, ret, fault);
+        if (r >= 0)
+                *ret_root = TAKE_FD(root);
+        return r;
+}
+
+/* Init has the read side of "start" open, and the only write side of "result", close-on-exec:
+ *   1. "result" is opened, so that nothing said there gets lost;
+ *   2. the byte is written; from here on the container counts as started;
+ *   3. end of file: execve() succeeded. A report: it failed. */
+static int start_init(const StateFile *state, Fault *fault) {
+        _cleanup_close_ int result =
+                openat(state->directory, STATE_FILE_RESULT, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        _cleanup_close_ int start =
+                openat(state->directory, STATE_FILE_START, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        char go = 1;
+        if (result < 0 || start < 0)
+                return fault_set_errno(fault, -errno, "container '%s': its init does not wait", state->id);
+        int r = fd_set_nonblocking(result, false);
+        if (r >= 0)
+                r = fd_write_all(start, &go, sizeof(go));
+        if (r < 0)
+                return fault_set_errno(fault, r, "container '%s': starting it", state->id);
+        (void) unlinkat(state->directory, STATE_FILE_START, 0);
+        (void) unlinkat(state->directory, STATE_FILE_RESULT, 0);
+
+        InitReport report;
+        ssize_t n = fd_read_full(result, &report, sizeof(report));
+        if (n == 0)
+                return 0;
+        if (n != sizeof(report))
+                return fault_set(fault, -EIO, "container '%s': its init said nothing useful", state->id);
+        return init_report_to_fault(&report, fault);
+}
+
+int oci_start(const OciOptions *options, Fault *fault) {
+        _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
+        _cleanup_close_ int root = -EBADF;
+        int r = open_container(options, &root, &state, fault);
+        if (r < 0)
+                return r;
+        ContainerStatus status = state_file_status(&state);
+        if (status != CONTAINER_CREATED)
+                return fault_set(fault, -EBUSY, "container '%s' is %s, not created", options->id,
+                                 container_status_to_string(status));
+        return start_init(&state, fault);
+}
+
+int oci_state(const OciOptions *options, Fault *fault) {
+        _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
+        _cleanup_close_ int root = -EBADF;
+        int r = open_container(options, &root, &state, fault);
+        if (r < 0)
+                return r;
+        if (!state.document)
+                return fault_set(fault, -ENOENT,
+                                 "container '%s' was never completed; delete it with --force", options->id);
+        r = state_file_print(&state);
+        return r < 0 ? fault_set_errno(fault, r, "standard output") : 0;
+}
+
+static int signal_all(const StateFile *state, int signal, Fault *fault) {
+        const char *path = state_file_cgroup(state);
+        if (!path)
+                return fault_set(fault, -EOPNOTSUPP, "container '%s' has no cgroup of its own", state->id);
+        _cleanup_close_ int root = cgroup_open_root(fault);
+        if (root < 0)
+                return root;
+        int r = cgroup_signal(root, path, signal);
+        return r < 0 && r != -ENOENT ? fault_set_errno(fault, r, "container '%s'", state->id) : 0;
+}
+
+int oci_kill(const OciOptions *options, Fault *fault) {
+        _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
+        _cleanup_close_ int root = -EBADF;
+        int r = open_container(options, &root, &state, fault);
+        if (r < 0)
+                return r;
+        if (options->all)
+                return signal_all(&state, options->signal, fault);
+        _cleanup_close_ int init = state_file_open_init(&state);
+        r = init < 0 ? init : process_send_signal(init, options->signal);
+        if (r == -ESRCH)
+                return fault_set(fault, r, "container '%s' is not running", options->id);
+        return r < 0 ? fault_set_errno(fault, r, "container '%s'", options->id) : 0;
+}
+
+static int kill_init(int init, const char *id, Fault *fault) {
+        struct pollfd ended = { .fd = init, .events = POLLIN };
+        int r = process_send_signal(init, SIGKILL);
+        if (r < 0 && r != -ESRCH)
+                return fault_set_errno(fault, r, "container '%s'", id);
+        while ((r = poll(&ended, 1, KILL_TIMEOUT_MS)) < 0 && errno == EINTR)
+                ;
+        return r > 0 ? 0 : fault_set(fault, -ETIMEDOUT, "container '%s' does not die", id);
+}
+
+int oci_delete(const OciOptions *options, Fault *fault) {
+        _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
+        _cleanup_close_ int root = -EBADF, init = -EBADF;
+        int r = open_container(options, &root, &state, fault);
+        if (r == -ENOENT && options->force) {
+                fault_done(fault);
+                return 0;
+        }
+        if (r < 0)
+                return r;
+
+        init = state_file_open_init(&state);
+        if (init >= 0 && !options->force)
+                return fault_set(fault, -EBUSY, "container '%s' is %s; stop it first, or use --force",
+                                 options->id, container_status_to_string(state_file_status(&state)));
+        if (init >= 0 && (r = kill_init(init, options->id, fault)) < 0)
+                return r;
+
+        const char *path = state_file_cgroup(&state);
+        if (path) {
+                _cleanup_close_ int hierarchy = cgroup_open_root(fault);
+                if (hierarchy < 0)
+                        return hierarchy;
+                if ((r = cgroup_remove(hierarchy, path, fault)) < 0)
+                        return r;
+        }
+        r = state_file_remove(&state);
+        return r < 0 ? fault_set_errno(fault, r, "container '%s': removing its state", options->id) : 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+#include "runtime/capabilities.h"
+#include "runtime/mounts.h"
+#include "runtime/namespaces.h"
+#include "runtime/rootfs.h"
+#include "runtime/seccomp-filter.h"
+#include "runtime/sysctl.h"
+#include "runtime/terminal.h"
+
+static int check_request(const ContainerRequest *request, Fault *fault) {
+        if (!request->config->process.given)
+                return fault_set(fault, -EBADMSG, "config.process: is missing");
+        if (request->extra_fd_count > CONTAINER_EXTRA_FDS_MAX)
+                return fault_set(fault, -EINVAL, "more than %i descriptors to hand on",
+                                 CONTAINER_EXTRA_FDS_MAX);
+        for (size_t i = 0; i < request->extra_fd_count; i++)
+                if (fcntl(request->extra_fds[i], F_GETFD) < 0)
+                        return fault_set_errno(fault, -errno, "descriptor %i, which is to be handed on",
+                                               request->extra_fds[i]);
+        return 0;
+}
+
+/* The two things of the caller's own tree that init uses, opened and checked before it goes to another. */
+static int open_own_tree(ContainerPlan *plan, Fault *fault) {
+        struct statfs file_system;
+        plan->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (plan->proc_fd < 0 || fstatfs(plan->proc_fd, &file_system) < 0)
+                return fault_set_errno(fault, -errno, "/proc");
+        if (file_system.f_type != PROC_SUPER_MAGIC)
+                return fault_set(fault, -ENODEV, "/proc is not a proc file system");
+
+        struct stat st;
+        plan->null_fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (plan->null_fd < 0 || fstat(plan->null_fd, &st) < 0)
+                return fault_set_errno(fault, -errno, "/dev/null");
+        if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+                return fault_set(fault, -ENODEV, "/dev/null is not the null device");
+        return 0;
+}
+
+int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault) {
+        *plan = (ContainerPlan){
+                .request = request,
+                .config = request->config,
+                .rootfs_fd = -EBADF,
+                .proc_fd = -EBADF,
+                .null_fd = -EBADF,
+                .parent_socket = -EBADF,
+                .init_socket = -EBADF,
+                .start_fd = request->start_fd,
+                .result_fd = request->result_fd,
+                .devpts_fd = -EBADF,
+                .terminal_fd = -EBADF,
+        };
+        for (size_t i = 0; i < _RUNTIME_NAMESPACE_MAX; i++)
+                plan->namespace_fds[i] = -EBADF;
+
+        int r;
+        if ((r = check_request(request, fault)) < 0 || (r = open_own_tree(plan, fault)) < 0 ||
+            (r = namespaces_prepare(plan, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
+            (r = sysctl_prepare(plan, fault)) < 0 || (r = rootfs_prepare(plan, fault)) < 0 ||
+            (r = mounts_prepare(plan, fault)) < 0 || (r = terminal_prepare(plan, fault)) < 0 ||
+            (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
+                return r;
+        /* The parent has nothing else to do while init works. */
+        return fd_set_nonblocking(plan->parent_socket, false);
+}
+
+void plan_done(ContainerPlan *plan) {
+        for (size_t i = 0; i < _RUNTIME_NAMESPACE_MAX; i++)
+                fd_close(plan->namespace_fds[i]);
+        if (plan->own_rootfs_fd)
+                fd_close(plan->rootfs_fd);
+        mounts_done(plan);
+        fd_close(plan->proc_fd);
+        fd_close(plan->null_fd);
+        fd_close(plan->parent_socket);
+        fd_close(plan->init_socket);
+        free(plan->own_seccomp_filter);
+        free(plan->program);
+}

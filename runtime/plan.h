@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Everything that one container's init needs, prepared before it is cloned: descriptors, programs, checked
+ * options. Init's steps read it, and add what they make on the way. */
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/fault.h"
+#include "lib/runtime-config.h"
+#include "runtime/container.h"
+#include "runtime/mount-options.h"
+
+/* One item of config.mounts. */
+typedef struct MountPlan {
+        const RuntimeMount *config; /* weak */
+        MountOptions options;
+        int source_fd;  /* a bind's source as a detached mount with its attributes, else -EBADF */
+        bool directory; /* what the target has to be */
+        bool no_links;  /* no symbolic link may be in the target's path */
+} MountPlan;
+
+typedef struct ContainerPlan {
+        const ContainerRequest *request; /* weak */
+        const RuntimeConfig *config;     /* weak */
+
+        /* Prepared by the parent. */
+        int namespace_fds[_RUNTIME_NAMESPACE_MAX]; /* those that are joined */
+        int rootfs_fd; /* detached mount; after rootfs_attach() the root itself */
+        bool own_rootfs_fd;
+        MountPlan *mounts;
+        size_t mount_count;
+        int proc_fd; /* the caller's /proc, known to be procfs */
+        int null_fd; /* the caller's /dev/null as O_PATH, known to be the device */
+        struct sock_fprog seccomp;
+        struct sock_filter *own_seccomp_filter;
+
+        /* The socket between the two; each side has its own end. */
+        int parent_socket, init_socket;
+        int start_fd, result_fd; /* init's; -EBADF: the socket serves */
+
+        /* Made by init. */
+        int devpts_fd; /* the mount at /dev/pts, for the terminal */
+        int terminal_fd;
+        mode_t caller_umask;
+        bool enters_as_user; /* the working directory was closed to root */
+        char *program;       /* the path that execve() is given */
+} ContainerPlan;
+
+/* Refuses what can be refused without making anything. */
+int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault);
+void plan_done(ContainerPlan *plan);
+
+static inline bool plan_has_new_namespace(const ContainerPlan *plan, RuntimeNamespaceType type) {
+        return plan->config->namespaces[type].wanted && !plan->config->namespaces[type].path;
+}
+
+/* True if init lives in a user namespace other than its caller's. */
+static inline bool plan_has_user_namespace(const ContainerPlan *plan) {
+        return plan->config->namespaces[RUNTIME_NAMESPACE_USER].wanted;
+}

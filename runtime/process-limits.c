@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/process-limits.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "lib/fd.h"
+
+int process_limits_apply(const ContainerPlan *plan, pid_t pid, Fault *fault) {
+        const RuntimeProcess *process = &plan->config->process;
+        for (size_t i = 0; i < process->rlimit_count; i++) {
+                const RuntimeRlimit *limit = &process->rlimits[i];
+                struct rlimit value = { .rlim_cur = limit->soft, .rlim_max = limit->hard };
+                if (prlimit(pid, limit->resource, &value, NULL) < 0)
+                        return fault_set_errno(fault, -errno,
+                                               "config.process.rlimits[%zu]: soft %" PRIu64
+                                               ", hard %" PRIu64,
+                                               i, limit->soft, limit->hard);
+        }
+        if (process->oom_score_adj == RUNTIME_UNSET)
+                return 0;
+
+        char path[64], text[32];
+        (void) snprintf(path, sizeof(path), "%i/oom_score_adj", pid);
+        (void) snprintf(text, sizeof(text), "%" PRIi64, process->oom_score_adj);
+        int r = fd_write_file_at(plan->proc_fd, path, text);
+        return r < 0 ? fault_set_errno(fault, r, "config.process.oomScoreAdj: %s", text) : 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+
+static const uint64_t propagation_flags[] = {
+        [RUNTIME_PROPAGATION_DEFAULT] = MS_PRIVATE,       [RUNTIME_PROPAGATION_PRIVATE] = MS_PRIVATE,
+        [RUNTIME_PROPAGATION_SHARED] = MS_SHARED,         [RUNTIME_PROPAGATION_SLAVE] = MS_SLAVE,
+        [RUNTIME_PROPAGATION_UNBINDABLE] = MS_UNBINDABLE,
+};
+
+static int set_propagation(int mount_fd, uint64_t propagation, bool recursive) {
+        struct mount_attr attributes = { .propagation = propagation };
+        return mount_setattr(mount_fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+                             sizeof(attributes)) < 0
+                       ? -errno
+                       : 0;
+}
+
+static int open_rootfs(ContainerPlan *plan, Fault *fault) {
+        const char *path = plan->config->root_path;
+        if (!path)
+                return fault_set(fault, -EBADMSG, "config.root: is missing");
+        if (path[0] != '/' && plan->request->bundle_fd < 0)
+                return fault_set(fault, -EINVAL,
+                                 "config.root.path: '%s' is relative, and no bundle is given", path);
+        int directory = plan->request->bundle_fd >= 0 ? plan->request->bundle_fd : AT_FDCWD;
+        int fd = open_tree(directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        return fd < 0 ? fault_set_errno(fault, -errno, "config.root.path: %s", path) : fd;
+}
+
+/* A clone of a shared mount is its peer: what the container mounts would show on the host. Before anything
+ * is mounted on it, it leaves the peer group (or becomes its slave). Shared and unbindable have to wait
+ * until pivot_root(2), which takes neither. */
+int rootfs_prepare(ContainerPlan *plan, Fault *fault) {
+        if (plan->request->rootfs_fd >= 0) {
+                plan->rootfs_fd = plan->request->rootfs_fd;
+        } else {
+                plan->rootfs_fd = open_rootfs(plan, fault);
+                plan->own_rootfs_fd = true;
+        }
+        if (plan->rootfs_fd < 0)
+                return plan->rootfs_fd;
+
+        struct stat st;
+        if (fstat(plan->rootfs_fd, &st) < 0)
+                return -errno;
+        if (!S_ISDIR(st.st_mode))
+                return fault_set(fault, -ENOTDIR, "config.root.path: is not a directory");
+        int r = set_propagation(
+                plan->rootfs_fd,
+                plan->config->root_propagation == RUNTIME_PROPAGATION_SLAVE ? MS_SLAVE : MS_PRIVATE, true);
+        return r < 0 ? fault_set_errno(fault, r, "the root file system is no detached mount") : 0;
+}
+
+/* First the namespace's own copy of the host's mounts is cut off: the unmounting of it all, later, must not
+ * travel back. The new root then goes on top of "/", where no path lookup of this process finds it. */
+int rootfs_step_attach(ContainerPlan *plan, Fault *fault) {
+        _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (slash < 0)
+                return -errno;
+        int r = set_propagation(slash, MS_PRIVATE, true);
+        if (r < 0)
+                return fault_set_errno(fault, r, "cutting the mounts off from the host's");
+        if (move_mount(plan->rootfs_fd, "", slash, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+            0)
+                return fault_set_errno(fault, -errno, "config.root");
+        return 0;
+}
+
+int rootfs_step_readonly(ContainerPlan *plan, Fault *fault) {
+        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
+        if (plan->config->root_readonly &&
+            mount_setattr(plan->rootfs_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
+                return fault_set_errno(fault, -errno, "config.root.readonly");
+        return 0;
+}
+
+/* pivot_root(".", "."): the old root comes to lie on top of the new one, and is taken off again. Nothing of
+ * the host is reachable by path after this. */
+int rootfs_step_pivot(ContainerPlan *plan, Fault *fault) {
+        if (fchdir(plan->rootfs_fd) < 0)
+                return -errno;
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+                return fault_set_errno(fault, -errno, "pivot_root");
+        if (umount2(".", MNT_DETACH) < 0)
+                return fault_set_errno(fault, -errno, "unmounting the host's file systems");
+        if (chdir("/") < 0)
+                return -errno;
+
+        RuntimePropagation wanted = plan->config->root_propagation;
+        if (wanted != RUNTIME_PROPAGATION_SHARED && wanted != RUNTIME_PROPAGATION_UNBINDABLE)
+                return 0;
+        int r = set_propagation(plan->rootfs_fd, propagation_flags[wanted],
+                                plan->config->root_propagation_recursive);
+        return r < 0 ? fault_set_errno(fault, r, "config.linux.rootfsPropagation") : 0;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What crt-oci remembers of a container between two calls: <root>/<id>/state.json, beside the pipes through
+ * which a waiting init is started. The directory is locked while a call works on it. Nothing is synced: no
+ * container outlives a boot. */
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+#include "lib/runtime-config.h"
+
+typedef enum ContainerStatus {
+        CONTAINER_CREATING, /* the call that makes it has not ended, or was killed */
+        CONTAINER_CREATED,
+        CONTAINER_RUNNING,
+        CONTAINER_STOPPED,
+} ContainerStatus;
+
+const char *container_status_to_string(ContainerStatus status);
+
+typedef struct StateFile {
+        int root;      /* the directory of all containers */
+        int directory; /* this container's; holds the lock */
+        char *id;
+        json_object *document; /* NULL while it is being created */
+} StateFile;
+
+#define STATE_FILE_INIT ((StateFile){ .root = -EBADF, .directory = -EBADF })
+#define STATE_FILE_START "start"   /* init reads one byte from this pipe */
+#define STATE_FILE_RESULT "result" /* and writes an InitReport into this one if its execve() fails */
+#define STATE_FILE_ID_MAX 1024
+
+/* The directory for all containers, made if it is missing; only root's. */
+int state_file_open_root(const char *path, Fault *fault);
+
+/* A new container. -EEXIST if there is one of that name. */
+int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
+/* -ENOENT if there is none. */
+int state_file_open(int root, const char *id, StateFile *ret, Fault *fault);
+void state_file_done(StateFile *state);
+
+typedef struct StateFileRecord {
+        const RuntimeConfig *config;
+        const char *bundle; /* absolute */
+        const char *cgroup; /* beneath the hierarchy's root; NULL: none of its own */
+        pid_t pid;
+} StateFileRecord;
+
+int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
+/* The directory goes, with all that is in it. */
+int state_file_remove(StateFile *state);
+
+/* A pidfd of init if it still runs, for sure this one and not a later process with its number. */
+int state_file_open_init(const StateFile *state);
+ContainerStatus state_file_status(const StateFile *state);
+const char *state_file_cgroup(const StateFile *state);
+
+/* The JSON of the OCI operation "state". */
+int state_file_print(const StateFile *state);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/user.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+
+static int write_map(const ContainerPlan *plan, pid_t pid, const char *name,
+                     const RuntimeIdMapping *mappings, size_t count) {
+        char path[64];
+        size_t size = count * 33 + 1, used = 0;
+        _cleanup_free_ char *text = malloc(size);
+        if (!text)
+                return -ENOMEM;
+        for (size_t i = 0; i < count; i++)
+                used += (size_t) snprintf(text + used, size - used, "%u %u %u\n", mappings[i].container_id,
+                                          mappings[i].host_id, mappings[i].size);
+        (void) snprintf(path, sizeof(path), "%i/%s", pid, name);
+        return fd_write_file_at(plan->proc_fd, path, text);
+}
+
+int user_write_mappings(const ContainerPlan *plan, pid_t pid, Fault *fault) {
+        const RuntimeConfig *config = plan->config;
+        int r = write_map(plan, pid, "uid_map", config->uid_mappings, config->uid_mapping_count);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.linux.uidMappings");
+        r = write_map(plan, pid, "gid_map", config->gid_mappings, config->gid_mapping_count);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.linux.gidMappings");
+        char go = 1;
+        return message_send(plan->parent_socket, &go, sizeof(go), NULL, 0);
+}
+
+int user_step_wait_for_mappings(ContainerPlan *plan, Fault *fault) {
+        char go;
+        if (!plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER))
+                return 0;
+        ssize_t n = fd_read_full(plan->init_socket, &go, sizeof(go));
+        return n == sizeof(go) ? 0 : n < 0 ? (int) n : -ECANCELED;
+}
+
+/* Inside a user namespace what init makes (directories, devices, file systems) is to be its root's. */
+int user_step_become_root(ContainerPlan *plan, Fault *fault) {
+        if (!plan_has_user_namespace(plan))
+                return 0;
+        if (setgroups(0, NULL) < 0)
+                return fault_set_errno(fault, -errno, "leaving the groups of the caller");
+        if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+                return fault_set_errno(fault, -errno,
+                                       "config.linux.uidMappings: becoming user 0 of the namespace");
+        return 0;
+}
+
+/* Pipes and terminals handed in keep working when they are opened again by name (/dev/stderr): they are
+ * given to the user. What the kernel refuses here the payload will notice by itself. */
+static void give_standard_fds(uid_t uid) {
+        for (int fd = 0; fd < 3; fd++) {
+                struct stat st;
+                if (fstat(fd, &st) >= 0 && st.st_uid != uid && (S_ISFIFO(st.st_mode) || isatty(fd)))
+                        (void) !fchown(fd, uid, (gid_t) -1);
+        }
+}
+
+int user_step_change(ContainerPlan *plan, Fault *fault) {
+        const RuntimeProcess *process = &plan->config->process;
+        if (process->uid != 0)
+                give_standard_fds(process->uid);
+        (void) umask(process->umask == RUNTIME_UMASK_UNSET ? plan->caller_umask : process->umask);
+
+        if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+                return -errno;
+        if (setgroups(process->additional_gid_count, process->additional_gids) < 0)
+                return fault_set_errno(fault, -errno, "config.process.user.additionalGids");
+        if (setresgid(process->gid, process->gid, process->gid) < 0)
+                return fault_set_errno(fault, -errno, "config.process.user.gid: %u", process->gid);
+        if (setresuid(process->uid, process->uid, process->uid) < 0)
+                return fault_set_errno(fault, -errno, "config.process.user.uid: %u", process->uid);
+        if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
+                return -errno;
+        return 0;
+}
