@@ -26,9 +26,7 @@ static int open_standard(const ContainerPlan *plan, int number) {
                 return plan->terminal_fd;
         if (plan->request->standard[number] >= 0)
                 return plan->request->standard[number];
-        char path[FD_PROC_PATH_SIZE];
-        int fd = open(fd_proc_path(plan->null_fd, path), (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
+        return plan->null_fd;
 }
 
 static int put_in_place(ContainerPlan *plan, int base) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -42,7 +43,7 @@ int masked_paths_step_readonly(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-/* One empty read-only tmpfs for all masked directories of a container: each is a clone of it. */
+/* One empty read-only tmpfs serves all masked directories of a container. */
 static int make_empty_directory(void) {
         _cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
         if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "0k", 0) < 0 ||
@@ -55,31 +56,46 @@ static int make_empty_directory(void) {
         return fd < 0 ? -errno : fd;
 }
 
-static int mask(const ContainerPlan *plan, int target, int *empty) {
+/* Init still sees the host's tree at "/", and takes its /dev/null: the container's own could be a link that
+ * an image chose. */
+static int clone_host_null(void) {
+        _cleanup_close_ int fd =
+                open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
         struct stat st;
-        if (fstat(target, &st) < 0)
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISDIR(st.st_mode)) {
-                _cleanup_close_ int null = clone_tree(plan->null_fd, false);
-                return null < 0 ? null : mount_target_attach(target, null);
+        return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) ? TAKE_FD(fd) : -ENODEV;
+}
+
+/* cover is the first mount of its kind; once that is attached others are cloned from it (a detached mount
+ * can't be cloned before Linux 6.15). */
+static int attach_cover(int target, int *cover, bool *attached, int (*make)(void)) {
+        if (*cover < 0)
+                *cover = make();
+        if (*cover < 0)
+                return *cover;
+        if (!*attached) {
+                int r = mount_target_attach(target, *cover);
+                *attached = r >= 0;
+                return r;
         }
-        if (*empty < 0)
-                *empty = make_empty_directory();
-        if (*empty < 0)
-                return *empty;
-        _cleanup_close_ int clone = clone_tree(*empty, false);
+        _cleanup_close_ int clone = clone_tree(*cover, false);
         return clone < 0 ? clone : mount_target_attach(target, clone);
 }
 
-/* Files are covered by the host's /dev/null, which the parent opened and checked. The container's own could
- * be a link that its image chose. */
 int masked_paths_step_mask(ContainerPlan *plan, Fault *fault) {
-        _cleanup_close_ int empty = -EBADF;
+        _cleanup_close_ int null = -EBADF, empty = -EBADF;
+        bool null_attached = false, empty_attached = false;
         STRV_FOREACH (path, plan->config->masked_paths) {
+                struct stat st;
                 _cleanup_close_ int target = path_open(plan->rootfs_fd, path, O_PATH, 0, PATH_IN_ROOT);
                 if (target == -ENOENT || target == -ENOTDIR)
                         continue;
-                int r = target < 0 ? target : mask(plan, target, &empty);
+                int r = target < 0 ? target : fstat(target, &st) < 0 ? -errno : 0;
+                if (r >= 0)
+                        r = S_ISDIR(st.st_mode)
+                                    ? attach_cover(target, &empty, &empty_attached, make_empty_directory)
+                                    : attach_cover(target, &null, &null_attached, clone_host_null);
                 if (r < 0)
                         return fault_set_errno(fault, r, "config.linux.maskedPaths: %s", path);
         }

@@ -88,6 +88,22 @@ static int prepare_bind(const ContainerPlan *plan, MountPlan *mount, size_t inde
         return 0;
 }
 
+/* Without a cgroup namespace of its own the container would see the host's whole hierarchy: it gets its own
+ * directory. */
+static int prepare_cgroup_bind(const ContainerPlan *plan, MountPlan *mount, size_t index, Fault *fault) {
+        if (plan->request->cgroup_fd < 0)
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "config.mounts[%zu].type: cgroup needs a cgroup namespace or a cgroup of "
+                                 "the container's own",
+                                 index);
+        mount->source_fd =
+                open_tree(plan->request->cgroup_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+        int r = mount->source_fd < 0 ? -errno
+                                     : set_attributes(mount->source_fd, mount->options.set,
+                                                      mount->options.clear, MS_PRIVATE, true);
+        return r < 0 ? fault_set_errno(fault, r, "config.mounts[%zu]: the container's cgroup", index) : 0;
+}
+
 static int prepare_mount(ContainerPlan *plan, size_t index, Fault *fault) {
         MountPlan *mount = &plan->mounts[index];
         const RuntimeMount *config = mount->config;
@@ -101,11 +117,11 @@ static int prepare_mount(ContainerPlan *plan, size_t index, Fault *fault) {
         if (string_is_empty(config->type))
                 return fault_set(fault, -EBADMSG, "config.mounts[%zu].type: is missing", index);
         if (string_after(config->type, "cgroup") &&
-            !plan_has_new_namespace(plan, RUNTIME_NAMESPACE_CGROUP) && plan->request->cgroup_fd < 0)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "config.mounts[%zu].type: cgroup needs a cgroup namespace or a cgroup of "
-                                 "the container's own",
-                                 index);
+            !plan_has_new_namespace(plan, RUNTIME_NAMESPACE_CGROUP)) {
+                r = prepare_cgroup_bind(plan, mount, index, fault);
+                if (r < 0)
+                        return r;
+        }
         mount->no_links = strv_contains(strict_types, config->type) || destination_is(config, "/dev");
         return 0;
 }
@@ -179,23 +195,9 @@ static int make_file_system(const MountPlan *mount, Fault *fault) {
         return fd < 0 ? file_system_fault(fs, -errno, type, fault) : fd;
 }
 
-/* Without a cgroup namespace of its own the container would see the host's whole hierarchy: it gets its own
- * directory. */
-static int make_cgroup_bind(const ContainerPlan *plan, const MountPlan *mount, Fault *fault) {
-        _cleanup_close_ int fd =
-                open_tree(plan->request->cgroup_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-        if (fd < 0)
-                return fault_set_errno(fault, -errno, "the container's cgroup");
-        int r = set_attributes(fd, mount->options.set, mount->options.clear, MS_PRIVATE, false);
-        return r < 0 ? fault_set_errno(fault, r, "options") : TAKE_FD(fd);
-}
-
-static int make_mount(const ContainerPlan *plan, const MountPlan *mount, Fault *fault) {
+static int make_mount(const MountPlan *mount, Fault *fault) {
         const MountOptions *options = &mount->options;
-        _cleanup_close_ int fd = string_after(mount->config->type, "cgroup") &&
-                                                 !plan_has_new_namespace(plan, RUNTIME_NAMESPACE_CGROUP)
-                                         ? make_cgroup_bind(plan, mount, fault)
-                                         : make_file_system(mount, fault);
+        _cleanup_close_ int fd = make_file_system(mount, fault);
         if (fd < 0)
                 return fd;
         int r = set_attributes(fd, options->recursive_set, options->recursive_clear, 0, true);
@@ -209,7 +211,7 @@ static int attach_mount(ContainerPlan *plan, MountPlan *mount, Fault *fault) {
                                   fault);
         if (r < 0)
                 return r;
-        made = mount->options.bind ? TAKE_FD(mount->source_fd) : make_mount(plan, mount, fault);
+        made = mount->source_fd >= 0 ? TAKE_FD(mount->source_fd) : make_mount(mount, fault);
         if (made < 0)
                 return made;
         r = mount_target_attach(target, made);

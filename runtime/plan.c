@@ -33,7 +33,7 @@ static int check_request(const ContainerRequest *request, Fault *fault) {
         return 0;
 }
 
-/* The two things of the caller's own tree that init uses, opened and checked before it goes to another. */
+/* The two things of the caller's own tree that init uses from another one, opened and checked. */
 static int open_own_tree(ContainerPlan *plan, Fault *fault) {
         struct statfs file_system;
         plan->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -43,7 +43,7 @@ static int open_own_tree(ContainerPlan *plan, Fault *fault) {
                 return fault_set(fault, -ENODEV, "/proc is not a proc file system");
 
         struct stat st;
-        plan->null_fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        plan->null_fd = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
         if (plan->null_fd < 0 || fstat(plan->null_fd, &st) < 0)
                 return fault_set_errno(fault, -errno, "/dev/null");
         if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))

@@ -33,7 +33,7 @@ typedef struct ContainerPlan {
         MountPlan *mounts;
         size_t mount_count;
         int proc_fd; /* the caller's /proc, known to be procfs */
-        int null_fd; /* the caller's /dev/null as O_PATH, known to be the device */
+        int null_fd; /* the caller's /dev/null, known to be the device */
         struct sock_fprog seccomp;
         struct sock_filter *own_seccomp_filter;
 
