@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* org.crt.Content1: the content store on the bus. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/object-kind.h"
+#include "services/content/content-state.h"
+#include "services/content/ingest.h"
+
+typedef struct ContentBus ContentBus;
+
+/* state and table are borrowed, and must outlive it. */
+int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, ContentBus **ret);
+ContentBus *content_bus_free(ContentBus *content);
+DEFINE_CLEANUP(ContentBus *, content_bus_free);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the content store keeps on disk: blobs/<algorithm>/<first two digits>/<digits>, ingest/<number>.data
+ * with ingest/<number>.state beside it, and content.db, which says what of that counts. */
+
+#include "lib/database.h"
+#include "lib/fault.h"
+
+typedef struct ContentState {
+        int blobs;   /* directory */
+        int ingests; /* directory */
+        Database *database;
+} ContentState;
+
+int content_state_open(int directory, ContentState **ret, Fault *fault);
+ContentState *content_state_free(ContentState *state);
+DEFINE_CLEANUP(ContentState *, content_state_free);
+
+/* After an end that was not orderly: removes files that no record names, and records whose file is not
+ * there. Nobody else may use the state meanwhile. */
+int content_state_sweep(ContentState *state);
+
+/* What need only outlive this process, not the machine's power: a transaction between these two is not
+ * synced. The next one outside is, and everything before it with it. */
+void content_state_relax(ContentState *state);
+void content_state_unrelax(ContentState *state);
+
+/* For a local variable that ends the relaxed part. */
+static inline void content_state_unrelaxp(ContentState **state) {
+        if (*state)
+                content_state_unrelax(*state);
+}
+
+/* Calls visit() for each name in a directory but "." and "..", until it returns a negative value. */
+typedef int (*DirectoryVisit)(int directory, const char *name, void *userdata);
+int content_visit_directory(int directory, DirectoryVisit visit, void *userdata);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* crt-contentd: org.crt.Content on the system bus. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus/bus-names.h"
+#include "bus/daemon.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "services/content/content-bus.h"
+
+/* In the runtime directory, which no boot outlives: the last one to use the state left it in order. */
+#define ORDERLY_NAME "orderly"
+
+typedef struct ContentService {
+        int runtime_directory;
+        ContentState *state;
+        IngestTable *table;
+        ContentBus *bus;
+} ContentService;
+
+#define READ "org.crt.content.read"
+#define WRITE "org.crt.content.write"
+#define DELETE "org.crt.content.delete"
+
+/* Images acts for everyone. */
+static const BusRule rules[] = {
+        { CRT_CONTENT_INTERFACE, "Ingest", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Commit", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Abort", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Open", BUS_POLKIT, READ, "digest", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Stat", BUS_POLKIT, READ, "digest", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "List", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Delete", BUS_POLKIT, DELETE, "digest", BUS_SIBLING_IMAGES },
+};
+
+static void *service_free(void *userdata) {
+        ContentService *service = userdata;
+        if (!service)
+                return NULL;
+        bool orderly = service->table && !ingest_table_is_syncing(service->table);
+        content_bus_free(service->bus);
+        ingest_table_free(service->table);
+        content_state_free(service->state);
+        if (orderly) {
+                int fd = openat(service->runtime_directory, ORDERLY_NAME, O_WRONLY | O_CREAT | O_CLOEXEC,
+                                0600);
+                fd_close(fd);
+        }
+        fd_close(service->runtime_directory);
+        free(service);
+        return NULL;
+}
+
+static void service_freep(ContentService **service) {
+        *service = service_free(*service);
+}
+
+/* The mark goes before anything is done: who is killed leaves none. */
+static int open_state(ContentService *service, Fault *fault) {
+        _cleanup_close_ int directory = daemon_open_state_directory(fault);
+        if (directory < 0)
+                return directory;
+        int r = content_state_open(directory, &service->state, fault);
+        if (r < 0)
+                return r;
+        if (unlinkat(service->runtime_directory, ORDERLY_NAME, 0) >= 0)
+                return 0;
+        if (errno != ENOENT)
+                return fault_set_errno(fault, -errno, "%s", ORDERLY_NAME);
+        r = content_state_sweep(service->state);
+        return r < 0 ? fault_set_errno(fault, r, "the state can't be put in order") : 0;
+}
+
+static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
+        _cleanup_(service_freep) ContentService *service = new0(ContentService, 1);
+        if (!service)
+                return -ENOMEM;
+        service->runtime_directory = daemon_open_runtime_directory(fault);
+        if (service->runtime_directory < 0)
+                return service->runtime_directory;
+        int r = open_state(service, fault);
+        if (r >= 0)
+                r = ingest_table_new(daemon_event(daemon), service->state, &service->table, fault);
+        if (r >= 0)
+                r = content_bus_new(daemon_bus(daemon), service->state, service->table, &service->bus);
+        if (r < 0)
+                return r;
+        *ret_service = TAKE_PTR(service);
+        return 0;
+}
+
+static bool service_is_busy(void *userdata) {
+        const ContentService *service = userdata;
+        return ingest_table_is_busy(service->table);
+}
+
+static void service_stop(void *userdata) {
+        ContentService *service = userdata;
+        ingest_table_stop(service->table);
+}
+
+int main(int argc, char *argv[]) {
+        static const DaemonSpec spec = {
+                .program = "crt-contentd",
+                .bus_name = CRT_CONTENT_NAME,
+                .root_path = CRT_CONTENT_PATH,
+                .rules = rules,
+                .rule_count = ELEMENTS_OF(rules),
+                .setup = service_setup,
+                .is_busy = service_is_busy,
+                .stop = service_stop,
+                .free = service_free,
+                .idle_seconds = 30,
+        };
+        return daemon_main(&spec, argc, argv);
+}

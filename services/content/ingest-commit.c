@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A commit, from the call to the record:
+ *
+ *   1. The stream is over: the worker has said so (ENDED), or is started once more to look at what an
+ * earlier one left.
+ *   2. Size and digest are held against what was promised at the beginning and now.
+ *   3. If the bytes are in the store already, the record is all that is missing: 6.
+ *   4. The file, which is synced, is moved to its place. Only one ingest at a time does this for one digest;
+ *      others wait and look again.
+ *   5. The worker syncs the directories.
+ *   6. One transaction writes the blob and takes the ingest. If it fails, the file goes back.
+ *
+ * Killed before 6, the next start finds a file without record and removes it, and finds the ingest's record
+ * without file and removes that. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "services/content/blob-store.h"
+#include "services/content/ingest-private.h"
+
+/* The ingest is as it was, or gone; the answer is the last thing that happens. */
+static void answer(Ingest *ingest, int r, Fault *fault, bool remove) {
+        IngestCommitted committed = TAKE_PTR(ingest->committed);
+        void *userdata = TAKE_PTR(ingest->userdata);
+        Digest digest = ingest->ended.digest;
+        uint64_t bytes = ingest->ended.bytes;
+
+        ingest->blocked = false;
+        if (remove) {
+                int removed = ingest_remove(ingest);
+                if (removed < 0 && r >= 0)
+                        r = fault_set_errno(fault, removed, "the ingest can't be removed");
+        }
+        committed(r, fault, &digest, bytes, userdata);
+}
+
+void ingest_commit_fail(Ingest *ingest, int r, const char *why) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        if (!ingest->committed)
+                return;
+        fault_set(&fault, r, "%s", why);
+        answer(ingest, r, &fault, /* remove= */ false);
+}
+
+static int check_size(const IngestRecord *record, const IngestPromise *promise, uint64_t bytes,
+                      Fault *fault) {
+        const uint64_t promises[] = { record->size, promise->size };
+        for (size_t i = 0; i < ELEMENTS_OF(promises); i++) {
+                if (promises[i] == INGEST_SIZE_UNKNOWN || promises[i] == bytes)
+                        continue;
+                return bytes < promises[i]
+                               ? fault_set(fault, -ENODATA, "only %llu of %llu bytes have come",
+                                           (unsigned long long) bytes, (unsigned long long) promises[i])
+                               : fault_set(fault, -E2BIG, "more than the promised %llu bytes came",
+                                           (unsigned long long) promises[i]);
+        }
+        return 0;
+}
+
+static int check_digest(bool has_digest, const Digest *promised, const Digest *digest, Fault *fault) {
+        char a[DIGEST_STRING_MAX], b[DIGEST_STRING_MAX];
+        if (!has_digest || digest_equal(promised, digest))
+                return 0;
+        return fault_set(fault, -EUCLEAN, "the bytes have the digest %s, not %s",
+                         digest_to_string(digest, a), digest_to_string(promised, b));
+}
+
+/* -ENODATA fewer bytes than promised, -E2BIG more, -EUCLEAN others. */
+static int check_promises(const Ingest *ingest, Fault *fault) {
+        const IngestRecord *record = &ingest->record;
+        const IngestMessage *ended = &ingest->ended;
+        if (ended->error == -E2BIG)
+                return fault_set(fault, -E2BIG, "more than the promised %llu bytes came",
+                                 (unsigned long long) (record->size == INGEST_SIZE_UNKNOWN
+                                                               ? ingest->promise.size
+                                                               : record->size));
+        if (ended->error < 0 && ended->error != -ENODATA)
+                return fault_set_errno(fault, ended->error, "the bytes can't be stored");
+        int r = check_size(record, &ingest->promise, ended->bytes, fault);
+        if (r >= 0)
+                r = check_digest(record->has_digest, &record->digest, &ended->digest, fault);
+        if (r >= 0)
+                r = check_digest(ingest->promise.has_digest, &ingest->promise.digest, &ended->digest, fault);
+        return r;
+}
+
+/* Clients can open what they get anew, for reading. */
+static int place(Ingest *ingest, int *directories, size_t *ret_count) {
+        ContentState *state = ingest->table->state;
+        char name[INGEST_NAME_SIZE];
+        ingest_data_name(&ingest->record, name);
+        if (fchmodat(state->ingests, name, 0444, 0) < 0)
+                return -errno;
+        return blob_place(state, &ingest->ended.digest, state->ingests, name, directories, ret_count);
+}
+
+static void take_back(Ingest *ingest) {
+        ContentState *state = ingest->table->state;
+        char name[INGEST_NAME_SIZE];
+        ingest_data_name(&ingest->record, name);
+        int r = blob_displace(state, &ingest->ended.digest, state->ingests, name);
+        if (r >= 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
+                r = -errno;
+        if (r < 0)
+                log_error("ingest '%s' of %s can't be restored: %s", ingest->record.reference,
+                          ingest->record.namespace, strerror(-r));
+}
+
+static void commit_record(Ingest *ingest) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r = ingest_record_commit(ingest->table->state, &ingest->record, &ingest->ended.digest,
+                                     ingest->ended.bytes);
+        if (r < 0) {
+                if (ingest->phase == INGEST_SYNCING)
+                        take_back(ingest);
+                ingest->phase = INGEST_RECEIVED;
+                fault_set_errno(&fault, r, "the blob can't be recorded");
+        }
+        answer(ingest, r, &fault, /* remove= */ r >= 0);
+}
+
+static bool digest_is_being_placed(const Ingest *ingest) {
+        for (Ingest *other = ingest->table->ingests; other; other = other->next)
+                if (other != ingest && other->phase == INGEST_SYNCING &&
+                    digest_equal(&other->ended.digest, &ingest->ended.digest))
+                        return true;
+        return false;
+}
+
+static int place_and_sync(Ingest *ingest) {
+        IngestMessage message = { .type = INGEST_SYNC };
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+
+        int r = place(ingest, directories, &count);
+        if (r < 0)
+                return r;
+        r = worker_send(ingest->worker, &message, sizeof(message), directories, count);
+        fd_close_many(directories, count);
+        if (r < 0)
+                take_back(ingest);
+        else
+                ingest->phase = INGEST_SYNCING;
+        return r;
+}
+
+/* Nobody writes and nothing is known of the end: a worker looks at what is there, on a stream that is over.
+ */
+static int commit_reopen(Ingest *ingest, Fault *fault) {
+        IngestResume resume;
+        uint64_t size =
+                ingest->record.size == INGEST_SIZE_UNKNOWN ? ingest->promise.size : ingest->record.size;
+        int ends[2];
+
+        int r = ingest_read_checkpoint(ingest, &resume);
+        if (r < 0)
+                return fault_set_errno(fault, r, "the ingest can't be read");
+        if (resume.offset != size && !resume.complete)
+                return fault_set(fault, -EBUSY, "the stream broke off after %llu bytes%s%s",
+                                 (unsigned long long) resume.offset, ingest->error < 0 ? ": " : "",
+                                 ingest->error < 0 ? strerror(-ingest->error) : "");
+        if (pipe2(ends, O_CLOEXEC) < 0)
+                return -errno;
+        fd_close(ends[1]);
+        r = ingest_start_worker(ingest, ends[0], fault);
+        fd_close(ends[0]);
+        return r;
+}
+
+static void commit_judge(Ingest *ingest) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r = check_promises(ingest, &fault);
+        if (r < 0) {
+                bool useless = r == -EUCLEAN || r == -E2BIG;
+                answer(ingest, r == -ENODATA || r == -E2BIG ? -EBUSY : r, &fault, useless);
+                return;
+        }
+        r = blob_is_stored(ingest->table->state, &ingest->ended.digest);
+        if (r > 0) {
+                commit_record(ingest);
+                return;
+        }
+        ingest->blocked = r == 0 && digest_is_being_placed(ingest);
+        if (ingest->blocked)
+                return;
+        if (r == 0)
+                r = place_and_sync(ingest);
+        if (r == -EPIPE) {
+                /* It had waited long enough and was just going. */
+                ingest_become_idle(ingest);
+                r = commit_reopen(ingest, &fault);
+        }
+        if (r < 0) {
+                fault_set_errno(&fault, r, "the bytes can't be put in their place");
+                answer(ingest, r, &fault, /* remove= */ false);
+        }
+}
+
+static void judge_blocked(IngestTable *table, const Digest *digest) {
+        for (Ingest *ingest = table->ingests, *next; ingest; ingest = next) {
+                next = ingest->next;
+                if (ingest->blocked && digest_equal(&ingest->ended.digest, digest))
+                        commit_judge(ingest);
+        }
+}
+
+void ingest_commit_on_ended(Ingest *ingest) {
+        if (ingest->committed)
+                commit_judge(ingest);
+}
+
+/* error may also be that the worker is gone. */
+void ingest_commit_on_synced(Ingest *ingest, int error) {
+        IngestTable *table = ingest->table;
+        Digest digest = ingest->ended.digest;
+
+        if (error < 0) {
+                take_back(ingest);
+                ingest->phase = INGEST_RECEIVED;
+                ingest_commit_fail(ingest, error, "the directory of the blob can't be synced");
+        } else
+                commit_record(ingest);
+        judge_blocked(table, &digest);
+}
+
+static int commit_begin(Ingest *ingest, Fault *fault) {
+        IngestMessage message = { .type = INGEST_FINISH, .size = ingest->promise.size };
+        switch (ingest->phase) {
+        case INGEST_IDLE:
+                return commit_reopen(ingest, fault);
+        case INGEST_RECEIVING:
+                return worker_send(ingest->worker, &message, sizeof(message), NULL, 0);
+        default:
+                commit_judge(ingest);
+                return 0;
+        }
+}
+
+void ingest_commit(Ingest *ingest, const IngestPromise *promise, IngestCommitted committed, void *userdata) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r;
+
+        if (ingest->committed) {
+                r = fault_set(&fault, -EBUSY, "somebody else is committing this ingest");
+                committed(r, &fault, NULL, 0, userdata);
+                return;
+        }
+        ingest->committed = committed;
+        ingest->userdata = userdata;
+        ingest->promise = *promise;
+        r = commit_begin(ingest, &fault);
+        if (r < 0) {
+                fault_set_errno(&fault, r, "the ingest can't be committed");
+                answer(ingest, r, &fault, /* remove= */ false);
+        }
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What ingest.c, ingest-commit.c and ingest-table.c share. */
+
+#include "bus/quota.h"
+#include "bus/worker.h"
+#include "services/content/ingest-protocol.h"
+#include "services/content/ingest.h"
+
+typedef enum IngestPhase {
+        INGEST_IDLE,
+        INGEST_RECEIVING,
+        INGEST_RECEIVED,
+        INGEST_SYNCING,
+} IngestPhase;
+
+struct Ingest {
+        Ingest *next;
+        IngestTable *table; /* weak */
+        IngestRecord record;
+        QuotaHold *hold;
+        IngestPhase phase;
+        Worker *worker;
+        uint64_t offset;
+        int error;           /* how the last stream ended, if not well */
+        IngestMessage ended; /* from RECEIVED on */
+
+        /* a commit that waits for its answer; committed is NULL if there is none */
+        IngestCommitted committed;
+        void *userdata;
+        IngestPromise promise;
+        bool blocked; /* another ingest is placing the same bytes */
+};
+
+struct IngestTable {
+        sd_event *event;
+        ContentState *state;
+        Ingest *ingests;
+        IngestObserver observer;
+        sd_event_source *expiry;
+        char boot_id[BOOT_ID_SIZE];
+};
+
+/* Starts the worker on stream (borrowed). */
+int ingest_start_worker(Ingest *ingest, int stream, Fault *fault);
+/* What its files say. */
+int ingest_read_checkpoint(Ingest *ingest, IngestResume *ret);
+/* No worker any longer. */
+void ingest_become_idle(Ingest *ingest);
+/* The record, the files and the object go. */
+int ingest_remove(Ingest *ingest);
+/* Takes what the record holds. */
+Ingest *ingest_new(IngestTable *table, IngestRecord *record);
+void ingest_free(Ingest *ingest);
+void ingest_notify(Ingest *ingest);
+
+/* ingest-commit.c: the worker has reported. */
+void ingest_commit_on_ended(Ingest *ingest);
+void ingest_commit_on_synced(Ingest *ingest, int error);
+/* The worker is gone, or the daemon stops: who waits gets this answer. */
+void ingest_commit_fail(Ingest *ingest, int r, const char *why);

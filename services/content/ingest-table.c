@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/strv.h"
+#include "services/content/ingest-private.h"
+
+#define EXPIRY_PERIOD_USEC (UINT64_C(10) * 60 * 1000000)
+
+Ingest *ingest_table_find(IngestTable *table, const char *namespace, const char *reference) {
+        for (Ingest *ingest = table->ingests; ingest; ingest = ingest->next)
+                if (string_equal(ingest->record.namespace, namespace) &&
+                    string_equal(ingest->record.reference, reference))
+                        return ingest;
+        return NULL;
+}
+
+Ingest *ingest_table_next(IngestTable *table, Ingest *previous) {
+        return previous ? previous->next : table->ingests;
+}
+
+void ingest_table_observe(IngestTable *table, const IngestObserver *observer) {
+        table->observer = *observer;
+}
+
+bool ingest_table_is_busy(const IngestTable *table) {
+        for (const Ingest *ingest = table->ingests; ingest; ingest = ingest->next)
+                if (ingest->worker)
+                        return true;
+        return false;
+}
+
+bool ingest_table_is_syncing(const IngestTable *table) {
+        for (const Ingest *ingest = table->ingests; ingest; ingest = ingest->next)
+                if (ingest->phase == INGEST_SYNCING)
+                        return true;
+        return false;
+}
+
+void ingest_table_stop(IngestTable *table) {
+        for (Ingest *ingest = table->ingests; ingest; ingest = ingest->next) {
+                if (!ingest->worker || ingest->phase == INGEST_SYNCING)
+                        continue;
+                ingest_become_idle(ingest);
+                ingest_commit_fail(ingest, -EAGAIN, "the service stops; the ingest can be continued");
+        }
+}
+
+static void table_expire(IngestTable *table) {
+        uint64_t now = ingest_now();
+        for (Ingest *ingest = table->ingests, *next; ingest; ingest = next) {
+                next = ingest->next;
+                if (ingest->worker || !ingest_record_is_expired(&ingest->record, now))
+                        continue;
+                log_info("ingest '%s' of %s has waited long enough and goes", ingest->record.reference,
+                         ingest->record.namespace);
+                int r = ingest_remove(ingest);
+                if (r < 0)
+                        log_warning("it can't be removed: %s", strerror(-r));
+        }
+}
+
+static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata) {
+        table_expire(userdata);
+        int r = sd_event_source_set_time_relative(source, EXPIRY_PERIOD_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int take_record(IngestRecord *record, void *userdata) {
+        IngestTable *table = userdata;
+        IngestResume resume;
+        Ingest *ingest = ingest_new(table, record);
+        if (!ingest)
+                return -ENOMEM;
+        /* Those of earlier days count too, but are not refused. */
+        (void) quota_hold_new(ingest->record.uid, QUOTA_INGESTS, &ingest->hold);
+        if (ingest_read_checkpoint(ingest, &resume) >= 0)
+                ingest->offset = resume.offset;
+        return 0;
+}
+
+static int read_boot_id(char ret[BOOT_ID_SIZE]) {
+        _cleanup_free_ char *line = NULL;
+        int r = fd_read_line_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &line);
+        if (r >= 0)
+                (void) snprintf(ret, BOOT_ID_SIZE, "%s", line);
+        return r;
+}
+
+int ingest_table_new(sd_event *event, ContentState *state, IngestTable **ret, Fault *fault) {
+        _cleanup_(ingest_table_freep) IngestTable *table = new0(IngestTable, 1);
+        if (!table)
+                return -ENOMEM;
+        table->event = sd_event_ref(event);
+        table->state = state;
+        int r = read_boot_id(table->boot_id);
+        if (r < 0)
+                return fault_set_errno(fault, r, "can't read the boot id");
+        r = ingest_record_visit_all(state, take_record, table);
+        if (r < 0)
+                return fault_set_errno(fault, r, "can't read the ingests");
+        table_expire(table);
+        r = sd_event_add_time_relative(event, &table->expiry, CLOCK_MONOTONIC, EXPIRY_PERIOD_USEC,
+                                       EXPIRY_PERIOD_USEC / 10, on_expiry, table);
+        if (r < 0)
+                return fault_set_errno(fault, r, "can't make a timer");
+        *ret = TAKE_PTR(table);
+        return 0;
+}
+
+IngestTable *ingest_table_free(IngestTable *table) {
+        if (!table)
+                return NULL;
+        while (table->ingests) {
+                ingest_commit_fail(table->ingests, -EAGAIN,
+                                   "the service stops; the ingest can be continued");
+                ingest_free(table->ingests);
+        }
+        sd_event_source_disable_unref(table->expiry);
+        sd_event_unref(table->event);
+        free(table);
+        return NULL;
+}

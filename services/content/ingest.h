@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The ingests that there are, each with its worker while somebody writes or commits.
+ *
+ *   IDLE ------ ingest_open_stream() ----> RECEIVING --- end of the stream ---> RECEIVED
+ *    ^  \____ commit of what is whole _______/^                                  |
+ *    |                                                    commit: right, and the blob is new
+ *    |<------- the worker ended or died ------------------------------------+----v
+ *    |<------- a step failed (no space): all is as before ------------------ SYNCING ---> record, gone
+ */
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "lib/fault.h"
+#include "services/content/ingest-store.h"
+
+typedef struct Ingest Ingest;
+typedef struct IngestTable IngestTable;
+
+/* Tells who shows the ingests to others. */
+typedef struct IngestObserver {
+        void (*added)(Ingest *ingest, void *userdata);
+        void (*changed)(Ingest *ingest, void *userdata); /* offset or writing, at most five times a second */
+        void (*removed)(Ingest *ingest, void *userdata); /* is not found any longer */
+        void *userdata;
+} IngestObserver;
+
+/* Takes up those that are recorded, drops those that are expired, and looks again every few minutes. */
+int ingest_table_new(sd_event *event, ContentState *state, IngestTable **ret, Fault *fault);
+IngestTable *ingest_table_free(IngestTable *table);
+DEFINE_CLEANUP(IngestTable *, ingest_table_free);
+void ingest_table_observe(IngestTable *table, const IngestObserver *observer);
+
+/* Some ingest has a worker. */
+bool ingest_table_is_busy(const IngestTable *table);
+/* Something is placed in the store that is not recorded yet. */
+bool ingest_table_is_syncing(const IngestTable *table);
+/* Ends all streams so that they can be continued; what is being synced is finished. */
+void ingest_table_stop(IngestTable *table);
+
+Ingest *ingest_table_find(IngestTable *table, const char *namespace, const char *reference);
+/* The next one; NULL begins. */
+Ingest *ingest_table_next(IngestTable *table, Ingest *previous);
+
+const IngestRecord *ingest_record(const Ingest *ingest);
+uint64_t ingest_offset(const Ingest *ingest);
+bool ingest_is_writing(const Ingest *ingest);
+
+typedef struct IngestRequest {
+        const char *namespace;
+        const char *reference;
+        bool has_digest;
+        Digest digest;
+        uint64_t size; /* or INGEST_SIZE_UNKNOWN */
+        bool restart;
+        uid_t uid;
+} IngestRequest;
+
+/* Begins or continues one: the write end of its stream. Outcomes: -EEXIST the namespace has the digest,
+ * -EBUSY, -EDQUOT, -ENOSPC. */
+int ingest_open_stream(IngestTable *table, const IngestRequest *request, Ingest **ret, Fault *fault);
+
+/* Answers exactly once, possibly before it returns. The ingest is gone then if r >= 0, -EUCLEAN, -ECANCELED
+ * or if it had more bytes than promised. */
+typedef void (*IngestCommitted)(int r, const Fault *fault, const Digest *digest, uint64_t size,
+                                void *userdata);
+typedef struct IngestPromise {
+        bool has_digest;
+        Digest digest;
+        uint64_t size; /* or INGEST_SIZE_UNKNOWN */
+} IngestPromise;
+void ingest_commit(Ingest *ingest, const IngestPromise *promise, IngestCommitted committed, void *userdata);
+
+/* -EBUSY while it is being committed. */
+int ingest_abort(Ingest *ingest, Fault *fault);
