@@ -96,6 +96,32 @@ test_reset_comes_in_the_middle_and_the_rest_by_range() {
         equal "${layer#sha256:}" "$(sha256sum <"$scratch/blob" | cut -d' ' -f1)"
 }
 
+test_rest_by_range_can_be_wrong_or_refused() {
+        local url=$faulty/v2/wrong-range/busybox/blobs/$layer
+        fails curl --silent --output "$scratch/blob" "$url"
+        fails curl --silent --show-error --continue-at - --output "$scratch/blob" "$url"
+        url=$faulty/v2/reset-no-range/busybox/blobs/$layer
+        fails curl --silent --output "$scratch/whole" "$url"
+        equal 200 "$(status_of --range 100- "$url")"
+}
+
+test_redirects_lead_nowhere() {
+        fails curl --silent --show-error --location "$faulty/v2/redirect-loop/busybox/blobs/$layer"
+        contains "$output" "redirects"
+        fails curl --silent --show-error --location "$faulty/v2/redirect-file/busybox/blobs/$layer"
+        contains "$output" "file"
+}
+
+test_challenges_are_in_vain() {
+        contains "$(curl --silent --head "$faulty/v2/auth-loop/busybox/manifests/latest")" 'Bearer realm="http'
+        contains "$(curl --silent --head "$faulty/v2/auth-elsewhere/busybox/manifests/latest")" gopher
+        fails copy docker://localhost:5003/auth-loop/busybox:latest
+}
+
+test_endless_header_is_refused() {
+        fails curl --silent --show-error "$faulty/v2/headers/busybox/manifests/latest"
+}
+
 test_redirect_target_refuses_authorization() {
         equal 200 "$(status_of --location "$faulty/v2/redirect/busybox/blobs/$layer")"
         # curl itself leaks it only when told to.
