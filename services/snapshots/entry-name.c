@@ -20,10 +20,10 @@ static int append_component(EntryName *name, size_t *length, const char *part, s
         if (n == 2 && part[0] == '.' && part[1] == '.')
                 return fault_set(fault, -EBADMSG, SHOWN ": a path in a layer must not have '..'", raw);
         if (n > NAME_MAX)
-                return fault_set(fault, -EBADMSG, SHOWN "…: a part of the path is longer than %i bytes", raw,
-                                 NAME_MAX);
+                return fault_set(fault, -EBADMSG, SHOWN "...: a part of the path is longer than %i bytes",
+                                 raw, NAME_MAX);
         if (*length + n + 1 > LIMIT_PATH_LENGTH)
-                return fault_set(fault, -EBADMSG, SHOWN "…: the path is longer than %i bytes", raw,
+                return fault_set(fault, -EBADMSG, SHOWN "...: the path is longer than %i bytes", raw,
                                  LIMIT_PATH_LENGTH);
         name->parent_length = *length;
         if (*length > 0)

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/snapshot-store.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/database.h"
+#include "lib/strv.h"
+
+struct SnapshotStore {
+        Database *database;
+};
+
+/* Children protect their parents by the foreign key. Numbers are never given twice: they name trees. */
+static const char *const migrations[] = {
+        "CREATE TABLE snapshots ("
+        " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+        " namespace TEXT NOT NULL,"
+        " key TEXT NOT NULL,"
+        " kind INTEGER NOT NULL,"
+        " state INTEGER NOT NULL,"
+        " mounted INTEGER NOT NULL DEFAULT 0,"
+        " parent INTEGER REFERENCES snapshots (id),"
+        " diff_id TEXT,"
+        " created INTEGER NOT NULL,"
+        " uid INTEGER NOT NULL,"
+        " UNIQUE (namespace, key));"
+        "CREATE INDEX snapshots_parent ON snapshots (parent);"
+        "CREATE INDEX snapshots_uid ON snapshots (uid);"
+        "CREATE TABLE boot (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);",
+};
+
+#define COLUMNS                                                                                             \
+        "s.id, s.namespace, s.key, s.parent, p.key, s.kind, s.state, s.mounted, s.diff_id, s.created, "     \
+        "s.uid"
+#define SELECT "SELECT " COLUMNS " FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
+
+static const char *const kind_names[_SNAPSHOT_KIND_MAX] = {
+        [SNAPSHOT_ACTIVE] = "active",
+        [SNAPSHOT_VIEW] = "view",
+        [SNAPSHOT_COMMITTED] = "committed",
+};
+
+const char *snapshot_kind_to_string(SnapshotKind kind) {
+        assert(kind >= 0 && kind < _SNAPSHOT_KIND_MAX);
+        return kind_names[kind];
+}
+
+void snapshot_done(Snapshot *snapshot) {
+        free(snapshot->namespace);
+        free(snapshot->key);
+        free(snapshot->parent);
+        free(snapshot->diff_id);
+        *snapshot = (Snapshot){ 0 };
+}
+
+/* ---- opening ---- */
+
+/* What a boot takes away. The order of writes is not known without a sync: a tree that was unpacked before
+ * may have holes, and a volatile mount promises nothing. */
+static int store_note_boot(Database *database, const char *boot_id) {
+        int r = database_execute(
+                database, "INSERT INTO boot VALUES (1, ?) ON CONFLICT DO UPDATE SET id = ?1 WHERE id != ?1",
+                "s", boot_id);
+        if (r <= 0)
+                return r;
+        r = database_execute(database, "UPDATE snapshots SET state = ? WHERE mounted = ?", "ii",
+                             (int64_t) SNAPSHOT_LOST, (int64_t) MOUNTED_VOLATILE);
+        if (r >= 0)
+                r = database_execute(database, "UPDATE snapshots SET mounted = 0 WHERE mounted != 0", "");
+        if (r >= 0)
+                r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ? AND kind = ?",
+                                     "iii", (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKED,
+                                     (int64_t) SNAPSHOT_ACTIVE);
+        return r;
+}
+
+/* No worker lives longer than the daemon that drove it. */
+static int store_recover(Database *database, const char *boot_id) {
+        int r = database_begin(database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = database;
+        r = store_note_boot(database, boot_id);
+        if (r >= 0)
+                r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ?", "ii",
+                                     (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKING);
+        return r < 0 ? r : database_commit(transaction);
+}
+
+int snapshot_store_open(int directory, const char *boot_id, SnapshotStore **ret, Fault *fault) {
+        _cleanup_(snapshot_store_freep) SnapshotStore *store = new0(SnapshotStore, 1);
+        if (!store)
+                return -ENOMEM;
+        int r = database_open(directory, "snapshots.db", migrations, ELEMENTS_OF(migrations),
+                              &store->database, fault);
+        if (r < 0)
+                return r;
+        r = store_recover(store->database, boot_id);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't bring the database up to date");
+        *ret = TAKE_PTR(store);
+        return 0;
+}
+
+SnapshotStore *snapshot_store_free(SnapshotStore *store) {
+        if (!store)
+                return NULL;
+        database_free(store->database);
+        return mfree(store);
+}
+
+/* ---- reading ---- */
+
+static int column_copy(const DatabaseRows *rows, int column, char **ret) {
+        const char *text = database_rows_string(rows, column);
+        *ret = text ? strdup(text) : NULL;
+        return text && !*ret ? -ENOMEM : 0;
+}
+
+static int snapshot_from_row(const DatabaseRows *rows, Snapshot *ret) {
+        Snapshot snapshot = {
+                .id = database_rows_int64(rows, 0),
+                .parent_id = database_rows_int64(rows, 3),
+                .kind = (SnapshotKind) database_rows_int64(rows, 5),
+                .state = (SnapshotState) database_rows_int64(rows, 6),
+                .mounted = (SnapshotMounted) database_rows_int64(rows, 7),
+                .created = (uint64_t) database_rows_int64(rows, 9),
+                .uid = (uid_t) database_rows_int64(rows, 10),
+        };
+        if (snapshot.kind >= _SNAPSHOT_KIND_MAX || snapshot.state >= _SNAPSHOT_STATE_MAX)
+                return -EUCLEAN;
+        if (column_copy(rows, 1, &snapshot.namespace) < 0 || column_copy(rows, 2, &snapshot.key) < 0 ||
+            column_copy(rows, 4, &snapshot.parent) < 0 || column_copy(rows, 8, &snapshot.diff_id) < 0) {
+                snapshot_done(&snapshot);
+                return -ENOMEM;
+        }
+        *ret = snapshot;
+        return 0;
+}
+
+static int take_one(DatabaseRows *rows, Snapshot *ret) {
+        int r = database_rows_next(rows);
+        if (r > 0)
+                r = snapshot_from_row(rows, ret);
+        else if (r == 0)
+                r = -ENOENT;
+        database_rows_done(rows);
+        return r;
+}
+
+int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *key, Snapshot *ret,
+                       Fault *fault) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, SELECT "WHERE s.namespace = ? AND s.key = ?", "ss",
+                               namespace, key);
+        if (r >= 0)
+                r = take_one(&rows, ret);
+        if (r == -ENOENT)
+                return fault_set(fault, -ENOENT, "There is no snapshot '%s' in the namespace %s", key,
+                                 namespace);
+        return r < 0 ? fault_set_errno(fault, r, "Can't look up the snapshot '%s'", key) : 0;
+}
+
+int snapshot_store_get_by_id(SnapshotStore *store, int64_t id, Snapshot *ret) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, SELECT "WHERE s.id = ?", "i", id);
+        return r < 0 ? r : take_one(&rows, ret);
+}
+
+int snapshot_store_chain(SnapshotStore *store, int64_t id, int64_t **ret, size_t *ret_count) {
+        _cleanup_free_ int64_t *chain = NULL;
+        size_t count = 0;
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows,
+                               "WITH RECURSIVE chain (id, parent, depth) AS ("
+                               " SELECT id, parent, 0 FROM snapshots WHERE id = ?"
+                               " UNION ALL SELECT s.id, s.parent, depth + 1 FROM snapshots s, chain"
+                               " WHERE s.id = chain.parent AND depth < 1000)"
+                               "SELECT id FROM chain ORDER BY depth",
+                               "i", id);
+        if (r < 0)
+                return r;
+        while ((r = database_rows_next(&rows)) > 0) {
+                int64_t *larger = realloc(chain, (count + 1) * sizeof(*chain));
+                if (!larger) {
+                        r = -ENOMEM;
+                        break;
+                }
+                chain = larger;
+                chain[count++] = database_rows_int64(&rows, 0);
+        }
+        database_rows_done(&rows);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(chain);
+        *ret_count = count;
+        return 0;
+}
+
+int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, "SELECT count(*) FROM snapshots WHERE uid = ?", "i",
+                               (int64_t) uid);
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        if (r > 0)
+                *ret = (uint64_t) database_rows_int64(&rows, 0);
+        database_rows_done(&rows);
+        return r > 0 ? 0 : r < 0 ? r : -EIO;
+}
+
+static int visit_rows(DatabaseRows *rows, uint32_t limit, SnapshotVisit visit, void *userdata) {
+        int r;
+        for (uint32_t i = 0; (r = database_rows_next(rows)) > 0; i++) {
+                if (i == limit)
+                        break;
+                Snapshot snapshot = { 0 };
+                r = snapshot_from_row(rows, &snapshot);
+                if (r >= 0)
+                        r = visit(&snapshot, userdata);
+                snapshot_done(&snapshot);
+                if (r < 0)
+                        break;
+        }
+        database_rows_done(rows);
+        return r;
+}
+
+int snapshot_store_list(SnapshotStore *store, const char *namespace, const char *after, uint32_t limit,
+                        SnapshotVisit visit, void *userdata) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows,
+                               SELECT "WHERE s.namespace = ? AND s.key > ? ORDER BY s.key LIMIT ?", "ssi",
+                               namespace, after ?: "", (int64_t) limit + 1);
+        return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
+}
+
+int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, SELECT "WHERE s.kind != ? AND s.state != ?", "ii",
+                               (int64_t) SNAPSHOT_VIEW, (int64_t) SNAPSHOT_FAILED);
+        return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
+}
+
+/* ---- writing ---- */
+
+static uint64_t now_usec(void) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        return (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
+}
+
+/* Records of what is not committed need not survive a power cut; they then vanish as a whole. The next
+ * durable transaction syncs them along with itself. */
+static int begin(SnapshotStore *store, bool durable) {
+        int r = database_set_durable(store->database, durable);
+        return r < 0 ? r : database_begin(store->database);
+}
+
+static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, SnapshotMake make, void *userdata,
+                              Fault *fault) {
+        snapshot->created = now_usec();
+        int r = snapshot->parent_id > 0
+                        ? database_execute(
+                                  store->database,
+                                  "INSERT INTO snapshots (namespace, key, kind, state, parent, created, uid)"
+                                  " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                                  "ssiiiii", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
+                                  (int64_t) snapshot->state, snapshot->parent_id,
+                                  (int64_t) snapshot->created, (int64_t) snapshot->uid)
+                        : database_execute(
+                                  store->database,
+                                  "INSERT INTO snapshots (namespace, key, kind, state, created, uid)"
+                                  " VALUES (?, ?, ?, ?, ?, ?)",
+                                  "ssiiii", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
+                                  (int64_t) snapshot->state, (int64_t) snapshot->created,
+                                  (int64_t) snapshot->uid);
+        if (r == -EEXIST)
+                return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
+                                 snapshot->key, snapshot->namespace);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key);
+        snapshot->id = database_last_id(store->database);
+        return make ? make(snapshot->id, userdata, fault) : 0;
+}
+
+int snapshot_store_add(SnapshotStore *store, Snapshot *snapshot, SnapshotMake make, void *userdata,
+                       Fault *fault) {
+        int r = begin(store, false);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = add_in_transaction(store, snapshot, make, userdata, fault);
+        if (r < 0)
+                return r;
+        r = database_commit(transaction);
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key) : 0;
+}
+
+int snapshot_store_commit(SnapshotStore *store, int64_t id, const char *name, int64_t parent_id,
+                          Fault *fault) {
+        int r = begin(store, true);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", name);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = database_execute(
+                store->database,
+                "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0 WHERE id = ?",
+                "siii", name, (int64_t) SNAPSHOT_COMMITTED, parent_id, id);
+        if (r == -EEXIST)
+                return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", name);
+        if (r == -EBUSY)
+                return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", name);
+        if (r >= 0)
+                r = database_commit(transaction);
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", name) : 0;
+}
+
+int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault) {
+        int r = begin(store, snapshot->kind == SNAPSHOT_COMMITTED);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't remove the snapshot '%s'", snapshot->key);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = database_execute(store->database, "DELETE FROM snapshots WHERE id = ?", "i", snapshot->id);
+        if (r == -EBUSY)
+                return fault_set(fault, -EBUSY, "Other snapshots are built on '%s'", snapshot->key);
+        if (r >= 0)
+                r = database_commit(transaction);
+        return r < 0 ? fault_set_errno(fault, r, "Can't remove the snapshot '%s'", snapshot->key) : 0;
+}
+
+int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id) {
+        int r = database_set_durable(store->database, false);
+        return r < 0 ? r
+                     : database_execute(store->database,
+                                        "UPDATE snapshots SET state = ?, diff_id = ? WHERE id = ?", "isi",
+                                        (int64_t) state, diff_id, id);
+}
+
+int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted) {
+        int r = database_set_durable(store->database, false);
+        return r < 0 ? r
+                     : database_execute(store->database, "UPDATE snapshots SET mounted = ? WHERE id = ?",
+                                        "ii", (int64_t) mounted, id);
+}
+
+int snapshot_store_distrust_unpacked(SnapshotStore *store) {
+        int r = database_set_durable(store->database, true);
+        return r < 0 ? r
+                     : database_execute(store->database,
+                                        "UPDATE snapshots SET state = ? WHERE state = ? AND kind = ?", "iii",
+                                        (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKED,
+                                        (int64_t) SNAPSHOT_ACTIVE);
+}
+
+int snapshot_store_forget(SnapshotStore *store, int64_t id) {
+        return database_execute(store->database, "DELETE FROM snapshots WHERE id = ? AND kind = ?", "ii", id,
+                                (int64_t) SNAPSHOT_ACTIVE);
+}

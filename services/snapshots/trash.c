@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/trash.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/path.h"
+
+#define NAME_ATTEMPTS 64
+
+typedef struct Trash {
+        int fd;
+        unsigned long long next_name;
+        unsigned long long removed;
+        int error; /* the first */
+} Trash;
+
+static void trash_note(Trash *trash, int error) {
+        if (trash->error >= 0)
+                trash->error = error;
+}
+
+/* A directory within a directory becomes one of the trash, to be emptied in its turn: no tree is too deep.
+ */
+static void trash_lift(Trash *trash, int parent, const char *name) {
+        char target[32];
+        for (unsigned i = 0; i < NAME_ATTEMPTS; i++) {
+                (void) snprintf(target, sizeof(target), "+%llu", trash->next_name++);
+                if (renameat2(parent, name, trash->fd, target, RENAME_NOREPLACE) >= 0)
+                        return;
+                if (errno != EEXIST)
+                        break;
+        }
+        trash_note(trash, -errno);
+}
+
+static DIR *open_stream(int parent, const char *name) {
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!stream)
+                fd_close(fd);
+        return stream;
+}
+
+static void trash_empty_directory(Trash *trash, const char *name) {
+        DIR *stream = open_stream(trash->fd, name);
+        if (!stream) {
+                trash_note(trash, -errno);
+                return;
+        }
+        for (struct dirent *entry; (entry = readdir(stream));) {
+                if (!path_is_component(entry->d_name))
+                        continue;
+                if (unlinkat(dirfd(stream), entry->d_name, 0) >= 0)
+                        trash->removed++;
+                else if (errno != EISDIR && errno != EPERM)
+                        trash_note(trash, -errno);
+                else if (unlinkat(dirfd(stream), entry->d_name, AT_REMOVEDIR) >= 0)
+                        trash->removed++;
+                else
+                        trash_lift(trash, dirfd(stream), entry->d_name);
+        }
+        (void) closedir(stream);
+        if (unlinkat(trash->fd, name, AT_REMOVEDIR) >= 0)
+                trash->removed++;
+        else
+                trash_note(trash, -errno);
+}
+
+static int trash_round(Trash *trash) {
+        DIR *stream = open_stream(trash->fd, ".");
+        if (!stream)
+                return -errno;
+        for (struct dirent *entry; (entry = readdir(stream));) {
+                if (!path_is_component(entry->d_name))
+                        continue;
+                if (unlinkat(trash->fd, entry->d_name, 0) >= 0)
+                        trash->removed++;
+                else
+                        trash_empty_directory(trash, entry->d_name);
+        }
+        (void) closedir(stream);
+        return 0;
+}
+
+int trash_empty(int fd, Fault *fault) {
+        Trash trash = { .fd = fd };
+        for (;;) {
+                unsigned long long before = trash.removed;
+                trash.error = 0;
+                int r = trash_round(&trash);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "Can't read the trash");
+                if (trash.removed == before)
+                        break;
+        }
+        return trash.error < 0 ? fault_set_errno(fault, trash.error, "Can't empty the trash") : 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What is done to a tree before it is committed: a layer that was unpacked without its parents gets from
+ * them what it does not say itself, and the marks that need a privilege that its unpacker had not. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/fault.h"
+
+/* Tree id below trees, on top of parents (from the top; none: count 0). Acts on the notes that
+ * directory_table_apply() left beside the files; a tree without notes is left alone. Doing it again changes
+ * nothing. */
+int tree_finish(int trees, int64_t id, const int64_t *parents, size_t count, Fault *fault);

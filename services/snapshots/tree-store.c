@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/tree-store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/identifier.h"
+#include "lib/path.h"
+#include "lib/strv.h"
+
+const char *tree_path(int64_t id, const char *part, char buffer[TREE_PATH_SIZE]) {
+        (void) snprintf(buffer, TREE_PATH_SIZE, "%" PRIi64 "%s%s", id, part ? "/" : "", part ? part : "");
+        return buffer;
+}
+
+static int open_subdirectory(int state, const char *name, Fault *fault) {
+        if (mkdirat(state, name, 0700) < 0 && errno != EEXIST)
+                return fault_set_errno(fault, -errno, "Can't make the directory %s", name);
+        int fd = path_open(state, name, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        return fd < 0 ? fault_set_errno(fault, fd, "Can't open the directory %s", name) : fd;
+}
+
+int tree_store_open(int state, TreeStore *ret, Fault *fault) {
+        _cleanup_close_ int trees = open_subdirectory(state, "trees", fault);
+        if (trees < 0)
+                return trees;
+        int trash = open_subdirectory(state, "trash", fault);
+        if (trash < 0)
+                return trash;
+        *ret = (TreeStore){ .trees = TAKE_FD(trees), .trash = trash };
+        return 0;
+}
+
+void tree_store_done(TreeStore *store) {
+        store->trees = fd_close(store->trees);
+        store->trash = fd_close(store->trash);
+}
+
+int tree_store_make(TreeStore *store, int64_t id, Fault *fault) {
+        char path[TREE_PATH_SIZE];
+        if (mkdirat(store->trees, tree_path(id, NULL, path), 0700) < 0)
+                return fault_set_errno(fault, -errno, "Can't make a tree");
+        int fd = tree_store_get(store, id);
+        return fd < 0 ? fault_set_errno(fault, fd, "Can't make a tree") : fd;
+}
+
+int tree_store_get(const TreeStore *store, int64_t id) {
+        char path[TREE_PATH_SIZE];
+        return path_open(store->trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+}
+
+int tree_store_discard(TreeStore *store, int64_t id, Fault *fault) {
+        char path[TREE_PATH_SIZE];
+        _cleanup_free_ char *name = NULL;
+        int r = identifier_new_random(32, &name);
+        if (r < 0)
+                return r;
+        if (renameat(store->trees, tree_path(id, NULL, path), store->trash, name) < 0 && errno != ENOENT)
+                return fault_set_errno(fault, -errno, "Can't discard a tree");
+        return 0;
+}
+
+/* A stream of its own: the descriptors of the store have one offset. */
+static DIR *directory_stream(int directory) {
+        int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!stream)
+                fd_close(fd);
+        return stream;
+}
+
+bool tree_store_has_trash(const TreeStore *store) {
+        DIR *stream = directory_stream(store->trash);
+        if (!stream)
+                return false;
+        bool found = false;
+        for (struct dirent *entry; !found && (entry = readdir(stream));)
+                found = path_is_component(entry->d_name);
+        (void) closedir(stream);
+        return found;
+}
+
+int tree_store_visit(const TreeStore *store, TreeVisit visit, void *userdata) {
+        DIR *stream = directory_stream(store->trees);
+        if (!stream)
+                return -errno;
+        int r = 0;
+        for (struct dirent *entry; r >= 0 && (entry = readdir(stream));) {
+                uint64_t id;
+                if (string_to_uint64(entry->d_name, INT64_MAX, &id) >= 0 && id > 0)
+                        r = visit((int64_t) id, userdata);
+        }
+        (void) closedir(stream);
+        return r;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The directories of snapshots: trees/NUMBER/, and trash/ where trees wait to be deleted. What a tree
+ * consists of is the driver's matter. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+
+typedef struct TreeStore {
+        int trees; /* open since the start: syncfs() on it reports what went wrong with writing since then */
+        int trash;
+} TreeStore;
+
+int tree_store_open(int state, TreeStore *ret, Fault *fault);
+void tree_store_done(TreeStore *store);
+
+/* An empty directory trees/NUMBER; its descriptor. */
+int tree_store_make(TreeStore *store, int64_t id, Fault *fault);
+/* trees/NUMBER. */
+int tree_store_get(const TreeStore *store, int64_t id);
+/* Moves a tree to the trash, in one step. No error if there is none. */
+int tree_store_discard(TreeStore *store, int64_t id, Fault *fault);
+bool tree_store_has_trash(const TreeStore *store);
+
+/* Calls visit for each tree's number. Returns the first negative value. */
+typedef int (*TreeVisit)(int64_t id, void *userdata);
+int tree_store_visit(const TreeStore *store, TreeVisit visit, void *userdata);
+
+/* "NUMBER/part" relative to trees. */
+#define TREE_PATH_SIZE 48
+const char *tree_path(int64_t id, const char *part, char buffer[TREE_PATH_SIZE]);
