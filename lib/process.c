@@ -76,6 +76,20 @@ static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t 
         _exit(EXIT_FAILURE);
 }
 
+/* As fork(). clone3() keeps its flags in memory, so a unit with RestrictNamespaces= has none: ENOSYS. */
+static long child_clone(const ProcessSpawn *spawn, int *ret_pidfd) {
+        struct clone_args args = {
+                .flags = CLONE_PIDFD | spawn->clone_flags | (spawn->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+                .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
+                .exit_signal = SIGCHLD,
+                .cgroup = spawn->cgroup_fd >= 0 ? (uint64_t) spawn->cgroup_fd : 0,
+        };
+        long pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (pid >= 0 || errno != ENOSYS || spawn->cgroup_fd >= 0)
+                return pid;
+        return syscall(SYS_clone, CLONE_PIDFD | spawn->clone_flags | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
+}
+
 int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd) {
         assert(spawn->fd_count <= PROCESS_FDS_MAX);
         int errors[2], pidfd = -EBADF, child_error = 0;
@@ -83,13 +97,7 @@ int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd) {
                 return -errno;
 
         pid_t parent = getpid();
-        struct clone_args args = {
-                .flags = CLONE_PIDFD | spawn->clone_flags | (spawn->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
-                .pidfd = (uint64_t) (uintptr_t) &pidfd,
-                .exit_signal = SIGCHLD,
-                .cgroup = spawn->cgroup_fd >= 0 ? (uint64_t) spawn->cgroup_fd : 0,
-        };
-        long pid = syscall(SYS_clone3, &args, sizeof(args));
+        long pid = child_clone(spawn, &pidfd);
         if (pid < 0) {
                 int r = -errno;
                 fd_close_many(errors, 2);
