@@ -223,6 +223,23 @@ static void settings_are_those_of_a_durable_database(void) {
         CHECK(database_execute(database, "ATTACH ':memory:' AS other", "") < 0);
 }
 
+/* Literals of their own: the value that a PRAGMA answers is that of the time when it was prepared. */
+static void durability_may_be_lowered_and_raised(void) {
+        static const char *const questions[] = { "PRAGMA synchronous;", "PRAGMA synchronous; ",
+                                                 "PRAGMA synchronous" };
+        static const int64_t expected[] = { 2, 1, 2 };
+        _cleanup_close_ int directory = check_directory();
+        _cleanup_(database_freep) Database *database = opened(directory, "durable.db", 3);
+        for (size_t i = 0; i < ELEMENTS_OF(questions); i++) {
+                if (i > 0)
+                        CHECK_OK(database_set_durable(database, i == 2));
+                _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+                CHECK_OK(database_query(database, &rows, questions[i], ""));
+                CHECK_INT(database_rows_next(&rows), 1);
+                CHECK_INT(database_rows_int64(&rows, 0), expected[i]);
+        }
+}
+
 /* The directory is moved away under a database that is open: its log goes with it. */
 static void follows_the_directory_and_not_its_name(void) {
         _cleanup_close_ int directory = check_directory();
@@ -269,6 +286,7 @@ int main(void) {
                 CHECK_CASE(damage_is_seen),
                 CHECK_CASE(links_and_other_names_are_refused),
                 CHECK_CASE(settings_are_those_of_a_durable_database),
+                CHECK_CASE(durability_may_be_lowered_and_raised),
                 CHECK_CASE(follows_the_directory_and_not_its_name),
                 CHECK_CASE(a_killed_process_loses_nothing_committed),
                 {},
