@@ -85,6 +85,15 @@ test_terminal_is_the_hosts_own() {
         contains "$("$host" exec --name "$one" -t -- tty)" /dev/pts/
 }
 
+test_terminal_passes_size_status_and_input() {
+        local status=0
+        equal "33 77" "$(script -qec "stty rows 33 cols 77; '$host' exec --name '$one' -t -- stty size" /dev/null |
+                         tr -d '\r')"
+        "$host" exec --name "$one" -t -- sh -c 'exit 9' || status=$?
+        equal 9 "$status"
+        contains "$(printf 'in\n' | "$host" exec --name "$one" -t -- head -n 1)" in
+}
+
 test_sources_are_visible_and_read_only() {
         on "$one" test -x /usr/src/crt/tools/host
         fails on "$one" touch /usr/src/crt/x
