@@ -164,8 +164,8 @@ static int run(Supervisor *supervisor, siginfo_t *ret_info) {
                         int r = process_wait(supervisor->payload, WNOHANG, ret_info);
                         if (r != 0)
                                 return r;
-                } else if (!supervisor_is_connected(supervisor))
-                        return -ECANCELED;
+                } else if (supervisor->connections[0] < 0)
+                        return -ECANCELED; /* the inherited one ended before GO */
                 if (supervisor->kill_at > 0 && now_monotonic() >= supervisor->kill_at) {
                         supervisor->kill_at = 0;
                         (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
