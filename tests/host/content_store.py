@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""org.crt.Content as its tests use it, and what it keeps on disk."""
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import traceback
+
+from interfaces import Cases, Gio, GLib, call, error_name
+
+NAME, PATH, INTERFACE = "org.crt.Content", "/org/crt/Content", "org.crt.Content1"
+STATE = "/var/lib/crt/content"
+ERROR = "org.crt.Error."
+TYPES = {str: "s", bool: "b"}
+
+
+def sha256(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def connect():
+    """A connection of its own."""
+    address = Gio.dbus_address_get_for_bus_sync(Gio.BusType.SYSTEM, None)
+    flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+    return Gio.DBusConnection.new_for_address_sync(address, flags, None, None)
+
+
+class Store:
+    """Methods raise GLib.Error; see failure()."""
+
+    def __init__(self, **options):
+        self.connection = connect()
+        self.options = options
+
+    def call(self, member, *arguments, fds=None, timeout=60000, **options):
+        entries = {}
+        for key, value in {**self.options, **options}.items():
+            entries[key] = value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
+        signature = "(" + "s" * len(arguments) + "a{sv})"
+        return call(self.connection, NAME, PATH, INTERFACE, member, GLib.Variant(signature, (*arguments, entries)), fds, timeout)
+
+    def ingest(self, reference, **options):
+        """(fd of the stream, offset, object path)"""
+        (handle, offset, path), fds = self.call("Ingest", reference, **options)
+        return fds.get(handle), offset, path
+
+    def commit(self, reference, **options):
+        return self.call("Commit", reference, **options)[0]
+
+    def commit_later(self, reference, **options):
+        """A Commit in a process of its own, which prints "digest size" or the name of the error."""
+        code = "from content_store import *; print(outcome(lambda: Store().commit(sys.argv[1], **eval(sys.argv[2]))))"
+        return subprocess.Popen([sys.executable, "-c", code, reference, repr({**self.options, **options})], text=True,
+                                cwd=os.path.dirname(os.path.abspath(__file__)), stdout=subprocess.PIPE)
+
+    def abort(self, reference, **options):
+        self.call("Abort", reference, **options)
+
+    def put(self, data, reference=None, **options):
+        stream, _, _ = self.ingest(reference or sha256(data), **options)
+        write(stream, data)
+        os.close(stream)
+        return self.commit(reference or sha256(data))
+
+    def read(self, digest, **options):
+        (handle, size), fds = self.call("Open", digest, **options)
+        with os.fdopen(fds.get(handle), "rb") as file:
+            data = file.read()
+        equal(size, len(data))
+        return data
+
+    def list(self, **options):
+        return self.call("List", **options)[0]
+
+    def delete(self, digest, **options):
+        self.call("Delete", digest, **options)
+
+    def ingests(self):
+        (tree,), _ = call(self.connection, NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        return {path: interfaces["org.crt.Content1.Ingest"] for path, interfaces in tree.items()
+                if "org.crt.Content1.Ingest" in interfaces}
+
+    def clear(self):
+        for path, ingest in self.ingests().items():
+            self.abort(ingest["Reference"], namespace=ingest["Namespace"])
+        for namespace in {row[0] for row in rows("SELECT namespace FROM namespace_blobs")}:
+            for blob in self.list(namespace=namespace)[0]:
+                self.delete(blob["digest"], namespace=namespace)
+
+
+def write(stream, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(stream, view):]
+
+
+def outcome(action):
+    """What a call answered, as a line."""
+    try:
+        answer = action()
+    except GLib.Error as error:
+        return error_name(error)
+    return " ".join(map(str, answer)) if isinstance(answer, tuple) else "done"
+
+
+def failure(name, action):
+    """The call must fail with that error; its sentence."""
+    try:
+        action()
+    except GLib.Error as error:
+        got = error_name(error)
+        assert got in (name, ERROR + name), f"{got} instead of {name}: {error.message}"
+        return error.message
+    raise AssertionError(f"succeeded instead of failing with {name}")
+
+
+def equal(expected, got):
+    assert expected == got, f"{got!r} instead of {expected!r}"
+
+
+def wait_for(condition, seconds=10, what="it"):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+# ---- what is on disk ----
+
+def rows(sql):
+    connection = sqlite3.connect(f"file:{STATE}/content.db?mode=ro", uri=True)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def files(below):
+    found = set()
+    for directory, _, names in os.walk(os.path.join(STATE, below)):
+        found.update(os.path.relpath(os.path.join(directory, name), os.path.join(STATE, below)) for name in names)
+    return found
+
+
+def expected_blobs():
+    return {"{0}/{1:.2}/{1}".format(*digest.split(":")) for (digest,) in rows("SELECT digest FROM blobs")}
+
+
+def check_disk():
+    """Records and files agree."""
+    equal(expected_blobs(), files("blobs"))
+    equal({f"{number}.{kind}" for (number,) in rows("SELECT number FROM ingests") for kind in ("data", "state")},
+          files("ingest"))
+    equal([], rows("SELECT digest FROM blobs WHERE digest NOT IN (SELECT digest FROM namespace_blobs)"))
+
+
+# ---- the service and its processes ----
+
+def systemctl(*arguments):
+    subprocess.run(["systemctl", *arguments], check=True, capture_output=True)
+
+
+def main_pid():
+    return int(subprocess.run(["systemctl", "show", "-P", "MainPID", "crt-content"], check=True, text=True,
+                              capture_output=True).stdout)
+
+
+def worker_pids():
+    answer = subprocess.run(["pgrep", "-x", "crt-ingest"], text=True, capture_output=True)
+    return [int(pid) for pid in answer.stdout.split()]
+
+
+def run_cases(functions, clean=lambda: None):
+    """Those whose names contain $ONLY."""
+    cases = Cases()
+    for function in functions:
+        name = function.__name__.removeprefix("test_").replace("_", " ")
+        if os.environ.get("ONLY", "") not in function.__name__:
+            continue
+        problems = []
+        try:
+            clean()
+            function()
+        except Exception as error:  # pylint: disable=broad-except
+            message = error.message if isinstance(error, GLib.Error) else str(error)
+            problems = [f"{type(error).__name__}: {message}", *traceback.format_exc().splitlines()[-5:]]
+        cases.case(name, problems)
+    clean()
+    cases.end()
