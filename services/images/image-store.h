@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* images.db: the names, what each of them needs, and what was going on when the daemon was last seen. */
+
+#include <stdbool.h>
+
+#include "lib/fault.h"
+#include "services/images/image-record.h"
+
+typedef struct ImageStore ImageStore;
+
+int image_store_open(int directory, ImageStore **ret, Fault *fault);
+ImageStore *image_store_free(ImageStore *store);
+DEFINE_CLEANUP(ImageStore *, image_store_free);
+
+/* -ENOENT. Blobs and chains are not read. */
+int image_store_get(ImageStore *store, const char *namespace, const char *name, ImageRecord *ret);
+bool image_store_has(ImageStore *store, const char *namespace, const char *name);
+/* Puts a record in the place of the one of that name, if there is one: 1 if there was, else 0. */
+int image_store_put(ImageStore *store, const ImageRecord *record);
+
+/* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
+ * image_store_list_garbage(). -ENOENT. */
+int image_store_remove(ImageStore *store, const char *namespace, const char *name);
+
+/* Calls visit for each, ordered by name, beginning behind after (NULL: at the first), until it returns a
+ * value other than 0, which is returned. namespace NULL: all of them, by namespace and name. */
+typedef int (*ImageVisit)(const ImageRecord *record, void *userdata);
+int image_store_list(ImageStore *store, const char *namespace, const char *after, ImageVisit visit,
+                     void *userdata);
+
+/* Whether any image of the namespace needs that blob or snapshot. */
+bool image_store_needs_blob(ImageStore *store, const char *namespace, const char *digest);
+bool image_store_needs_chain(ImageStore *store, const char *namespace, const char *chain_id);
+
+/* What is to be removed in Content and Snapshots, snapshots first and the highest of them first. */
+typedef enum GarbageKind {
+        GARBAGE_SNAPSHOT,
+        GARBAGE_BLOB,
+        _GARBAGE_KIND_MAX,
+        _GARBAGE_KIND_INVALID = -22,
+} GarbageKind;
+typedef int (*GarbageVisit)(const char *namespace, GarbageKind kind, const char *name, void *userdata);
+int image_store_list_garbage(ImageStore *store, GarbageVisit visit, void *userdata);
+int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name);
+
+/* Transfers that have unfinished snapshots, known by the prefix of their keys. */
+int image_store_add_unpacking(ImageStore *store, const char *namespace, const char *prefix);
+int image_store_remove_unpacking(ImageStore *store, const char *namespace, const char *prefix);
+typedef int (*UnpackingVisit)(const char *namespace, const char *prefix, void *userdata);
+int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *userdata);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* org.crt.Images1 on the bus, and the objects below it. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/job.h"
+#include "bus/object-kind.h"
+#include "services/images/image-service.h"
+
+typedef struct ImagesBus {
+        sd_bus *bus;           /* weak */
+        ImageService *service; /* weak */
+        JobTable *transfers;
+        ObjectKind *images;
+        ImageRecord found; /* what find() found last: the object whose properties are being read */
+        sd_bus_slot *slot;
+} ImagesBus;
+
+int images_bus_new(sd_bus *bus, ImageService *service, ImagesBus **ret);
+ImagesBus *images_bus_free(ImagesBus *images);
+DEFINE_CLEANUP(ImagesBus *, images_bus_free);
+
+/* For the parts of this face. */
+int images_read_name(sd_bus_message *message, char **ret, sd_bus_error *error);
+int images_find_record(ImagesBus *images, sd_bus_message *message, ImageRecord *ret, sd_bus_error *error);
+
+/* image-object-bus.c: org.crt.Images1.Image */
+int image_objects_new(ImagesBus *images);
+/* The properties of an image as entries of an a{sv}. */
+int image_append_properties(sd_bus_message *message, const ImageRecord *record);
+void image_object_emit(ImagesBus *images, const ImageRecord *record);
+
+/* transfer-bus.c, resolve-bus.c, remove-bus.c */
+int method_pull(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
