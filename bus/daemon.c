@@ -43,6 +43,7 @@ struct Daemon {
         Authorizer *authorizer;
         void *service;
         uint64_t last_used;
+        uint64_t idle_usec;
         uint64_t stop_deadline; /* after SIGTERM */
         sd_event_source *ticker;
         sd_event_source *barrier;
@@ -141,7 +142,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
 
         if (busy)
                 daemon->last_used = now;
-        if (daemon->state == DAEMON_RUNNING && !busy && quiet >= daemon->spec->idle_seconds * SECOND)
+        if (daemon->state == DAEMON_RUNNING && !busy && quiet >= daemon->idle_usec)
                 r = daemon_announce_stop(daemon);
         else if (daemon->state == DAEMON_DRAINING &&
                  (!busy || (daemon->stop_deadline && now >= daemon->stop_deadline)))
@@ -261,6 +262,13 @@ static int daemon_run(Daemon *daemon) {
         return r;
 }
 
+/* $CRT_IDLE_SECONDS, for a drop-in of the unit, or what the service thinks is right. */
+static uint64_t idle_usec(const DaemonSpec *spec) {
+        uint64_t seconds = spec->idle_seconds;
+        (void) string_to_uint64(getenv("CRT_IDLE_SECONDS"), 86400, &seconds);
+        return seconds * SECOND;
+}
+
 int daemon_main(const DaemonSpec *spec, int argc, char *argv[]) {
         if (argc > 1) {
                 bool help = string_equal(argv[1], "--help") || string_equal(argv[1], "-h");
@@ -270,7 +278,7 @@ int daemon_main(const DaemonSpec *spec, int argc, char *argv[]) {
         }
 
         log_open(spec->program);
-        Daemon daemon = { .spec = spec };
+        Daemon daemon = { .spec = spec, .idle_usec = idle_usec(spec) };
         int r = daemon_run(&daemon);
         daemon_close(&daemon);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
