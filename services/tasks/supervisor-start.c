@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +96,19 @@ static int resolve_user(Start *start, Fault *fault) {
                 capabilities->inheritable = capabilities->ambient = CAP_MASK_NONE;
         }
         return add_home(start, identity.home ? identity.home : "/");
+}
+
+/* Where this machine's own limits are lower than the defaults, and cannot be raised, they count. */
+static void clamp_limits(const Start *start) {
+        RuntimeProcess *process = &start->config->process;
+        for (size_t i = 0; i < process->rlimit_count; i++) {
+                RuntimeRlimit *limit = &process->rlimits[i];
+                struct rlimit own;
+                if (getrlimit(limit->resource, &own) < 0)
+                        continue;
+                limit->hard = MIN_OF(limit->hard, own.rlim_max);
+                limit->soft = MIN_OF(limit->soft, limit->hard);
+        }
 }
 
 /* Mounts whose source came as a descriptor. */
@@ -217,8 +231,10 @@ int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *f
                 r = read_config(&start, fault);
         if (r >= 0)
                 r = resolve_user(&start, fault);
-        if (r >= 0)
+        if (r >= 0) {
+                clamp_limits(&start);
                 r = insert_descriptors(&start, fault);
+        }
         if (r >= 0)
                 r = open_streams(&start, fault);
         if (r >= 0)
