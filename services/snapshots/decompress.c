@@ -5,24 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/strv.h"
-
-static const char *const compression_names[_COMPRESSION_MAX] = {
-        [COMPRESSION_AUTO] = "auto",
-        [COMPRESSION_NONE] = "none",
-        [COMPRESSION_GZIP] = "gzip",
-        [COMPRESSION_ZSTD] = "zstd",
-};
-
-const char *compression_to_string(Compression compression) {
-        return compression >= 0 && compression < _COMPRESSION_MAX ? compression_names[compression] : NULL;
-}
-
-Compression compression_from_string(const char *name) {
-        int i = string_table_find(compression_names, _COMPRESSION_MAX, name);
-        return i > COMPRESSION_AUTO ? (Compression) i : _COMPRESSION_INVALID;
-}
-
 /* RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2 (a stream may begin with a skippable frame). */
 static Compression compression_detect(const uint8_t *data, size_t size) {
         static const uint8_t gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd },

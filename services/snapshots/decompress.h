@@ -8,20 +8,8 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
+#include "services/snapshots/compression.h"
 #include "services/snapshots/layer-input.h"
-
-typedef enum Compression {
-        COMPRESSION_AUTO, /* by the first bytes */
-        COMPRESSION_NONE,
-        COMPRESSION_GZIP,
-        COMPRESSION_ZSTD,
-        _COMPRESSION_MAX,
-        _COMPRESSION_INVALID = -22,
-} Compression;
-
-const char *compression_to_string(Compression compression);
-/* "none", "gzip", "zstd". */
-Compression compression_from_string(const char *name);
 
 /* What one format does; state is its own. */
 typedef struct DecompressFormat {

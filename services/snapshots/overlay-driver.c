@@ -124,7 +124,8 @@ static int mount_by_context(const SnapshotMount *spec) {
         return fd < 0 ? -errno : fd;
 }
 
-/* "lowerdir=3/fs:2/fs,upperdir=4/fs,workdir=4/work,index=off,..."; -E2BIG when the kernel would cut it off. */
+/* "lowerdir=3/fs:2/fs,upperdir=4/fs,workdir=4/work,index=off,..."; -E2BIG when the kernel would cut it off.
+ */
 static int format_options(const SnapshotMount *spec, char buffer[OPTIONS_SIZE]) {
         char path[TREE_PATH_SIZE];
         FILE *stream = fmemopen(buffer, OPTIONS_SIZE, "w");

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/mount-watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+
+typedef struct WatchedMount {
+        int64_t id;
+        int descriptor; /* of inotify; negative once the mount is gone */
+} WatchedMount;
+
+struct MountWatch {
+        int inotify;
+        WatchedMount *mounts;
+        size_t count;
+};
+
+int mount_watch_new(MountWatch **ret) {
+        _cleanup_(mount_watch_freep) MountWatch *watch = new0(MountWatch, 1);
+        if (!watch)
+                return -ENOMEM;
+        watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (watch->inotify < 0)
+                return -errno;
+        *ret = TAKE_PTR(watch);
+        return 0;
+}
+
+MountWatch *mount_watch_free(MountWatch *watch) {
+        if (!watch)
+                return NULL;
+        fd_close(watch->inotify);
+        free(watch->mounts);
+        return mfree(watch);
+}
+
+static WatchedMount *watch_find(MountWatch *watch, int64_t id) {
+        for (size_t i = 0; i < watch->count; i++)
+                if (watch->mounts[i].id == id)
+                        return &watch->mounts[i];
+        return NULL;
+}
+
+static void watch_end(MountWatch *watch, int descriptor) {
+        for (size_t i = 0; i < watch->count; i++)
+                if (watch->mounts[i].descriptor == descriptor)
+                        watch->mounts[i].descriptor = -EBADF;
+}
+
+static void watch_read(MountWatch *watch) {
+        union {
+                struct inotify_event event;
+                char space[4096];
+        } buffer;
+        for (;;) {
+                ssize_t n = read(watch->inotify, &buffer, sizeof(buffer));
+                if (n <= 0)
+                        break;
+                for (const char *p = buffer.space; p < buffer.space + n;) {
+                        const struct inotify_event *event = (const void *) p;
+                        if (event->mask & (IN_UNMOUNT | IN_IGNORED))
+                                watch_end(watch, event->wd);
+                        p += sizeof(*event) + event->len;
+                }
+        }
+}
+
+int mount_watch_add(MountWatch *watch, int64_t id, int mount) {
+        char path[FD_PROC_PATH_SIZE];
+        watch_read(watch);
+        WatchedMount *place = watch_find(watch, id);
+        if (!place) {
+                WatchedMount *larger = reallocarray(watch->mounts, watch->count + 1, sizeof(*watch->mounts));
+                if (!larger)
+                        return -ENOMEM;
+                watch->mounts = larger;
+                place = &larger[watch->count];
+                *place = (WatchedMount){ .id = id, .descriptor = -EBADF };
+        }
+        int descriptor = inotify_add_watch(watch->inotify, fd_proc_path(mount, path), IN_DELETE_SELF);
+        if (descriptor < 0)
+                return -errno;
+        if (place == &watch->mounts[watch->count])
+                watch->count++;
+        place->descriptor = descriptor;
+        return 0;
+}
+
+MountLife mount_watch_get(MountWatch *watch, int64_t id) {
+        watch_read(watch);
+        const WatchedMount *found = watch_find(watch, id);
+        return !found ? MOUNT_UNKNOWN : found->descriptor >= 0 ? MOUNT_ALIVE : MOUNT_GONE;
+}
+
+void mount_watch_remove(MountWatch *watch, int64_t id) {
+        WatchedMount *found = watch_find(watch, id);
+        if (!found)
+                return;
+        if (found->descriptor >= 0)
+                (void) inotify_rm_watch(watch->inotify, found->descriptor);
+        *found = watch->mounts[--watch->count];
+}

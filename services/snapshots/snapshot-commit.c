@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/snapshot-commit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/identifier.h"
+#include "lib/log.h"
+#include "lib/strv.h"
+#include "services/snapshots/worker-run.h"
+
+#define COMMITS_PER_SYNC 8
+
+struct SnapshotCommit {
+        SnapshotCommit *next;
+        SnapshotManager *manager; /* weak */
+        bool syncing;             /* the worker that runs now has it */
+        bool alone;               /* it failed together with others, and shall not take them along again */
+        int64_t id;
+        int64_t parent_id;
+        char *name;
+        char *namespace;
+        void (*on_end)(int r, const Fault *fault, void *userdata);
+        void *userdata;
+};
+
+static SnapshotCommit *commit_free(SnapshotCommit *commit) {
+        if (!commit)
+                return NULL;
+        free(commit->name);
+        free(commit->namespace);
+        return mfree(commit);
+}
+DEFINE_CLEANUP(SnapshotCommit *, commit_free);
+
+void snapshot_commit_free_all(SnapshotManager *manager) {
+        manager->sync = worker_run_free(manager->sync);
+        for (SnapshotCommit *commit = TAKE_PTR(manager->commits), *next; commit; commit = next) {
+                next = commit->next;
+                commit_free(commit);
+        }
+}
+
+int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
+        for (const SnapshotCommit *c = manager->commits; c; c = c->next)
+                if (c->id == snapshot->id)
+                        return fault_set(fault, -EBUSY, "The snapshot '%s' is being committed",
+                                         snapshot->key);
+        return 0;
+}
+
+/* ---- the worker ---- */
+
+static void sync_start(SnapshotManager *manager);
+
+static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
+        if (r >= 0)
+                r = snapshot_store_commit(commit->manager->store, commit->id, commit->name,
+                                          commit->parent_id, fault);
+        commit->on_end(r, fault, commit->userdata);
+        commit_free(commit);
+}
+
+/* One bad tree must not fail the commits of others: each gets a worker of its own. */
+static bool commits_retry(SnapshotManager *manager) {
+        unsigned count = 0;
+        for (SnapshotCommit *c = manager->commits; c; c = c->next)
+                count += c->syncing;
+        if (count < 2)
+                return false;
+        for (SnapshotCommit *c = manager->commits; c; c = c->next) {
+                c->alone = c->alone || c->syncing;
+                c->syncing = false;
+        }
+        return true;
+}
+
+/* Those that the worker had are taken off the list before anybody is told: who is told may begin the next.
+ */
+static SnapshotCommit *take_synced(SnapshotManager *manager) {
+        SnapshotCommit *synced = NULL, **tail = &synced;
+        for (SnapshotCommit **place = &manager->commits; *place;) {
+                SnapshotCommit *commit = *place;
+                if (!commit->syncing) {
+                        place = &commit->next;
+                        continue;
+                }
+                *place = commit->next;
+                commit->next = NULL;
+                *tail = commit;
+                tail = &commit->next;
+        }
+        return synced;
+}
+
+static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
+        SnapshotManager *manager = userdata;
+        manager->sync = worker_run_free(manager->sync);
+
+        /* The kernel tells once that something could not be written, and not which file: nothing that is not
+         * known to be on the disk is believed any more. */
+        if (r == -EIO) {
+                int k = snapshot_store_distrust_unpacked(manager->store);
+                if (k < 0)
+                        log_error("can't mark unpacked snapshots as damaged: %s", strerror(-k));
+        } else if (r < 0 && commits_retry(manager)) {
+                sync_start(manager);
+                return;
+        }
+        for (SnapshotCommit *commit = take_synced(manager), *next; commit; commit = next) {
+                _cleanup_(fault_done) Fault own = FAULT_NULL;
+                next = commit->next;
+                if (r < 0)
+                        (void) fault_set(&own, r, "%s", fault_text(fault, r));
+                commit_end(commit, r, &own);
+        }
+        sync_start(manager);
+}
+
+/* "12:11,10": the tree, and what it is put on. */
+static int append_argument(char ***arguments, SnapshotCommit *commit) {
+        _cleanup_free_ int64_t *chain = NULL;
+        _cleanup_free_ char *text = NULL;
+        size_t count = 0, size = 0;
+        int r = commit->parent_id > 0
+                        ? snapshot_store_chain(commit->manager->store, commit->parent_id, &chain, &count)
+                        : 0;
+        if (r < 0)
+                return r;
+        FILE *stream = open_memstream(&text, &size);
+        if (!stream)
+                return -ENOMEM;
+        (void) fprintf(stream, "%" PRIi64, commit->id);
+        for (size_t i = 0; i < count; i++)
+                (void) fprintf(stream, "%c%" PRIi64, i == 0 ? ':' : ',', chain[i]);
+        if (fclose(stream) != 0)
+                return -ENOMEM;
+        return strv_consume(arguments, TAKE_PTR(text));
+}
+
+static int sync_spawn(SnapshotManager *manager, Fault *fault) {
+        _cleanup_strv_ char **arguments = NULL;
+        int r = strv_append(&arguments, "finish");
+        unsigned count = 0;
+        for (SnapshotCommit *c = manager->commits; r >= 0 && c && count < COMMITS_PER_SYNC; c = c->next) {
+                if (c->alone && count > 0)
+                        break;
+                r = append_argument(&arguments, c);
+                c->syncing = true;
+                count++;
+                if (c->alone)
+                        break;
+        }
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't commit");
+        const WorkerRunSpec spec = {
+                .program = "crt-tree",
+                .arguments = (const char *const *) arguments,
+                .fds = &manager->trees.trees,
+                .fd_count = 1,
+                .on_end = on_sync_end,
+                .userdata = manager,
+        };
+        return worker_run_new(manager->event, &spec, &manager->sync, fault);
+}
+
+static void sync_start(SnapshotManager *manager) {
+        while (!manager->sync && manager->commits) {
+                _cleanup_(fault_done) Fault fault = FAULT_NULL;
+                int r = sync_spawn(manager, &fault);
+                if (r >= 0)
+                        return;
+                for (SnapshotCommit *commit = take_synced(manager), *next; commit; commit = next) {
+                        _cleanup_(fault_done) Fault own = FAULT_NULL;
+                        next = commit->next;
+                        (void) fault_set(&own, r, "%s", fault_text(&fault, r));
+                        commit_end(commit, r, &own);
+                }
+        }
+}
+
+/* ---- asking for it ---- */
+
+static int check_committable(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
+        if (snapshot->kind != SNAPSHOT_ACTIVE)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' is not active", snapshot->key);
+        if (snapshot->state == SNAPSHOT_UNPACKING)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' is being unpacked into", snapshot->key);
+        if (snapshot->state == SNAPSHOT_LOST)
+                return fault_set(fault, -EBUSY,
+                                 "The contents of '%s' were volatile and did not outlive the last boot",
+                                 snapshot->key);
+        if (snapshot->state == SNAPSHOT_FAILED)
+                return fault_set(fault, -EBUSY, "Unpacking into '%s' failed: remove it", snapshot->key);
+        int r = snapshot_commit_check_idle(manager, snapshot, fault);
+        return r < 0 ? r : snapshot_manager_check_unused(manager, snapshot, fault);
+}
+
+static int find_parent(SnapshotManager *manager, const SnapshotCommitSpec *spec, const Snapshot *snapshot,
+                       int64_t *ret, Fault *fault) {
+        *ret = snapshot->parent_id;
+        if (!spec->parent || spec->parent[0] == '\0')
+                return 0;
+        if (snapshot->parent_id > 0)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' has a parent already", snapshot->key);
+        _cleanup_(snapshot_done) Snapshot parent = { 0 };
+        int r = snapshot_store_get(manager->store, spec->namespace, spec->parent, &parent, fault);
+        if (r < 0)
+                return r;
+        if (parent.kind != SNAPSHOT_COMMITTED)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' is not committed", spec->parent);
+        *ret = parent.id;
+        return 0;
+}
+
+static int check_name(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault) {
+        if (!snapshot_key_is_valid(spec->name))
+                return fault_set(fault, -EINVAL, "'%s' is no valid snapshot name", spec->name);
+        if (string_equal(spec->name, spec->key))
+                return 0;
+        _cleanup_(snapshot_done) Snapshot other = { 0 };
+        int r = snapshot_store_get(manager->store, spec->namespace, spec->name, &other, NULL);
+        if (r >= 0)
+                return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
+                                 spec->name, spec->namespace);
+        if (r != -ENOENT)
+                return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", spec->name);
+        for (const SnapshotCommit *c = manager->commits; c; c = c->next)
+                if (string_equal(c->name, spec->name) && string_equal(c->namespace, spec->namespace))
+                        return fault_set(fault, -EEXIST, "A snapshot '%s' is being committed already",
+                                         spec->name);
+        return 0;
+}
+
+int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        _cleanup_(commit_freep) SnapshotCommit *commit = new0(SnapshotCommit, 1);
+        if (!commit)
+                return -ENOMEM;
+        int r = snapshot_store_get(manager->store, spec->namespace, spec->key, &snapshot, fault);
+        if (r >= 0)
+                r = check_committable(manager, &snapshot, fault);
+        if (r >= 0)
+                r = check_name(manager, spec, fault);
+        if (r >= 0)
+                r = find_parent(manager, spec, &snapshot, &commit->parent_id, fault);
+        if (r < 0)
+                return r;
+
+        commit->manager = manager;
+        commit->id = snapshot.id;
+        commit->name = strdup(spec->name);
+        commit->namespace = strdup(spec->namespace);
+        commit->on_end = spec->on_end;
+        commit->userdata = spec->userdata;
+        if (!commit->name || !commit->namespace)
+                return -ENOMEM;
+        SnapshotCommit **place = &manager->commits;
+        while (*place)
+                place = &(*place)->next;
+        *place = TAKE_PTR(commit);
+        sync_start(manager);
+        return 0;
+}

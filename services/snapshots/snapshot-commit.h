@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Commits: first the tree is finished and written to the disk by a worker, then the record says that it is
+ * there. One sync serves all commits that wait when it begins, so a pull of many layers syncs as often as
+ * the disk is quick, at most once for each layer. */
+
+#include "services/snapshots/snapshot-manager.h"
+
+typedef struct SnapshotCommitSpec {
+        const char *namespace;
+        const char *key;
+        const char *name;
+        const char *parent; /* to put it on; NULL: as it was prepared */
+        void (*on_end)(int r, const Fault *fault, void *userdata); /* once; may be before the call returns */
+        void *userdata;
+} SnapshotCommitSpec;
+
+/* Negative: refused at once, on_end is not called. */
+int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault);
+
+/* 0, or -EBUSY with a sentence while it is being committed. */
+int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
+
+/* At the end of the daemon: nobody is told. */
+void snapshot_commit_free_all(SnapshotManager *manager);

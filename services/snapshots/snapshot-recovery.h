@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* After a crash of the daemon or of the machine: records and trees are brought back in step. */
+
+#include "services/snapshots/snapshot-manager.h"
+
+/* Trees without a record go to the trash; active records without a tree (their directory was not on the disk
+ * yet) are forgotten. A committed one without a tree is reported: its tree was synced before its record, so
+ * somebody took it away. */
+int snapshot_recovery_run(SnapshotManager *manager, Fault *fault);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* org.crt.Snapshots1: the face of the manager on the bus. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/job.h"
+#include "services/snapshots/snapshot-manager.h"
+#include "services/snapshots/unpack-task.h"
+
+typedef struct SnapshotsBus SnapshotsBus;
+
+/* All borrowed. */
+int snapshots_bus_new(sd_bus *bus, SnapshotManager *manager, UnpackQueue *queue, JobTable *jobs,
+                      SnapshotsBus **ret);
+SnapshotsBus *snapshots_bus_free(SnapshotsBus *face);
+DEFINE_CLEANUP(SnapshotsBus *, snapshots_bus_free);
+
+/* Who may have as much as they want. */
+bool snapshots_bus_is_limited(uid_t uid);
+
+/* unpack-bus.c */
+int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *jobs, sd_bus_error *error);

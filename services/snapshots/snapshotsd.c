@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* crt-snapshotsd: org.crt.Snapshots on the system bus. */
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "bus/bus-names.h"
+#include "bus/daemon.h"
+#include "lib/fd.h"
+#include "lib/strv.h"
+#include "services/snapshots/snapshots-bus.h"
+
+/* "yes": mounts as before Linux 6.8, to test that way on a newer kernel. */
+#define FALLBACK_VARIABLE "CRT_SNAPSHOTS_MOUNT_FALLBACK"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+
+typedef struct SnapshotsService {
+        SnapshotManager *manager;
+        UnpackQueue *queue;
+        JobTable *jobs;
+        SnapshotsBus *bus;
+} SnapshotsService;
+
+#define INSPECT "org.crt.snapshots.inspect"
+#define WRITE "org.crt.snapshots.write"
+#define REMOVE "org.crt.snapshots.remove"
+#define MOUNT "org.crt.snapshots.mount"
+
+/* Images makes the snapshots of layers, and never mounts anything. */
+static const BusRule rules[] = {
+        { CRT_SNAPSHOTS_INTERFACE, "Prepare", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "View", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Commit", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Remove", BUS_POLKIT, REMOVE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Stat", BUS_POLKIT, INSPECT, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "List", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Unpack", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Mount", BUS_POLKIT, MOUNT, "snapshot", BUS_SIBLING_NONE },
+        { CRT_SNAPSHOTS_JOB_INTERFACE, "Wait", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_JOB_INTERFACE, "Cancel", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES },
+};
+
+/* Ends what uses the manager before it. */
+static void *service_free(void *userdata) {
+        SnapshotsService *service = userdata;
+        if (!service)
+                return NULL;
+        snapshots_bus_free(service->bus);
+        unpack_queue_free(service->queue);
+        job_table_free(service->jobs);
+        snapshot_manager_free(service->manager);
+        return mfree(service);
+}
+
+static void service_freep(SnapshotsService **service) {
+        *service = service_free(*service);
+}
+
+static int open_manager(Daemon *daemon, SnapshotManager **ret, Fault *fault) {
+        _cleanup_close_ int state = daemon_open_state_directory(fault);
+        if (state < 0)
+                return state;
+        _cleanup_free_ char *boot_id = NULL;
+        int r = fd_read_line_at(AT_FDCWD, BOOT_ID, &boot_id);
+        if (r < 0)
+                return fault_set_errno(fault, r, "%s", BOOT_ID);
+        const SnapshotManagerSpec spec = {
+                .event = daemon_event(daemon),
+                .state = state,
+                .boot_id = boot_id,
+                .force_fallback = string_equal(secure_getenv(FALLBACK_VARIABLE), "yes"),
+        };
+        return snapshot_manager_new(&spec, ret, fault);
+}
+
+static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
+        _cleanup_(service_freep) SnapshotsService *service = new0(SnapshotsService, 1);
+        if (!service)
+                return -ENOMEM;
+        int r = open_manager(daemon, &service->manager, fault);
+        if (r >= 0)
+                r = unpack_queue_new(service->manager, &service->queue);
+        if (r >= 0)
+                r = job_table_new(daemon_bus(daemon), CRT_SNAPSHOTS_PATH, "job", CRT_SNAPSHOTS_JOB_INTERFACE,
+                                  &service->jobs);
+        if (r >= 0)
+                r = snapshots_bus_new(daemon_bus(daemon), service->manager, service->queue, service->jobs,
+                                      &service->bus);
+        if (r < 0)
+                return r;
+        *ret_service = TAKE_PTR(service);
+        return 0;
+}
+
+static bool service_is_busy(void *userdata) {
+        const SnapshotsService *service = userdata;
+        return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager);
+}
+
+static void service_stop(void *userdata) {
+        SnapshotsService *service = userdata;
+        job_table_cancel_all(service->jobs);
+}
+
+int main(int argc, char *argv[]) {
+        static const DaemonSpec spec = {
+                .program = "crt-snapshotsd",
+                .bus_name = CRT_SNAPSHOTS_NAME,
+                .root_path = CRT_SNAPSHOTS_PATH,
+                .rules = rules,
+                .rule_count = ELEMENTS_OF(rules),
+                .setup = service_setup,
+                .is_busy = service_is_busy,
+                .stop = service_stop,
+                .free = service_free,
+                .idle_seconds = 30,
+        };
+        return daemon_main(&spec, argc, argv);
+}

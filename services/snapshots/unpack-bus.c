@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "bus/authorize.h"
+#include "bus/bus-error.h"
+#include "bus/options.h"
+#include "lib/fd.h"
+#include "services/snapshots/snapshots-bus.h"
+
+/* What connects a task with its job, until the task's end. */
+typedef struct UnpackJob {
+        Job *job;         /* weak */
+        UnpackTask *task; /* weak; NULL: at its end */
+        char diff_id[DIGEST_STRING_MAX];
+} UnpackJob;
+
+typedef struct UnpackOptions {
+        const char *diff_id;
+        const char *compression;
+        uint64_t size;
+} UnpackOptions;
+
+static const BusOption unpack_options[] = {
+        { "diff-id", "s", offsetof(UnpackOptions, diff_id) },
+        { "compression", "s", offsetof(UnpackOptions, compression) },
+        { "size", "t", offsetof(UnpackOptions, size) },
+};
+
+/* ---- events ---- */
+
+static void on_start(void *userdata) {
+        const UnpackJob *unpack = userdata;
+        job_set_phase(unpack->job, "unpacking");
+        job_part_progress(unpack->job, 0, "unpacking", 0);
+}
+
+static void on_progress(uint64_t bytes, void *userdata) {
+        const UnpackJob *unpack = userdata;
+        job_part_progress(unpack->job, 0, NULL, bytes);
+}
+
+static void on_end(int r, uint64_t size, const Fault *fault, void *userdata) {
+        UnpackJob *unpack = userdata;
+        Job *job = unpack->job;
+        char text[32];
+        if (r >= 0) {
+                (void) snprintf(text, sizeof(text), "%" PRIu64, size);
+                int k = job_set_result(job, "diff-id", unpack->diff_id);
+                if (k >= 0)
+                        k = job_set_result(job, "size", text);
+                r = k < 0 ? k : r;
+        }
+        free(unpack);
+        job_finish(job, r, fault);
+}
+
+static void on_cancel(Job *job, void *userdata) {
+        const UnpackJob *unpack = userdata;
+        unpack_task_cancel(unpack->task);
+}
+
+/* ---- the call ---- */
+
+static int read_digest(const UnpackOptions *options, Digest *ret, sd_bus_error *error) {
+        if (!options->diff_id)
+                return bus_invalid_argument(error, "option 'diff-id': is required");
+        int r = digest_parse(options->diff_id, ret);
+        if (r == -EOPNOTSUPP || (r >= 0 && ret->algorithm != DIGEST_SHA256))
+                return sd_bus_error_setf(error, bus_error_name(-EOPNOTSUPP),
+                                         "option 'diff-id': only sha256 is supported");
+        return r < 0 ? bus_invalid_argument(error, "option 'diff-id': '%.80s' is no digest",
+                                            options->diff_id)
+                     : 0;
+}
+
+static int read_compression(const UnpackOptions *options, Compression *ret, sd_bus_error *error) {
+        *ret = options->compression ? compression_from_string(options->compression) : COMPRESSION_AUTO;
+        return *ret < 0 ? bus_invalid_argument(error,
+                                               "option 'compression': must be 'none', 'gzip' or 'zstd'")
+                        : 0;
+}
+
+/* Directories and devices would be read by the worker in the caller's stead. */
+static int check_layer(int fd, sd_bus_error *error) {
+        struct stat st;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+                return bus_invalid_argument(error, "layer: must be a regular file, a pipe or a socket");
+        return fd_verify_access(fd, O_RDONLY) < 0
+                       ? bus_invalid_argument(error, "layer: must be open for reading")
+                       : 0;
+}
+
+static int read_call(sd_bus_message *message, UnpackSpec *spec, UnpackOptions *options,
+                     sd_bus_error *error) {
+        int r = sd_bus_message_read(message, "sh", &spec->key, &spec->layer);
+        if (r >= 0)
+                r = bus_options_read(message, unpack_options, ELEMENTS_OF(unpack_options), options, error);
+        if (r >= 0)
+                r = read_digest(options, &spec->diff_id, error);
+        if (r >= 0)
+                r = read_compression(options, &spec->compression, error);
+        return r < 0 ? r : check_layer(spec->layer, error);
+}
+
+static int make_job(UnpackJob *unpack, const UnpackSpec *spec, uint64_t size, JobTable *jobs) {
+        const JobSpec job = {
+                .namespace = spec->namespace,
+                .verb = "unpack",
+                .object = spec->key,
+                .owner = spec->uid,
+                .quota = QUOTA_JOBS,
+                .cancel = on_cancel,
+                .userdata = unpack,
+        };
+        const JobPart part = { .id = unpack->diff_id, .kind = "layer", .total = size };
+        int r = job_new(jobs, &job, &unpack->job);
+        return r < 0 ? r : job_set_parts(unpack->job, &part, 1);
+}
+
+/* The job first, as it may be refused; then the task, which may be too: then the job ends before anybody has
+ * seen it. */
+int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *jobs, sd_bus_error *error) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        _cleanup_free_ char *path = NULL;
+        UnpackOptions options = { 0 };
+        UnpackSpec spec = {
+                .namespace = bus_call_namespace(message),
+                .on_start = on_start,
+                .on_progress = on_progress,
+                .on_end = on_end,
+        };
+        int r = read_call(message, &spec, &options, error);
+        if (r < 0)
+                return r;
+        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
+        if (!peer)
+                return -ENOTCONN;
+        spec.uid = peer_uid(peer);
+        spec.limited = snapshots_bus_is_limited(spec.uid);
+        r = unpack_task_check(queue, spec.namespace, spec.key, &fault);
+        if (r < 0)
+                return bus_error_set_fault(error, r, &fault);
+
+        UnpackJob *unpack = new0(UnpackJob, 1);
+        if (!unpack)
+                return -ENOMEM;
+        (void) digest_to_string(&spec.diff_id, unpack->diff_id);
+        spec.userdata = unpack;
+        r = make_job(unpack, &spec, options.size, jobs);
+        if (r >= 0)
+                r = job_get_path(unpack->job, &path);
+        if (r >= 0)
+                r = unpack_task_new(queue, &spec, &unpack->task, &fault);
+        if (r < 0) {
+                Job *job = unpack->job;
+                free(unpack);
+                if (job)
+                        job_finish(job, r, &fault);
+                return bus_error_set_fault(error, r, &fault);
+        }
+        return sd_bus_reply_method_return(message, "o", path);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/unpack-task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/fd.h"
+#include "lib/limits.h"
+#include "lib/log.h"
+#include "lib/path.h"
+#include "services/snapshots/snapshot-commit.h"
+#include "services/snapshots/worker-run.h"
+
+/* Whoever feeds a layer byte by byte keeps a slot. So those who are limited have slots apart from those of
+ * root and the sibling services, and none of them gets more than this many. */
+#define SLOTS_PER_UID 2
+
+struct UnpackTask {
+        UnpackTask *next;
+        UnpackQueue *queue; /* weak */
+        UnpackSpec spec;    /* callbacks, compression, diff_id, uid; the rest is not kept */
+        int64_t id;
+        int layer;
+        bool running;
+        WorkerRun *run;
+};
+
+struct UnpackQueue {
+        SnapshotManager *manager; /* weak */
+        UnpackTask *tasks;        /* in the order in which they came */
+        sd_event_source *kick;    /* starts tasks from the loop */
+};
+
+/* ---- life ---- */
+
+static void task_free(UnpackTask *task) {
+        UnpackTask **place = &task->queue->tasks;
+        while (*place && *place != task)
+                place = &(*place)->next;
+        if (*place)
+                *place = task->next;
+        worker_run_free(task->run);
+        fd_close(task->layer);
+        free(task);
+}
+
+static void queue_start_tasks(UnpackQueue *queue);
+
+static int on_kick(sd_event_source *source, void *userdata) {
+        queue_start_tasks(userdata);
+        return 0;
+}
+
+int unpack_queue_new(SnapshotManager *manager, UnpackQueue **ret) {
+        _cleanup_(unpack_queue_freep) UnpackQueue *queue = new0(UnpackQueue, 1);
+        if (!queue)
+                return -ENOMEM;
+        queue->manager = manager;
+        int r = sd_event_add_defer(manager->event, &queue->kick, on_kick, queue);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(queue->kick, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(queue);
+        return 0;
+}
+
+UnpackQueue *unpack_queue_free(UnpackQueue *queue) {
+        if (!queue)
+                return NULL;
+        while (queue->tasks)
+                task_free(queue->tasks);
+        sd_event_source_disable_unref(queue->kick);
+        return mfree(queue);
+}
+
+static void queue_kick(UnpackQueue *queue) {
+        (void) sd_event_source_set_enabled(queue->kick, SD_EVENT_ONESHOT);
+}
+
+/* ---- the end ---- */
+
+static int check_digest(const UnpackTask *task, const char *text, Fault *fault) {
+        char expected[DIGEST_STRING_MAX];
+        Digest digest;
+        int r = digest_parse(text, &digest);
+        if (r < 0)
+                return fault_set(fault, -EIO, "crt-unpack answered without a digest");
+        if (digest_equal(&digest, &task->spec.diff_id))
+                return 0;
+        return fault_set(fault, -EUCLEAN, "The layer unpacks to %s, but should be %s", text,
+                         digest_to_string(&task->spec.diff_id, expected));
+}
+
+static void task_end(UnpackTask *task, int r, uint64_t size, Fault *fault) {
+        UnpackQueue *queue = task->queue;
+        UnpackSpec spec = task->spec;
+        char text[DIGEST_STRING_MAX];
+        if (r >= 0) {
+                r = snapshot_store_set_state(queue->manager->store, task->id, SNAPSHOT_UNPACKED,
+                                             digest_to_string(&spec.diff_id, text));
+                if (r < 0)
+                        r = fault_set_errno(fault, r, "Can't record that the layer was unpacked");
+        }
+        int64_t id = task->id;
+        task_free(task); /* and with it the worker, before its tree goes */
+        if (r < 0)
+                snapshot_manager_fail(queue->manager, id);
+        spec.on_end(r, size, fault, spec.userdata);
+        queue_kick(queue);
+}
+
+void unpack_task_cancel(UnpackTask *task) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        task_end(task, fault_set(&fault, -ECANCELED, "The unpacking was cancelled"), 0, &fault);
+}
+
+static void on_worker_progress(uint64_t bytes, void *userdata) {
+        const UnpackTask *task = userdata;
+        task->spec.on_progress(bytes, task->spec.userdata);
+}
+
+static void on_worker_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
+        UnpackTask *task = userdata;
+        _cleanup_(fault_done) Fault own = FAULT_NULL;
+        if (r < 0)
+                (void) fault_set(&own, r, "%s", fault_text(fault, r));
+        else
+                r = check_digest(task, done->text, &own);
+        task_end(task, r, done->bytes, &own);
+}
+
+/* ---- the beginning ---- */
+
+static int open_notes(const SnapshotManager *manager, int64_t id) {
+        char path[TREE_PATH_SIZE];
+        return path_open(manager->trees.trees, tree_path(id, "notes", path), O_WRONLY | O_CREAT | O_EXCL,
+                         0600, PATH_BENEATH);
+}
+
+static int task_start(UnpackTask *task, Fault *fault) {
+        SnapshotManager *manager = task->queue->manager;
+        const char *compression = task->spec.compression == COMPRESSION_AUTO
+                                          ? ""
+                                          : compression_to_string(task->spec.compression);
+        const SnapshotMount mount = { .upper = task->id };
+        _cleanup_close_ int tree = manager->driver->mount(manager->trees.trees, &mount, fault);
+        if (tree < 0)
+                return tree;
+        _cleanup_close_ int notes = open_notes(manager, task->id);
+        if (notes < 0)
+                return fault_set_errno(fault, notes, "Can't make the notes about the layer");
+        const WorkerRunSpec spec = {
+                .program = "crt-unpack",
+                .arguments = (const char *const[]){ compression, NULL },
+                .fds = (const int[]){ task->layer, tree, notes },
+                .fd_count = 3,
+                .on_progress = on_worker_progress,
+                .on_end = on_worker_end,
+                .userdata = task,
+        };
+        int r = worker_run_new(manager->event, &spec, &task->run, fault);
+        task->layer = fd_close(task->layer); /* the worker's alone: it must see when the writer ends */
+        return r;
+}
+
+static bool task_may_start(const UnpackTask *task) {
+        unsigned running = 0, of_uid = 0;
+        for (const UnpackTask *t = task->queue->tasks; t; t = t->next)
+                if (t->running && t->spec.limited == task->spec.limited) {
+                        running++;
+                        of_uid += t->spec.uid == task->spec.uid;
+                }
+        return running < LIMIT_CONCURRENT_UNPACKS && (!task->spec.limited || of_uid < SLOTS_PER_UID);
+}
+
+/* The callbacks may end tasks, so the list is looked at anew each time. */
+static void queue_start_tasks(UnpackQueue *queue) {
+        for (UnpackTask *task = queue->tasks; task;) {
+                if (task->running || !task_may_start(task)) {
+                        task = task->next;
+                        continue;
+                }
+                _cleanup_(fault_done) Fault fault = FAULT_NULL;
+                task->running = true;
+                task->spec.on_start(task->spec.userdata);
+                int r = task_start(task, &fault);
+                if (r < 0)
+                        task_end(task, r, 0, &fault);
+                task = queue->tasks;
+        }
+}
+
+static int check_empty(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
+        if (snapshot->kind != SNAPSHOT_ACTIVE)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' is not active", snapshot->key);
+        if (snapshot->parent_id > 0)
+                return fault_set(fault, -EBUSY,
+                                 "The snapshot '%s' has a parent: layers are unpacked without, and put on "
+                                 "their parents when they are committed",
+                                 snapshot->key);
+        if (snapshot->state != SNAPSHOT_PREPARED || snapshot->mounted != MOUNTED_NEVER)
+                return fault_set(fault, -EBUSY, "The snapshot '%s' is not fresh: it was used already",
+                                 snapshot->key);
+        return snapshot_commit_check_idle(manager, snapshot, fault);
+}
+
+int unpack_task_check(UnpackQueue *queue, const char *namespace, const char *key, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = snapshot_store_get(queue->manager->store, namespace, key, &snapshot, fault);
+        return r < 0 ? r : check_empty(queue->manager, &snapshot, fault);
+}
+
+int unpack_task_new(UnpackQueue *queue, const UnpackSpec *spec, UnpackTask **ret, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        SnapshotManager *manager = queue->manager;
+        int r = snapshot_store_get(manager->store, spec->namespace, spec->key, &snapshot, fault);
+        if (r >= 0)
+                r = check_empty(manager, &snapshot, fault);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int layer = fd_duplicate(spec->layer);
+        if (layer < 0)
+                return fault_set_errno(fault, layer, "Can't take the layer's descriptor");
+        UnpackTask *task = new0(UnpackTask, 1);
+        if (!task)
+                return -ENOMEM;
+        r = snapshot_store_set_state(manager->store, snapshot.id, SNAPSHOT_UNPACKING, NULL);
+        if (r < 0) {
+                free(task);
+                return fault_set_errno(fault, r, "Can't record that '%s' is being unpacked into", spec->key);
+        }
+        *task = (UnpackTask){ .queue = queue, .spec = *spec, .id = snapshot.id, .layer = TAKE_FD(layer) };
+        task->spec.namespace = task->spec.key = NULL;
+        UnpackTask **place = &queue->tasks;
+        while (*place)
+                place = &(*place)->next;
+        *place = *ret = task;
+        queue_kick(queue);
+        return 0;
+}
