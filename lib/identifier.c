@@ -69,6 +69,9 @@ int identifier_new_random(size_t length, char **ret) {
 }
 
 const char *namespace_of_uid(uid_t uid, char buffer[NAMESPACE_SIZE]) {
-        (void) (uid == 0 ? snprintf(buffer, NAMESPACE_SIZE, "system") : snprintf(buffer, NAMESPACE_SIZE, "u%u", uid));
+        if (uid == 0)
+                (void) snprintf(buffer, NAMESPACE_SIZE, "system");
+        else
+                (void) snprintf(buffer, NAMESPACE_SIZE, "u%u", uid);
         return buffer;
 }

@@ -49,6 +49,7 @@ static void random_ones_are_valid_and_differ(void) {
 static void namespaces_of_users(void) {
         char buffer[NAMESPACE_SIZE];
         CHECK_STRING(namespace_of_uid(0, buffer), "system");
+        CHECK_STRING(buffer, "system"); /* the buffer has it too */
         CHECK_STRING(namespace_of_uid(1000, buffer), "u1000");
         CHECK_STRING(namespace_of_uid(UINT32_MAX, buffer), "u4294967295");
 }
