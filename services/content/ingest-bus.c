@@ -45,7 +45,7 @@ static int property_started(sd_bus *bus, const char *path, const char *interface
 }
 
 static const sd_bus_vtable ingest_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Namespace", "s", property_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Reference", "s", property_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Digest", "s", property_digest, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -173,6 +173,10 @@ def worker_pids():
     return [int(pid) for pid in answer.stdout.split()]
 
 
+class Skip(Exception):
+    """Why a case cannot be shown here."""
+
+
 def run_cases(functions, clean=lambda: None):
     """Those whose names contain $ONLY."""
     cases = Cases()
@@ -184,6 +188,9 @@ def run_cases(functions, clean=lambda: None):
         try:
             clean()
             function()
+        except Skip as reason:
+            print(f"skip {name}: {reason}", flush=True)
+            continue
         except Exception as error:  # pylint: disable=broad-except
             message = error.message if isinstance(error, GLib.Error) else str(error)
             problems = [f"{type(error).__name__}: {message}", *traceback.format_exc().splitlines()[-5:]]

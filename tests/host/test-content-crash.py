@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whoever is killed while something comes into the content store: nothing is lost, left, sent or hashed twice."""
+
+import glob
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, main_pid, rows,  # noqa: E402
+                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
+
+MIB = 1024 * 1024
+DATA = os.urandom(24 * MIB)
+PROMISE = {"digest": sha256(DATA), "size": len(DATA)}
+store = Store()
+
+
+def clean():
+    store.clear()
+    check_disk()
+
+
+def data_file():
+    found = glob.glob(f"{STATE}/ingest/*.data")
+    equal(1, len(found))
+    return found[0]
+
+
+def begin(size=16 * MIB, reference="r"):
+    """A stream of which so much has arrived and been hashed."""
+    stream, offset, path = store.ingest(reference, **PROMISE)
+    write(stream, DATA[offset:size])
+    wait_for(lambda: store.ingests()[path]["Offset"] == size, what="the bytes to arrive")
+    return stream, path
+
+
+def close(stream, rest=b""):
+    """The other end is gone."""
+    try:
+        write(stream, rest)
+        os.close(stream)
+    except BrokenPipeError:
+        os.close(stream)
+
+
+def spoil_first_byte():
+    """If what is on disk were hashed again, the digest would be another."""
+    with open(data_file(), "r+b") as file:
+        file.write(bytes([DATA[0] ^ 0xff]))
+
+
+def finish(least):
+    """Continues, and shows that neither the client nor the hash began anew."""
+    spoil_first_byte()
+    stream, offset, _ = store.ingest("r")
+    assert least <= offset <= len(DATA), f"goes on at {offset}"
+    write(stream, DATA[offset:])
+    os.close(stream)
+    equal((sha256(DATA), len(DATA)), store.commit("r"))
+    blob = store.read(sha256(DATA))
+    equal(DATA[1:], blob[1:])
+    store.delete(sha256(DATA))
+    check_disk()
+
+
+def test_client_is_killed():
+    code = ("from content_store import *; import signal\n"
+            "stream = Store().ingest('r', digest=sys.argv[1], size=int(sys.argv[2]))[0]\n"
+            "write(stream, sys.stdin.buffer.read(16 << 20)); print('.', flush=True); signal.pause()")
+    client = subprocess.Popen([sys.executable, "-c", code, PROMISE["digest"], str(PROMISE["size"])], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.abspath(__file__)))
+    client.stdin.write(DATA[:16 * MIB])
+    client.stdin.flush()
+    client.stdout.read(1)
+    failure("FailedPrecondition", lambda: store.ingest("r"))
+    client.kill()
+    client.wait()
+    wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
+    finish(16 * MIB)
+
+
+def test_worker_is_killed():
+    stream, path = begin()
+    os.kill(worker_pids()[0], signal.SIGKILL)
+    wait_for(lambda: not store.ingests()[path]["Writing"])
+    close(stream, b"x")
+    finish(8 * MIB)
+
+
+def test_worker_is_killed_while_commit_waits():
+    stream, _ = begin()
+    waiting = store.commit_later("r")
+    time.sleep(0.4)
+    os.kill(worker_pids()[0], signal.SIGKILL)
+    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=10)[0])
+    close(stream)
+    message = failure("FailedPrecondition", lambda: store.commit("r"))
+    assert "broke off" in message, message
+    finish(8 * MIB)
+
+
+def test_worker_that_broke_off_is_not_taken_for_an_end():
+    stream, _, _ = store.ingest("r")
+    write(stream, DATA[:MIB])
+    time.sleep(0.4)
+    os.kill(worker_pids()[0], signal.SIGKILL)
+    wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
+    close(stream)
+    failure("FailedPrecondition", lambda: store.commit("r"))
+    equal(set(), files("blobs"))
+
+
+def test_daemon_is_killed():
+    stream, _ = begin()
+    pid = main_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not worker_pids())
+    close(stream, b"x")
+    wait_for(lambda: main_pid() != pid)
+    finish(8 * MIB)
+
+
+def test_service_is_stopped():
+    stream, _ = begin()
+    waiting = store.commit_later("r")
+    time.sleep(0.4)
+    systemctl("stop", "crt-content")
+    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=10)[0])
+    equal([], worker_pids())
+    close(stream, b"x")
+    finish(8 * MIB)
+
+
+def test_complete_ingest_is_committed_by_the_next_daemon():
+    stream, _, _ = store.ingest("r")
+    write(stream, DATA)
+    os.close(stream)
+    wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
+    os.kill(main_pid(), signal.SIGKILL)
+    wait_for(lambda: main_pid() == 0)
+    equal((sha256(DATA), len(DATA)), store.commit("r"))
+    equal(DATA, store.read(sha256(DATA)))
+
+
+def set_rows(sql, *values):
+    connection = sqlite3.connect(f"{STATE}/content.db")
+    connection.execute(sql, values)
+    connection.commit()
+    connection.close()
+
+
+def test_unfinished_ingests_go_after_a_day():
+    for reference, hours in (("old", 25), ("young", 23)):
+        stream, _, _ = store.ingest(reference)
+        write(stream, b"x")
+        os.close(stream)
+        systemctl("stop", "crt-content")
+        set_rows("UPDATE ingests SET touched = ? WHERE reference = ?", int((time.time() - hours * 3600) * 1e6), reference)
+        subprocess.run(["chown", "-R", "crt-content:", STATE], check=True)
+    equal(["young"], [ingest["Reference"] for ingest in store.ingests().values()])
+    check_disk()
+
+
+def test_what_an_end_in_the_middle_left_is_removed():
+    kept = store.put(b"kept")[0]
+    lost = store.put(b"lost")[0]
+    stream, _, _ = store.ingest("r")
+    write(stream, b"x")
+    os.close(stream)
+    wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
+    os.kill(main_pid(), signal.SIGKILL)
+    wait_for(lambda: main_pid() == 0)
+    for name in ("blobs/sha256/ab/" + "ab" * 32, "ingest/999.data", "ingest/1000.state"):
+        os.makedirs(os.path.dirname(f"{STATE}/{name}"), exist_ok=True)
+        with open(f"{STATE}/{name}", "w", encoding="utf-8") as file:
+            file.write("left")
+    os.unlink("{0}/blobs/{1}/{2:.2}/{2}".format(STATE, *lost.split(":")))
+    os.unlink(data_file_of("r"))
+    subprocess.run(["chown", "-R", "crt-content:", STATE], check=True)
+    equal([kept], [blob["digest"] for blob in store.list()[0]])
+    equal({}, store.ingests())
+    check_disk()
+    equal((sha256(b"lost"), 4), store.put(b"lost"))
+
+
+def data_file_of(reference):
+    ((number,),) = rows(f"SELECT number FROM ingests WHERE reference = '{reference}'")
+    return f"{STATE}/ingest/{number}.data"
+
+
+def test_another_boot_trusts_only_a_digest():
+    data = DATA[:3 * MIB]
+    for reference, promise, expected in (("with", {"digest": sha256(data)}, 2 * MIB), ("without", {}, 0)):
+        stream, _, path = store.ingest(reference, **promise)
+        write(stream, data[:2 * MIB])
+        os.close(stream)
+        wait_for(lambda path=path: not store.ingests()[path]["Writing"])
+        systemctl("stop", "crt-content")
+        with open(data_file_of(reference).replace(".data", ".state"), "r+b") as file:
+            file.seek(8)
+            file.write(b"00000000-of-another-boot")
+        stream, offset, _ = store.ingest(reference)
+        equal(expected, offset)
+        write(stream, data[offset:])
+        os.close(stream)
+        equal((sha256(data), len(data)), store.commit(reference))
+        equal(data, store.read(sha256(data)))
+        store.delete(sha256(data))
+
+
+def test_killed_at_any_moment():
+    """Thirty times: ingest, commit, delete, while the daemon is killed after a random time."""
+    random.seed(1)
+    data = DATA[:2 * MIB]
+    for _ in range(30):
+        killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.05):.4f}; kill -9 {main_pid()}"],
+                                  stderr=subprocess.DEVNULL)
+        for step in (lambda: store.put(data, "r"), lambda: store.delete(sha256(data))):
+            try:
+                step()
+            except (GLib.Error, BrokenPipeError):
+                pass
+        killer.wait()
+        wait_for(lambda: not worker_pids())
+        systemctl("stop", "crt-content")
+        store.list()
+        check_disk()
+        for blob in store.list()[0]:
+            equal(data, store.read(blob["digest"]))
+            store.delete(blob["digest"])
+        stream, offset, _ = store.ingest("r")
+        close(stream, data[offset:])
+        equal((sha256(data), len(data)), store.commit("r"))
+        store.delete(sha256(data))
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)

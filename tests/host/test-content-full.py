@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A disk that is full is an answer, and costs nothing that was there before."""
+
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from content_store import STATE, Skip, Store, check_disk, equal, failure, run_cases, sha256, systemctl, wait_for, write  # noqa: E402
+
+MIB = 1024 * 1024
+store = Store()
+
+
+def mount(*arguments):
+    """A file system of its own for the state, seen when the service starts again."""
+    systemctl("stop", "crt-content")
+    subprocess.run(["mount", *arguments, STATE], check=True)
+    subprocess.run(["chown", "crt-content:", STATE], check=True)
+
+
+def unmount():
+    systemctl("stop", "crt-content")
+    subprocess.run(["umount", STATE], check=True)
+
+
+def fill_and_go_on(make_room):
+    kept = os.urandom(MIB)
+    store.put(kept)
+    data = os.urandom(12 * MIB)
+    stream, _, path = store.ingest("r", digest=sha256(data), size=len(data))
+    try:
+        write(stream, data)
+    except BrokenPipeError:
+        pass
+    os.close(stream)
+    wait_for(lambda: not store.ingests()[path]["Writing"])
+    failure("NoSpace", lambda: store.commit("r"))
+    failure("NoSpace", lambda: store.commit("r"))
+    arrived = store.ingests()[path]["Offset"]
+    assert 0 < arrived < len(data), f"{arrived} bytes arrived"
+    equal(kept, store.read(sha256(kept)))
+    check_disk()
+
+    make_room()
+    stream, offset, _ = store.ingest("r")
+    equal(arrived, offset)
+    write(stream, data[offset:])
+    os.close(stream)
+    equal((sha256(data), len(data)), store.commit("r"))
+    equal(data, store.read(sha256(data)))
+    equal(kept, store.read(sha256(kept)))
+    check_disk()
+
+
+def test_memory_is_full():
+    mount("-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs")
+    try:
+        fill_and_go_on(lambda: subprocess.run(["mount", "-o", "remount,size=64m", STATE], check=True))
+    finally:
+        unmount()
+
+
+def test_disk_is_full():
+    """On the file system that the state is on, where that is not a tmpfs."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", STATE], check=True, text=True, capture_output=True).stdout.strip()
+    if kind == "tmpfs":
+        raise Skip("the state is on a tmpfs")
+    room = os.path.join(STATE, "taken")
+    systemctl("stop", "crt-content")
+    free = os.statvfs(STATE)
+    try:
+        subprocess.run(["fallocate", "-l", str(free.f_bavail * free.f_frsize - 8 * MIB), room], check=True)
+        fill_and_go_on(lambda: os.unlink(room))
+    finally:
+        if os.path.exists(room):
+            os.unlink(room)
+        store.clear()
+
+
+def test_not_even_an_ingest_can_begin():
+    mount("-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs")
+    try:
+        store.put(b"kept")
+        fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
+        try:
+            while os.write(fd, b"\0" * 4096):
+                pass
+        except OSError:
+            os.close(fd)
+        failure("NoSpace", lambda: store.put(b"x" * 4096))
+        equal(b"kept", store.read(sha256(b"kept")))
+        os.unlink(os.path.join(STATE, "taken"))
+        equal((sha256(b"more"), 4), store.put(b"more"))
+        check_disk()
+    finally:
+        unmount()
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")])

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may do what with the content store: nobody without rights changes anything, polkit can let them, and there are limits."""
+
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from content_store import Store, check_disk, equal, outcome, run_cases, sha256, wait_for, write  # noqa: E402
+
+RULE = "/etc/polkit-1/rules.d/10-test-content.rules"
+ALICE = 'subject.user == "alice"'
+REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
+store = Store()
+
+
+def clean():
+    set_rule(None)
+    store.clear()
+    check_disk()
+
+
+def set_rule(condition):
+    """What polkit says yes to; it has read that when this returns."""
+    if not condition and not os.path.exists(RULE):
+        return
+    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
+    if condition:
+        with open(RULE, "w", encoding="utf-8") as file:
+            file.write("polkit.addRule(function(action, subject) { if (" + condition + ") return polkit.Result.YES; });")
+    else:
+        os.unlink(RULE)
+    subprocess.run(["systemctl", "start", "polkit"], check=True)
+    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
+
+
+def journal(*arguments):
+    subprocess.run(["journalctl", "--sync"], check=True)
+    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True, capture_output=True).stdout
+
+
+def do_put(client, reference, **options):
+    stream, _, _ = client.ingest(reference, **options)
+    write(stream, b"of alice")
+    os.close(stream)
+    return client.commit(reference, **options)
+
+
+def do_many(client, count):
+    streams = []
+    for i in range(count):
+        streams.append(client.ingest(f"many {i}")[0])
+    return len(streams)
+
+
+ACTIONS = {
+    "Ingest": lambda client, reference, **options: client.ingest(reference, **options)[1],
+    "Commit": lambda client, reference, **options: client.commit(reference, **options),
+    "Abort": lambda client, reference, **options: client.abort(reference, **options),
+    "Delete": lambda client, digest, **options: client.delete(digest, **options),
+    "Read": lambda client, digest, **options: len(client.read(digest, **options)),
+    "List": lambda client, **options: len(client.list(**options)[0]),
+    "Ingests": lambda client: len(client.ingests()),
+    "Put": do_put,
+    "Many": do_many,
+}
+
+
+def as_alice(action, *arguments, **options):
+    """What the call answered to her."""
+    command = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", sys.executable, __file__, action,
+               json.dumps(arguments), json.dumps(options)]
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
+
+
+def refused(answer):
+    assert answer in REFUSED, f"{answer!r} instead of a refusal"
+
+
+def test_nothing_is_changed_without_rights():
+    digest = store.put(b"of the system")[0]
+    store.ingest("of the system")
+    for options in ({}, {"namespace": "system"}):
+        for member in ("Ingest", "Commit", "Abort"):
+            refused(as_alice(member, "of the system", **options))
+        refused(as_alice("Delete", digest, **options))
+    equal(1, len(store.ingests()))
+    equal(b"of the system", store.read(digest))
+
+
+def test_only_ones_own_can_be_seen():
+    digest = store.put(b"of the system")[0]
+    store.ingest("of the system")
+    equal("org.crt.Error.NotFound", as_alice("Read", digest))
+    equal("done", as_alice("List"))
+    equal("done", as_alice("Ingests"))
+    for action, *arguments in (("Read", digest), ("List",)):
+        refused(as_alice(action, *arguments, namespace="system"))
+
+
+def test_a_rule_lets_the_same_calls_pass():
+    set_rule(f'{ALICE} && action.id.indexOf("org.crt.content.") == 0 && action.lookup("namespace") == "u{uid()}"')
+    digest = sha256(b"of alice")
+    equal(f"{digest} 8", as_alice("Put", "r"))
+    equal("done", as_alice("Delete", digest))
+    equal("done", as_alice("Ingest", "r"))
+    equal("done", as_alice("Abort", "r"))
+    refused(as_alice("Put", "r", namespace="system"))
+    refused(as_alice("Put", "r", namespace="elsewhere"))
+
+
+def uid():
+    return subprocess.run(["id", "-u", "alice"], check=True, text=True, capture_output=True).stdout.strip()
+
+
+def test_a_rule_can_see_verb_and_object():
+    set_rule(f'{ALICE} && action.lookup("verb") == "Ingest" && action.lookup("reference") == "mine"')
+    equal("done", as_alice("Ingest", "mine"))
+    refused(as_alice("Ingest", "yours"))
+    refused(as_alice("Abort", "mine"))
+
+
+def test_another_namespace_takes_two_rights():
+    set_rule(f'{ALICE} && action.id == "org.crt.content.write"')
+    refused(as_alice("Put", "r", namespace="system"))
+    set_rule(f'{ALICE} && action.id == "org.crt.other-namespaces"')
+    refused(as_alice("Put", "r", namespace="system"))
+    set_rule(f'{ALICE} && (action.id == "org.crt.content.write" || action.id == "org.crt.other-namespaces")')
+    equal(f"{sha256(b'of alice')} 8", as_alice("Put", "r", namespace="system"))
+    equal(b"of alice", store.read(sha256(b"of alice")))
+
+
+def test_one_user_has_a_limit_and_others_do_not_feel_it():
+    set_rule(ALICE)
+    equal("done", as_alice("Many", 64))
+    equal("org.crt.Error.LimitsExceeded", as_alice("Ingest", "one too many"))
+    store.put(b"of root")
+    for path in [p for p in store.ingests() if "many_200" in p]:
+        store.abort("many 0", namespace=path.split("/")[5])
+    equal("done", as_alice("Ingest", "one in its place"))
+
+
+def test_images_may_act_for_everyone():
+    code = "from content_store import *; print(Store(namespace='u4711').put(b'for somebody', 'r')[1])"
+    command = ["setpriv", "--reuid", "crt-images", "--regid", "crt-images", "--clear-groups", sys.executable, "-c", code]
+    answer = subprocess.run(command, cwd=os.path.dirname(os.path.abspath(__file__)), text=True, capture_output=True)
+    equal("12", answer.stdout.strip() or answer.stderr)
+
+
+if len(sys.argv) > 1:
+    wanted, wanted_arguments, wanted_options = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    print(outcome(lambda: ACTIONS[wanted](Store(), *wanted_arguments, **wanted_options)))
+else:
+    run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
