@@ -16,7 +16,7 @@ deep-manifest       the manifest is JSON of a hundred thousand nested arrays
 huge-manifest       the manifest is a valid one with 64 MiB of annotations
 wrong-manifest      the manifest does not have the digest that it was asked by
 missing-blob        404 for every layer
-too-many            429 with Retry-After: 1 for the first two requests of each path (N: how many), then all is well
+too-many            429 with Retry-After: 1 for the first two requests of each path (N: how many)
 always-too-many     429 with Retry-After: 3600, for ever
 server-error        500 for the first two requests of each path (N: how many), then all is well
 always-error        500 for ever
@@ -215,7 +215,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_blob(data[:-1] + bytes([data[-1] ^ 1]))
         elif fault.startswith("redirect"):
             port = self.server.state.other_port if fault == "redirect" else self.server.server_port
-            target = "file:///etc/passwd" if fault == "redirect-file" else f"http://localhost:{port}{self.path}"
+            target = f"http://localhost:{port}{self.path}"
+            if fault == "redirect-file":
+                target = "file:///etc/passwd"
             self.answer(307, Location=target)
         elif kind == "config" or self.command == "HEAD":
             self.send_blob(data)
@@ -306,7 +308,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200)
 
     def get_object(self, state):
-        match = re.fullmatch(r"/v2/([a-z-]+?)(?:-(\d+))?/([a-z0-9-]+)/(manifests|blobs)/([^/?]+)(?:\?.*)?", self.path)
+        match = re.fullmatch(r"/v2/([a-z-]+?)(?:-(\d+))?/([a-z0-9-]+)/(manifests|blobs)/([^/?]+)(?:\?.*)?",
+                             self.path)
         if match is None or not os.path.isdir(os.path.join(state.fixtures, match.group(3), "blobs")):
             self.error(404, "NAME_UNKNOWN")
             return

@@ -42,7 +42,8 @@ test_system_is_read_only_when_strict() {
 }
 
 test_address_families_are_restricted() {
-        fails service -p RestrictAddressFamilies=AF_UNIX python3 -c 'import socket; socket.socket(socket.AF_INET)'
+        fails service -p RestrictAddressFamilies=AF_UNIX \
+                python3 -c 'import socket; socket.socket(socket.AF_INET)'
         contains "$output" "not supported"
 }
 
@@ -81,7 +82,8 @@ test_mounts_reach_running_services() {
         # A directory of root's under /run, as /tmp is hidden by no option here.
         systemd-run --quiet --unit crt-propagate -p ProtectSystem=strict sleep 60
         mount -t tmpfs crt-propagate "$scratch/m"
-        nsenter -t "$(systemctl show -P MainPID crt-propagate)" -m grep -q "crt-propagate" /proc/self/mountinfo
+        nsenter -t "$(systemctl show -P MainPID crt-propagate)" -m \
+                grep -q "crt-propagate" /proc/self/mountinfo
         umount "$scratch/m"
         systemctl stop crt-propagate
 }
@@ -122,7 +124,8 @@ s.send(b"MESSAGE=from a container\nCRT_CONTAINER=platform\n")'
 
 test_users_may_make_user_namespaces() {
         as alice unshare --user --map-root-user --mount --net --cgroup --fork --pid sh -c \
-                'mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t cgroup2 none /sys/fs/cgroup'
+                'mount -t proc proc /proc && mount -t sysfs sysfs /sys &&
+                 mount -t cgroup2 none /sys/fs/cgroup'
 }
 
 test_storage_can_be_an_upper_directory() {

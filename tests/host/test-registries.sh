@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# That the registries which other tests pull from serve what they should, and the faulty one is as faulty as it
-# says. Another implementation (skopeo, curl) is the witness: a test of crt must not fail for want of a fault.
+# That the registries which other tests pull from serve what they should, and the faulty one is as faulty as
+# it says. Other programs (skopeo, curl) are the witness: a test of crt must not fail for want of a fault.
 source "$(dirname "$0")/lib.sh"
 
 registry=$source_root/tools/registry
@@ -29,11 +29,13 @@ test_plain_serves_index_of_two_platforms() {
 }
 
 test_plain_serves_docker_schema_2() {
-        contains "$(inspect --raw docker://localhost:5000/busybox-docker | jq -r .mediaType)" docker.distribution
+        contains "$(inspect --raw docker://localhost:5000/busybox-docker | jq -r .mediaType)" \
+                docker.distribution
 }
 
 test_zstd_layer_is_served() {
-        contains "$(inspect --raw docker://localhost:5000/layers:edge | jq -r '.layers[].mediaType')" tar+zstd
+        contains "$(inspect --raw docker://localhost:5000/layers:edge | jq -r '.layers[].mediaType')" \
+                tar+zstd
 }
 
 test_tls_serves_only_to_who_trusts_it() {
@@ -78,7 +80,8 @@ test_too_many_ends_after_two() {
         local url=$faulty/v2/too-many/busybox/manifests/latest
         curl --silent -X POST "$faulty/reset"
         equal 429,429,200 "$(status_of "$url"),$(status_of "$url"),$(status_of "$url")"
-        contains "$(curl --silent --head "$faulty/v2/always-too-many/busybox/manifests/latest")" "Retry-After: 3600"
+        contains "$(curl --silent --head "$faulty/v2/always-too-many/busybox/manifests/latest")" \
+                "Retry-After: 3600"
         equal 500,200 "$(status_of "$faulty/v2/server-error-1/busybox/manifests/latest"),$(
                          status_of "$faulty/v2/server-error-1/busybox/manifests/latest")"
 }
@@ -113,7 +116,8 @@ test_redirects_lead_nowhere() {
 }
 
 test_challenges_are_in_vain() {
-        contains "$(curl --silent --head "$faulty/v2/auth-loop/busybox/manifests/latest")" 'Bearer realm="http'
+        contains "$(curl --silent --head "$faulty/v2/auth-loop/busybox/manifests/latest")" \
+                'Bearer realm="http'
         contains "$(curl --silent --head "$faulty/v2/auth-elsewhere/busybox/manifests/latest")" gopher
         fails copy docker://localhost:5003/auth-loop/busybox:latest
 }

@@ -35,8 +35,8 @@ class Issuer:
         self.chain = [load_certificate(certificate)]
 
     def sign(self, text):
-        return subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key, "-binary"], input=text.encode(),
-                              stdout=subprocess.PIPE, check=True).stdout
+        return subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key, "-binary"],
+                              input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
 
     def token(self, user, service, access):
         now = int(time.time())

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# tools/host as a tool: several hosts beside each other, true exit statuses, and nothing left behind however a
-# host ended. Runs on the machine itself, as root, and looks only at hosts that it made.
+# tools/host as a tool: several hosts beside each other, true exit statuses, and nothing left behind however
+# a host ended. Runs on the machine itself, as root, and looks only at hosts that it made.
 source "$(dirname "$0")/../host/lib.sh"
 
 host=$source_root/tools/host
@@ -19,7 +19,8 @@ on() { local name=$1; shift; "$host" exec --name "$name" -- "$@"; }
 processes() {
         local pid
         for pid in /proc/[0-9]*; do
-                grep -qs "crt-host-$prefix-" "$pid/cgroup" && ! grep -qs '^State:.Z' "$pid/status" && echo "$pid"
+                grep -qs "crt-host-$prefix-" "$pid/cgroup" || continue
+                grep -qs '^State:.Z' "$pid/status" || echo "$pid"
         done
         return 0
 }
@@ -46,7 +47,8 @@ test_two_hosts_run_beside_each_other() {
         on "$one" touch /etc/mark
         fails on "$two" test -e /etc/mark
         [[ ! -e /etc/mark ]]
-        fails equal "$(on "$one" cat /proc/sys/kernel/random/boot_id)" "$(on "$two" cat /proc/sys/kernel/random/boot_id)"
+        fails equal "$(on "$one" cat /proc/sys/kernel/random/boot_id)" \
+                "$(on "$two" cat /proc/sys/kernel/random/boot_id)"
         contains "$("$host" list)" "$one"
 }
 
@@ -76,7 +78,8 @@ test_environment_is_clean() {
 test_user_is_that_user() {
         equal alice "$("$host" exec --name "$one" --user alice -- id -un)"
         equal /home/bob "$("$host" exec --name "$one" --user bob -- printenv HOME)"
-        equal 0000000000000000 "$("$host" exec --name "$one" --user bob -- awk '/CapEff/ { print $2 }' /proc/self/status)"
+        equal 0000000000000000 "$("$host" exec --name "$one" --user bob -- \
+                awk '/CapEff/ { print $2 }' /proc/self/status)"
         fails "$host" exec --name "$one" --user nobody-there -- true
         contains "$output" "no user"
 }
@@ -87,8 +90,8 @@ test_terminal_is_the_hosts_own() {
 
 test_terminal_passes_size_status_and_input() {
         local status=0
-        equal "33 77" "$(script -qec "stty rows 33 cols 77; '$host' exec --name '$one' -t -- stty size" /dev/null |
-                         tr -d '\r')"
+        equal "33 77" "$(script -qec "stty rows 33 cols 77; '$host' exec --name '$one' -t -- stty size" \
+                         /dev/null | tr -d '\r')"
         "$host" exec --name "$one" -t -- sh -c 'exit 9' || status=$?
         equal 9 "$status"
         contains "$(printf 'in\n' | "$host" exec --name "$one" -t -- head -n 1)" in
@@ -170,7 +173,8 @@ test_failed_boot_is_shown_and_leaves_nothing() {
 # What the machine's own PID 1 is does not matter: in a host it is systemd, here it may be anything.
 test_a_host_runs_where_systemd_is_pid_1() {
         equal "running running" "$("$host" run --no-install --name "$one" -- bash -c '
-                echo $(/usr/src/crt/tools/host run --no-install --name inner -- systemctl is-system-running) \
+                host=/usr/src/crt/tools/host
+                echo $($host run --no-install --name inner -- systemctl is-system-running) \
                      $(systemctl is-system-running)')"
         nothing_is_left
 }

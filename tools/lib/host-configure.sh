@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What distinguishes a private host's files from the machine's, done in the host's overlay. Part of host-init.
+# What distinguishes a private host's files from the machine's, done in its overlay. Part of host-init.
 
 # Leaves of the machine's configuration what any Debian has, and nothing that it starts on its own.
 clean_machine() {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""host-terminal.py COMMAND…: runs it on a terminal of the host that this is in, and passes everything through."""
+"""host-terminal.py COMMAND…: runs it on a terminal of the host that this is in."""
 
 import contextlib
 import fcntl

@@ -81,12 +81,14 @@ class Layout:
     def layer(self, tar, compression="gzip"):
         """Returns the layer's descriptor and its DiffID."""
         command = COMPRESSORS[compression]
-        data = tar if command is None else subprocess.run(command, input=tar, stdout=subprocess.PIPE, check=True).stdout
+        data = tar
+        if command is not None:
+            data = subprocess.run(command, input=tar, stdout=subprocess.PIPE, check=True).stdout
         suffix = "" if compression is None else "+" + compression
         return self.blob(data, LAYER + suffix), sha256(tar)
 
     def image(self, layers, architecture, config, comments=None):
-        """layers: what layer() returned, lowest first. Returns the manifest's descriptor with its platform."""
+        """layers: what layer() returned, lowest first. Returns the manifest's descriptor."""
         platform = {"architecture": architecture, "os": "linux"}
         if architecture == "arm64":
             platform["variant"] = "v8"

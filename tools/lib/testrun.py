@@ -13,7 +13,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 HOST = os.path.join(TOP, "tools", "host")
 SOURCES_IN_HOST = "/usr/src/crt"
 FILE_TIMEOUT = 900
-# What a daemon that broke leaves in the journal. Killing one is a test's business, so SIGKILL is no such sign.
+# What a daemon that broke leaves in the journal. SIGKILL is no such sign: tests kill.
 CRASHES = (r"AddressSanitizer|runtime error: |UndefinedBehaviorSanitizer"
            r"|status=(4/ILL|6/ABRT|7/BUS|8/FPE|11/SEGV|31/SYS)|dumped core")
 
@@ -59,8 +59,8 @@ def indent(text, lines=60):
 
 def build(results, folder, name, options, compiler=None):
     environment = {**os.environ, **({"CC": compiler} if compiler else {})}
-    done = subprocess.run([os.path.join(TOP, "tools", "build"), folder, *options], env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run([os.path.join(TOP, "tools", "build"), folder, *options], env=environment,
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if not results.check(name, done.returncode == 0, "does not build, or with warnings"):
         print(indent(done.stdout), flush=True)
     return done.returncode == 0
@@ -68,7 +68,8 @@ def build(results, folder, name, options, compiler=None):
 
 # ---- meson ----
 
-TAP_LINE = re.compile(r"(?P<failed>not )?ok\b(?: \d+)?(?: -)? ?(?P<name>[^#]*)(?:#\s*(?P<directive>\w+)\s*(?P<reason>.*))?")
+TAP_LINE = re.compile(r"(?P<failed>not )?ok\b(?: \d+)?(?: -)? ?(?P<name>[^#]*)"
+                      r"(?:#\s*(?P<directive>\w+)\s*(?P<reason>.*))?")
 
 
 def tap_cases(output):
@@ -97,7 +98,8 @@ def meson_test(results, prefix, test):
         cases += 1
     good = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
     if cases == 0:
-        results.add("ok" if test["result"] == "OK" else "skip" if good else "not ok", title, "" if good else test["result"])
+        outcome = "ok" if test["result"] == "OK" else "skip" if good else "not ok"
+        results.add(outcome, title, "" if outcome == "ok" else test["result"])
     elif not good and len(results.failures) == failed_before:
         results.add("not ok", title, f"{test['result']}, status {test.get('returncode')}")
     if len(results.failures) > failed_before:
@@ -111,9 +113,9 @@ def meson_tests(results, folder, prefix="", names=()):
         os.unlink(log)
     environment = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
                    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1"}
-    done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--timeout-multiplier", "3" if prefix else "1",
-                           *names], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
+    done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--timeout-multiplier",
+                           "3" if prefix else "1", *names], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
     failed_before, tests = len(results.failures), 0
     if os.path.exists(log):
         with open(log, encoding="utf-8") as lines:
@@ -150,8 +152,9 @@ def script_line(results, prefix, line):
 def run_script(results, prefix, command):
     """Every script must name at least one case, and end with a status that is true to them."""
     failed_before, cases = len(results.failures), 0
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, errors="replace", start_new_session=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace",
+                               start_new_session=True)
 
     def too_long(_number, _frame):
         os.killpg(process.pid, signal.SIGKILL)
@@ -172,7 +175,8 @@ def run_script(results, prefix, command):
 
 def on_host(name, *command):
     return subprocess.run([HOST, "exec", "--name", name, "--", *command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                          check=False)
 
 
 def host_script(results, path, folder, prefix):
@@ -189,7 +193,8 @@ def host_script(results, path, folder, prefix):
     try:
         inside = os.path.join(SOURCES_IN_HOST, os.path.relpath(path, TOP))
         run_script(results, label, [HOST, "exec", "--name", name, "--", inside])
-        crashes = on_host(name, "sh", "-c", f"journalctl --sync; journalctl -q --no-pager -g '{CRASHES}'").stdout
+        crashes = on_host(name, "sh", "-c",
+                          f"journalctl --sync; journalctl -q --no-pager -g '{CRASHES}'").stdout
         if not results.check(f"{label}nothing crashed", not crashes.strip(), "see the journal"):
             print(indent(on_host(name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80), flush=True)
     finally:
