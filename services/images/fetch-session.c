@@ -144,8 +144,7 @@ static int timeout_until(uint64_t deadline) {
 
 static void run_deadlines(FetchSession *session) {
         uint64_t now = fetch_session_now();
-        if (session->auth)
-                registry_auth_run(session->auth, now);
+        registry_auth_run(session->auth, now);
         for (FetchRequest *request = session->requests, *next; request; request = next) {
                 next = fetch_request_next(request);
                 fetch_request_on_time(request, now);
@@ -169,17 +168,22 @@ static void resume_requests(FetchSession *session, const struct pollfd *polls, s
 static int run_once(FetchSession *session) {
         struct pollfd polls[1 + REQUESTS_MAX * FETCH_SINK_STREAMS] = { { .fd = session->socket,
                                                                          .events = POLLIN } };
-        uint64_t deadline = session->auth ? registry_auth_deadline(session->auth) : UINT64_MAX;
+        uint64_t deadline = UINT64_MAX;
         size_t count = 1;
 
+        if (!session->client)
+                return receive(session);
+        int r = http_client_perform(session->client);
+        if (r < 0)
+                return r;
+        deadline = registry_auth_deadline(session->auth);
         for (FetchRequest *request = session->requests; request; request = fetch_request_next(request)) {
                 deadline = MIN_OF(deadline, fetch_request_deadline(request));
                 count += fetch_request_poll(request, polls + count);
         }
-        int r = session->client ? http_client_run(session->client, polls, count, timeout_until(deadline))
-                                : poll(polls, 1, -1);
+        r = http_client_wait(session->client, polls, count, timeout_until(deadline));
         if (r < 0)
-                return session->client ? r : -errno;
+                return r;
         resume_requests(session, polls + 1, count - 1);
         run_deadlines(session);
         if (session->lost < 0)

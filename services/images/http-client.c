@@ -303,9 +303,31 @@ static void exchange_finish(HttpExchange *exchange, CURLcode code) {
         handler->on_end(r, &fault, userdata);
 }
 
-int http_client_run(HttpClient *client, struct pollfd *others, size_t count, int timeout) {
+int http_client_perform(HttpClient *client) {
+        bool ended;
+        do {
+                CURLMsg *message;
+                int running, left;
+
+                if (curl_multi_perform(client->multi, &running) != CURLM_OK)
+                        return -EIO;
+                ended = false;
+                while ((message = curl_multi_info_read(client->multi, &left))) {
+                        HttpExchange *exchange = NULL;
+                        if (message->msg != CURLMSG_DONE)
+                                continue;
+                        CURLcode code = message->data.result;
+                        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+                        exchange_finish(exchange, code);
+                        ended = true;
+                }
+                /* A handler may have begun the next one. */
+        } while (ended);
+        return 0;
+}
+
+int http_client_wait(HttpClient *client, struct pollfd *others, size_t count, int timeout) {
         struct curl_waitfd waits[HTTP_OTHERS_MAX];
-        int running, left;
 
         assert(count <= HTTP_OTHERS_MAX);
         for (size_t i = 0; i < count; i++)
@@ -314,21 +336,7 @@ int http_client_run(HttpClient *client, struct pollfd *others, size_t count, int
                         .events = (short) ((others[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
                                            (others[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0)),
                 };
-        if (curl_multi_perform(client->multi, &running) != CURLM_OK)
-                return -EIO;
-        CURLMsg *message;
-        bool ended = false;
-        while ((message = curl_multi_info_read(client->multi, &left))) {
-                HttpExchange *exchange = NULL;
-                if (message->msg != CURLMSG_DONE)
-                        continue;
-                CURLcode code = message->data.result;
-                curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
-                exchange_finish(exchange, code);
-                ended = true;
-        }
-        /* What a handler has just begun is looked at before anything is waited for. */
-        if (curl_multi_poll(client->multi, waits, (unsigned) count, ended ? 0 : timeout, NULL) != CURLM_OK)
+        if (curl_multi_poll(client->multi, waits, (unsigned) count, timeout, NULL) != CURLM_OK)
                 return -EIO;
         /* libcurl does not tell of POLLERR and POLLHUP. */
         if (poll(others, count, 0) < 0)

@@ -25,11 +25,15 @@ int http_client_new(const HttpClientSpec *spec, HttpClient **ret);
 HttpClient *http_client_free(HttpClient *client);
 DEFINE_CLEANUP(HttpClient *, http_client_free);
 
+/* Moves everything on as far as it goes, and calls the handlers below. */
+int http_client_perform(HttpClient *client);
+
 #define HTTP_OTHERS_MAX 160
 
-/* Moves everything on and calls the handlers below; waits at most timeout milliseconds for the network or
- * these descriptors, whose revents are set. */
-int http_client_run(HttpClient *client, struct pollfd *others, size_t count, int timeout);
+/* Waits at most timeout milliseconds until the network or one of these descriptors is ready; their revents
+ * are set. To be called directly after http_client_perform(), so that what a handler has changed there is
+ * waited for. */
+int http_client_wait(HttpClient *client, struct pollfd *others, size_t count, int timeout);
 
 /* Headers that are looked at; NULL (or -1) where the answer lacks them. A handler may take it: copy, and
  * leave an initialized one. */
