@@ -68,10 +68,24 @@ static void another_stream_is_not_the_journal(void) {
         unsetenv("JOURNAL_STREAM");
 }
 
+static void errno_survives_a_stream_that_is_closed(void) {
+        int saved = fd_duplicate(STDERR_FILENO);
+        CHECK_OK(saved);
+        close(STDERR_FILENO);
+        log_set_level(LOG_ERR);
+        errno = EDOM;
+        log_error("nobody reads this");
+        int after = errno;
+        dup2(saved, STDERR_FILENO);
+        fd_close(saved);
+        CHECK_INT(after, EDOM);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(shows_what_the_level_allows),
                 CHECK_CASE(the_level_comes_from_the_environment),
+                CHECK_CASE(errno_survives_a_stream_that_is_closed),
                 CHECK_CASE(another_stream_is_not_the_journal),
                 {},
         });

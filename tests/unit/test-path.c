@@ -3,7 +3,10 @@
 #include "lib/path.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "lib/fd.h"
 #include "tests/unit/check-directory.h"
@@ -119,6 +122,31 @@ static void removing_a_link_leaves_its_target(void) {
         CHECK_INT(faccessat(tree, "in", F_OK, AT_SYMLINK_NOFOLLOW), -1);
 }
 
+static int remove_with_a_mount_inside(void) {
+        if (unshare(CLONE_NEWNS) < 0)
+                return 77;
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(check_directory_name) < 0 ||
+            mount("none", "tree/dir", "tmpfs", 0, NULL) < 0)
+                return 77;
+        int fd = open("tree/dir/precious", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0 || path_remove_tree(AT_FDCWD, "tree") >= 0)
+                return 1;
+        return access("tree/dir/precious", F_OK) == 0 ? 0 : 2;
+}
+
+static void removing_does_not_cross_mounts(void) {
+        _cleanup_close_ int tree = make_tree();
+        int status;
+        pid_t pid = fork();
+        if (pid == 0)
+                _exit(remove_with_a_mount_inside());
+        CHECK_INT(waitpid(pid, &status, 0), pid);
+        CHECK(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 77)
+                check_skip("only root may mount");
+        CHECK_INT(WEXITSTATUS(status), 0);
+}
+
 static void cleans_paths_as_inside_a_root(void) {
         static const char *const cases[][2] = {
                 { "/a/../../b", "/b" }, { "a//b/./c/", "/a/b/c" },  { "", "/" },          { "..", "/" },
@@ -154,6 +182,7 @@ int main(void) {
                 CHECK_CASE(finds_the_parent_and_the_name),
                 CHECK_CASE(removes_a_tree_and_nothing_behind_its_links),
                 CHECK_CASE(removing_a_link_leaves_its_target),
+                CHECK_CASE(removing_does_not_cross_mounts),
                 CHECK_CASE(cleans_paths_as_inside_a_root),
                 CHECK_CASE(knows_components_and_normal_paths),
                 {},
