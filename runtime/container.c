@@ -78,13 +78,13 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
                 return r;
         plan->init_socket = fd_close(plan->init_socket);
         if (plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER)) {
-                r = user_write_mappings(plan, container->pid, fault);
-                if (r < 0)
+                if ((r = process_limits_make_room(plan, container->pid, fault)) < 0 ||
+                    (r = user_write_mappings(plan, container->pid, fault)) < 0)
                         return r;
         }
         container->socket = TAKE_FD(plan->parent_socket);
         r = wait_until_ready(container, fault);
-        return r < 0 ? r : process_limits_apply(plan, container->pid, fault);
+        return r < 0 ? r : process_limits_set_oom_score(plan, container->pid, fault);
 }
 
 int container_create(const ContainerRequest *request, Container **ret, Fault *fault) {

@@ -18,6 +18,7 @@
 #include "runtime/masked-paths.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
+#include "runtime/process-limits.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
@@ -78,6 +79,7 @@ static const InitStep steps[] = {
         { "working directory", program_step_enter_directory },
         { "no new privileges", capabilities_step_no_new_privileges },
         { "seccomp", seccomp_filter_step_early },
+        { "limits", process_limits_step_set },
         { "capabilities", capabilities_step_bound },
         { "user", user_step_change },
         { "capabilities", capabilities_step_set },
