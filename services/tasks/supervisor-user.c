@@ -116,6 +116,21 @@ static bool is_member(char *members, const char *name) {
         return false;
 }
 
+/* Without twins. */
+static int add_membership(UserIdentity *identity, uint32_t gid) {
+        for (size_t i = 0; i < identity->group_count; i++)
+                if (identity->groups[i] == gid)
+                        return 0;
+        if (identity->group_count == USER_GROUPS_MAX)
+                return -E2BIG;
+        uint32_t *larger = realloc(identity->groups, (identity->group_count + 1) * sizeof(*identity->groups));
+        if (!larger)
+                return -ENOMEM;
+        larger[identity->group_count++] = gid;
+        identity->groups = larger;
+        return 0;
+}
+
 static int find_memberships(int root, const char *name, UserIdentity *identity, Fault *fault) {
         _cleanup_free_ char *text = NULL;
         char *fields[FIELDS_MAX];
@@ -126,15 +141,12 @@ static int find_memberships(int root, const char *name, UserIdentity *identity, 
                 uint32_t gid;
                 if (!is_member(fields[3], name) || !parse_id(fields[2], &gid))
                         continue;
-                if (identity->group_count == USER_GROUPS_MAX)
-                        return fault_set(fault, -E2BIG, "user '%s' is in more than %i groups of the image",
-                                         name, USER_GROUPS_MAX);
-                uint32_t *larger =
-                        realloc(identity->groups, (identity->group_count + 1) * sizeof(*identity->groups));
-                if (!larger)
-                        return -ENOMEM;
-                larger[identity->group_count++] = gid;
-                identity->groups = larger;
+                r = add_membership(identity, gid);
+                if (r == -E2BIG)
+                        return fault_set(fault, r, "user '%s' is in more than %i groups of the image", name,
+                                         USER_GROUPS_MAX);
+                if (r < 0)
+                        return r;
         }
         return 0;
 }
@@ -151,7 +163,11 @@ int user_resolve(int root, const char *user, UserIdentity *ret, Fault *fault) {
         int r = find_user(root, copy, &identity, &name, fault);
         if (r >= 0 && group)
                 r = find_group(root, group, &identity, fault);
-        else if (r >= 0 && name)
+        /* The primary group is one of the supplementary ones, too: else a process could leave it by setgid(2), and
+         * with it what is denied to it (CVE-2022-36109). */
+        if (r >= 0)
+                r = add_membership(&identity, identity.gid);
+        if (r >= 0 && !group && name)
                 r = find_memberships(root, name, &identity, fault);
         if (r < 0)
                 return r;

@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Containers are made, started, watched and ended, and leave nothing."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from task_containers import (Container, Failing, GLib, Gio, command, containers, contains, create, equal, failure,  # noqa: E402
+                             journal, main, read_all, scopes, shell, snapshots, terminal_read, wait_for)
+
+
+# ---- what comes out ----
+
+def test_output_goes_to_the_journal():
+    container = shell("echo out; echo err >&2", id="journal")
+    equal(0, container.run())
+    equal("out\n", journal("journal", "CRT_STREAM=stdout"))
+    equal("err\n", journal("journal", "CRT_STREAM=stderr", "PRIORITY=3", "CRT_NAMESPACE=system", "SYSLOG_IDENTIFIER=journal"))
+
+
+def test_long_and_unfinished_lines_reach_the_journal():
+    container = shell("head -c 100000 /dev/zero | tr '\\0' x; echo; printf end", id="lines")
+    equal(0, container.run())
+    text = journal("lines")
+    equal(100000 + 3, len(text.replace("\n", "")))
+    equal(2, len(journal("lines", "CRT_PARTIAL=1").split()))
+
+
+def test_much_output_arrives_whole():
+    container = shell("seq 1 20000", id="much")
+    equal(0, container.run())
+    equal([str(i) for i in range(1, 20001)], journal("much").split())
+
+
+def test_standard_streams_are_those_of_the_caller():
+    stdin_read, stdin_write = os.pipe()
+    stdout_read, stdout_write = os.pipe()
+    container = shell("cat; echo error >&2; exit 3", id="streams")
+    container.start({"stdin": stdin_read, "stdout": stdout_write})
+    for fd in (stdin_read, stdout_write):
+        os.close(fd)
+    os.write(stdin_write, b"through")
+    os.close(stdin_write)  # is end of file for cat
+    equal("through", read_all(stdout_read))
+    equal(3, container.wait())
+    equal("error\n", journal("streams"))
+
+
+def test_stdin_is_empty_when_none_is_given():
+    equal(0, shell("test -z \"$(cat)\"").run())
+
+
+def test_descriptors_are_checked():
+    container = shell("true")
+    for key, fd in (("stdin", os.open("/dev/null", os.O_WRONLY)), ("stdout", os.open("/dev/null", os.O_RDONLY)),
+                    ("stdout", os.open("/", os.O_RDONLY)), ("stderr", os.open("/", os.O_PATH))):
+        contains(key, failure("InvalidArgs", lambda: container.start({key: fd})))  # pylint: disable=cell-var-from-loop
+        os.close(fd)
+    equal("created", container.State)
+
+
+def test_terminal():
+    container = shell("tty; stty size; read line; echo got $line; stty size", id="terminal", terminal=True)
+    result, terminal = container.start(rows=GLib.Variant("u", 20), columns=GLib.Variant("u", 70))
+    contains("/dev/pts/", terminal_read(terminal, "20 70"))
+    container.resize(33, 99)
+    os.write(terminal, b"hello\n")
+    contains("got hello", terminal_read(terminal, "33 99"))
+    equal(0, container.wait())
+    assert result["pid"] > 0
+    contains("has no terminal", failure("FailedPrecondition", lambda: shell("true").resize(1, 1)))
+    contains("terminal", failure("InvalidArgs", lambda: container.start({"stdin": 0})))
+
+
+# ---- how it ends ----
+
+def test_exit_statuses():
+    for script, status in (("true", 0), ("exit 1", 1), ("exit 255", 255), ("kill -9 $$", 137)):
+        container = shell(f"sh -c '{script}'; exit $?")
+        equal(status, container.run())
+        equal(status, container.wait())
+        equal(status, container.ExitStatus)
+        equal("stopped", container.State)
+        assert container.Created <= container.Started <= container.Finished
+    container = create("sleep", "100")
+    container.start()
+    container.kill("KILL")
+    equal(137, container.wait())
+
+
+def test_what_cannot_be_executed():
+    for argument, status in (("no-such-program", 127), ("/no/such/program", 127), ("/bin/not-executable", 126), ("/etc", 126)):
+        container = create(argument)
+        contains(argument, failure("StartFailed", container.start))
+        equal(("stopped", status), (container.State, container.ExitStatus))
+        contains(argument, container.Error)
+        equal(status, container.wait())
+
+
+def test_it_can_be_started_again():
+    container = shell("test -e /file && exit 7; touch /file")
+    equal(0, container.run())
+    equal(7, container.run())
+    equal(7, container.run())
+
+
+def test_wait():
+    container = shell("sleep 0.3; exit 5")
+    failure("FailedPrecondition", container.wait)
+    container.start()
+    equal(5, container.wait())
+    equal(5, container.wait())
+
+
+def test_many_wait():
+    container = create("sleep", "100")
+    container.start()
+    results = []
+    for _ in range(20):
+        container.connection.call("org.crt.Tasks", container.path, "org.crt.Tasks1.Container", "Wait",
+                                  GLib.Variant("(a{sv})", ({},)), None, Gio.DBusCallFlags.NONE, -1, None,
+                                  lambda source, result: results.append(source.call_finish(result).unpack()[0]))
+    container.kill("KILL")
+    context = GLib.MainContext.default()
+    wait_for(lambda: context.iteration(False) or len(results) == 20)
+    equal([137] * 20, results)
+
+
+def test_kill():
+    container = shell("trap 'exit 9' USR1; while :; do sleep 0.05; done")
+    failure("FailedPrecondition", container.kill)
+    container.start()
+    time.sleep(0.2)
+    failure("InvalidArgs", lambda: container.kill("NOSUCH"))
+    container.kill("TERM")  # the first process of a pid namespace has no default actions
+    time.sleep(0.2)
+    equal("running", container.State)
+    container.kill("SIGUSR1")
+    equal(9, container.wait())
+    failure("FailedPrecondition", container.kill)
+
+
+def test_kill_all():
+    container = shell("trap : TERM; sleep 100 & wait; wait; exit 4", id="all")
+    container.start()
+    time.sleep(0.2)
+    container.kill("TERM", all=True)  # reaches sleep, which ends
+    equal(4, container.wait())
+
+
+def test_children_end_with_it():
+    container = shell("sleep 100 & sleep 100 & true")
+    equal(0, container.run())
+
+
+def test_delete():
+    container = create("sleep", "100", id="gone")
+    equal({"system/container-gone"}, snapshots())
+    container.start()
+    contains("runs", failure("FailedPrecondition", container.delete))
+    container.delete(force=True)
+    equal(set(), snapshots())
+    failure("UnknownObject", container.wait)
+
+
+def test_auto_remove():
+    container = shell("exit 6", id="auto", auto_remove=True)
+    container.start()
+    time.sleep(0.3)
+    equal(6, container.wait())  # late, but not too late
+    equal([], containers()[0])
+    equal(set(), snapshots())
+    again = shell("exit 8", id="auto", auto_remove=True)
+    again.start()
+    equal(8, again.wait())
+
+
+def test_auto_remove_of_what_cannot_be_executed():
+    container = create("no-such-program", id="auto", auto_remove=True)
+    failure("StartFailed", container.start)
+    equal(127, container.wait())
+    wait_for(lambda: not snapshots())
+
+
+# ---- what is in it ----
+
+def test_environment_and_user():
+    container = shell("echo $FROM_IMAGE $OWN $HOME $HOSTNAME; id; pwd; hostname", id="env", env=["OWN=2"], user="user",
+                      cwd="/tmp", hostname="box")
+    equal(0, container.run())
+    equal(["1 2 /home/user box", "uid=1000(user) gid=1000(user) groups=1000(user),2000(extra)", "/tmp", "box"],
+          journal("env").splitlines())
+
+
+def test_users():
+    script = "echo $(id -u):$(id -g) $HOME; grep CapEff /proc/self/status"
+    for user, line in (("", "0:0 /root"), ("1000", "1000:1000 /home/user"), ("4711", "4711:0 /"), ("user:extra", "1000:2000 /home/user"),
+                       ("4711:4712", "4711:4712 /"), ("root", "0:0 /root")):
+        name = "user-" + (user or "none").replace(":", "-")
+        equal(0, shell(script, id=name, user=user).run())
+        lines = journal(name).splitlines()
+        equal(line, lines[0])
+        equal(line.startswith("0:"), lines[1].split()[1] != "0" * 16)
+    contains("nobody-here", failure("StartFailed", shell("true", user="nobody-here").start))
+    failure("InvalidArgs", lambda: shell("true", user="a:b:c"))
+
+
+def test_it_sees_only_itself():
+    container = shell("test $$ = 1 && ip link | grep -q lo && ! ip link | grep -q eth && test \"$(ls -d /proc/[0-9]* | wc -l)\" -lt 6"
+                      " && cat /proc/self/cgroup && ls /sys/fs/cgroup", id="alone")
+    equal(0, container.run())
+    contains("0::/\n", journal("alone"))
+
+
+def test_devices_and_masked_paths():
+    script = ("set -e; for d in null zero full random urandom tty ptmx; do test -e /dev/$d; done; head -c 1 /dev/zero >/dev/null;"
+              "test ! -s /proc/kcore; ! touch /proc/sys/kernel/x; ! mount -t tmpfs x /tmp; mknod /tmp/n c 1 3;"
+              "mknod /tmp/disk b 254 0 && ! head -c 1 /tmp/disk")
+    container = shell(script, id="devices")
+    status = container.run()
+    equal((0, ""), (status, journal("devices", "CRT_STREAM=stdout")))
+
+
+def test_read_only():
+    equal(1, shell("touch /x", read_only=True).run())
+    equal(0, shell("touch /dev/shm/x", read_only=True).run())
+
+
+def test_mounts_by_path():
+    os.makedirs("/var/lib/crt/mock/shared", exist_ok=True)
+    mounts = GLib.Variant("a(ssas)", [("/var/lib/crt/mock/shared", "/shared", ["rw"]), ("/etc", "/host-etc", ["ro", "bind"])])
+    equal(0, shell("echo text >/shared/file && test -e /host-etc/hostname && ! touch /host-etc/x", mounts=mounts).run())
+    with open("/var/lib/crt/mock/shared/file", encoding="ascii") as file:
+        equal("text\n", file.read())
+    for bad in (("/etc/../etc", "/x", []), ("relative", "/x", []), ("/etc", "x", []), ("/etc", "/", []), ("/etc", "/x", ["shared"])):
+        failure("InvalidArgs", lambda: shell("true", mounts=GLib.Variant("a(ssas)", [bad])))  # pylint: disable=cell-var-from-loop
+    contains("/no-such", failure("StartFailed", shell("true", mounts=GLib.Variant("a(ssas)", [("/no-such", "/x", [])])).start))
+
+
+def bind(path, destination, options=(), **more):
+    fds = Gio.UnixFDList.new()
+    fd = os.open(path, os.O_PATH)
+    index = fds.append(fd)
+    os.close(fd)
+    return {"fds": fds, "binds": GLib.Variant("a(hsas)", [(index, destination, list(options))]), **more}
+
+
+def test_binds_by_descriptor():
+    os.makedirs("/var/lib/crt/mock/bound", exist_ok=True)
+    container = shell("echo $$ >>/bound/file", **bind("/var/lib/crt/mock/bound", "/bound"))
+    equal(0, container.run())
+    command("systemctl", "stop", "crt-tasks")
+    equal(0, container.run())  # found again by what it is
+    os.rename("/var/lib/crt/mock/bound", "/var/lib/crt/mock/bound-away")
+    os.makedirs("/var/lib/crt/mock/bound")
+    equal(0, container.run())  # the descriptor is the directory
+    command("systemctl", "stop", "crt-tasks")
+    contains("is not the bind source", failure("FailedPrecondition", container.start))
+    with open("/var/lib/crt/mock/bound-away/file", encoding="ascii") as file:
+        equal("1\n" * 3, file.read())
+    contains("neither", failure("InvalidArgs", lambda: shell("true", **bind("/dev/null", "/x"))))
+
+
+# ---- what is refused ----
+
+def test_ids():
+    for bad in ("-x", "a/b", "a--b", "x" * 77, "ä"):
+        failure("InvalidArgs", lambda: shell("true", id=bad))  # pylint: disable=cell-var-from-loop
+    shell("true", id="twice")
+    failure("AlreadyExists", lambda: shell("true", id="twice"))
+    equal(32, len(shell("true").Id))
+
+
+def test_long_ids_and_namespaces():
+    container = shell("exit 2", id="x" * 76, namespace="-".join("n" * 38) + "n")
+    equal(2, container.run())
+    container.delete()
+
+
+def test_namespaces_that_look_alike():
+    a, b = shell("sleep 100", id="b-c", namespace="a"), shell("sleep 100", id="c", namespace="a-b")
+    a.start()
+    b.start()
+    equal({a.Unit, b.Unit}, scopes())
+    equal(2, len(scopes()))
+    a.delete(force=True)
+    equal("running", b.State)
+    b.delete(force=True)
+
+
+def test_what_is_not_there():
+    failure("NotFound", lambda: create("true", image="no-such-image"))
+    failure("InvalidArgs", lambda: create("true", no_such_option=True))
+    failure("InvalidArgs", lambda: create("true", env=["NOVALUE"]))
+    failure("InvalidArgs", lambda: create("true", cwd="relative"))
+    failure("InvalidArgs", lambda: create("true", hostname="a b"))
+    failure("InvalidArgs", lambda: create("true", stop_signal="NOSUCH"))
+
+
+def test_limits_need_controllers():
+    with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
+        controllers = file.read().split()
+    for option, controller in (("memory_max", "memory"), ("tasks_max", "pids"), ("cpu_quota", "cpu")):
+        if controller in controllers:
+            equal(0, create("true", **{option: 50000000}).run())
+        else:
+            contains(controller, failure("NotSupported", lambda: create("true", **{option: 50})))  # pylint: disable=cell-var-from-loop
+
+
+def test_when_the_siblings_fail():
+    with Failing("Resolve", "Unavailable"):
+        failure("Unavailable", lambda: shell("true", id="sad"))
+    with Failing("Prepare", "NoSpace"):
+        failure("NoSpace", lambda: shell("true", id="sad"))
+    equal([], containers()[0])
+    container = shell("exit 3", id="sad")
+    with Failing("Mount", "Unavailable"):
+        failure("Unavailable", container.start)
+    equal(("stopped", 125), (container.State, container.ExitStatus))
+    contains("told to fail", container.Error)
+    equal(3, container.run())
+    with Failing("Remove", "Unavailable"):
+        failure("Unavailable", container.delete)
+    equal(3, container.run())
+    container.delete()
+
+
+def test_ten_at_once():
+    made = [shell(f"exit {i}", id=f"many{i}") for i in range(10)]
+    answers = []
+    for container in made:
+        container.connection.call("org.crt.Tasks", container.path, "org.crt.Tasks1.Container", "Start",
+                                  GLib.Variant("(a{sv})", ({},)), None, Gio.DBusCallFlags.NONE, -1, None,
+                                  lambda source, result: answers.append(source.call_finish(result)))
+    context = GLib.MainContext.default()
+    wait_for(lambda: context.iteration(False) or len(answers) == 10)
+    equal(list(range(10)), [container.wait() for container in made])
+
+
+def test_list_is_paged():
+    for i in range(5):
+        shell("true", id=f"page{i}")
+    first, after = containers(limit=GLib.Variant("u", 2))
+    second, end = containers(limit=GLib.Variant("u", 3), after=after)
+    equal(["page0", "page1", "page2", "page3", "page4"], [entry["Id"] for entry in first + second])
+    equal(("page1", ""), (after, end))
+    equal(first[0]["Path"], "/org/crt/Tasks/container/system/page0")
+    equal("created", Container(first[0]["Path"]).State)
+
+
+main(globals())
