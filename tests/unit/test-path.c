@@ -135,7 +135,7 @@ static int remove_with_a_mount_inside(void) {
 }
 
 static void removing_does_not_cross_mounts(void) {
-        _cleanup_close_ int tree = make_tree();
+        fd_close(make_tree());
         int status;
         pid_t pid = fork();
         if (pid == 0)
