@@ -259,8 +259,8 @@ static int ingest_take_up(IngestTable *table, const IngestRequest *request, Inge
 
 int ingest_open_stream(IngestTable *table, const IngestRequest *request, Ingest **ret, Fault *fault) {
         const IngestObserver *observer = &table->observer;
-        Ingest *ingest;
-        bool is_new;
+        Ingest *ingest = NULL;
+        bool is_new = false;
         Blob blob;
         int ends[2];
 

@@ -241,23 +241,24 @@ static int method_unpack(sd_bus_message *message, void *userdata, sd_bus_error *
 /* ---- the object ---- */
 
 static const sd_bus_vtable vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("Prepare", SD_BUS_ARGS("s", key, "s", parent, "a{sv}", options),
-                                SD_BUS_NO_RESULT, method_prepare, 0),
+                                SD_BUS_NO_RESULT, method_prepare, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("View", SD_BUS_ARGS("s", key, "s", parent, "a{sv}", options),
-                                SD_BUS_NO_RESULT, method_view, 0),
+                                SD_BUS_NO_RESULT, method_view, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Commit", SD_BUS_ARGS("s", name, "s", key, "a{sv}", options),
-                                SD_BUS_NO_RESULT, method_commit, 0),
+                                SD_BUS_NO_RESULT, method_commit, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_remove, 0),
+                                method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Stat", SD_BUS_ARGS("s", key, "a{sv}", options),
-                                SD_BUS_RESULT("a{sv}", info), method_stat, 0),
+                                SD_BUS_RESULT("a{sv}", info), method_stat, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("List", SD_BUS_ARGS("a{sv}", options),
-                                SD_BUS_RESULT("aa{sv}", snapshots, "s", next), method_list, 0),
+                                SD_BUS_RESULT("aa{sv}", snapshots, "s", next), method_list,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unpack", SD_BUS_ARGS("s", key, "h", layer, "a{sv}", options),
-                                SD_BUS_RESULT("o", job), method_unpack, 0),
+                                SD_BUS_RESULT("o", job), method_unpack, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Mount", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_RESULT("h", mount),
-                                method_mount, 0),
+                                method_mount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
 
