@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <sys/stat.h>
+
+#include "lib/strv.h"
+#include "services/images/claim-table.h"
+#include "services/images/image-store.h"
+#include "tests/unit/check-directory.h"
+#include "tests/unit/check-fault.h"
+
+static ImageStore *open_store(const char *name) {
+        ImageStore *store = NULL;
+        CHECK_OK(mkdirat(check_directory(), name, 0700) < 0 && errno != EEXIST ? -errno : 0);
+        int directory = openat(check_directory(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CHECK_OK(directory);
+        CHECK_NO_FAULT(image_store_open(directory, &store, &fault));
+        close(directory);
+        return store;
+}
+
+static int put(ImageStore *store, const char *namespace, const char *name, const char *blobs[],
+               const char *chains[]) {
+        return image_store_put(
+                store, &(ImageRecord){
+                               .namespace = (char *) namespace,
+                               .name = (char *) name,
+                               .digest = (char *) "sha256:d",
+                               .media_type = (char *) "m/t",
+                               .manifest = (char *) "sha256:m",
+                               .config = (char *) "sha256:c",
+                               .chain_id = chains && chains[0]
+                                                   ? (char *) chains[strv_length((char *const *) chains) - 1]
+                                                   : (char *) "",
+                               .platform = (char *) "linux/amd64",
+                               .size = 1ULL << 40,
+                               .created = 1,
+                               .pulled = 2,
+                               .blobs = (char **) blobs,
+                               .chains = (char **) chains,
+                       });
+}
+
+static int collect(const char *namespace, GarbageKind kind, const char *name, void *userdata) {
+        char *text = userdata;
+        snprintf(text + strlen(text), 500 - strlen(text), "%s%s:%s", text[0] ? " " : (char *) "",
+                 kind == GARBAGE_BLOB ? "blob" : "snapshot", name);
+        return 0;
+}
+
+static void check_garbage(ImageStore *store, const char *expected) {
+        char text[500] = "";
+        CHECK_OK(image_store_list_garbage(store, collect, text));
+        CHECK_STRING(text, expected);
+}
+
+static void records_come_back(void) {
+        ImageStore *store = open_store("records");
+        ImageRecord record = { 0 };
+        CHECK_INT(put(store, "system", "a", (const char *[]){ "b1", NULL },
+                      (const char *[]){ "c1", "c2", NULL }),
+                  0);
+        CHECK_INT(put(store, "system", "a", (const char *[]){ "b1", NULL },
+                      (const char *[]){ "c1", "c2", NULL }),
+                  1);
+        CHECK_OK(image_store_get(store, "system", "a", &record));
+        CHECK_STRING(record.chain_id, "c2");
+        CHECK(record.size == 1ULL << 40 && record.created == 1 && record.pulled == 2);
+        image_record_done(&record);
+        CHECK_ERROR(image_store_get(store, "u1000", "a", &record), -ENOENT);
+        CHECK(image_store_has(store, "system", "a") && !image_store_has(store, "system", "b"));
+        CHECK(image_store_needs_blob(store, "system", "b1") &&
+              !image_store_needs_blob(store, "u1000", "b1"));
+        CHECK(image_store_needs_chain(store, "system", "c1") &&
+              !image_store_needs_chain(store, "system", "b1"));
+        image_store_free(store);
+        store = open_store("records");
+        CHECK(image_store_has(store, "system", "a"));
+        image_store_free(store);
+}
+
+static int join_names(const ImageRecord *record, void *userdata) {
+        char *text = userdata;
+        snprintf(text + strlen(text), 100 - strlen(text), "%s/%s ", record->namespace, record->name);
+        return 0;
+}
+
+static void lists_are_in_order(void) {
+        ImageStore *store = open_store("lists");
+        char own[100] = "", rest[100] = "", all[100] = "";
+        CHECK_OK(put(store, "system", "b", NULL, NULL));
+        CHECK_OK(put(store, "system", "a", NULL, NULL));
+        CHECK_OK(put(store, "u1", "c", NULL, NULL));
+        CHECK_OK(image_store_list(store, "system", NULL, join_names, own));
+        CHECK_STRING(own, "system/a system/b ");
+        CHECK_OK(image_store_list(store, "system", "a", join_names, rest));
+        CHECK_STRING(rest, "system/b ");
+        CHECK_OK(image_store_list(store, NULL, NULL, join_names, all));
+        CHECK_STRING(all, "system/a system/b u1/c ");
+        image_store_free(store);
+}
+
+static void only_what_no_image_needs_becomes_garbage(void) {
+        ImageStore *store = open_store("garbage");
+        CHECK_OK(put(store, "system", "a", (const char *[]){ "own", "shared", NULL },
+                     (const char *[]){ "s1", "s2", "s3", NULL }));
+        CHECK_OK(put(store, "system", "b", (const char *[]){ "shared", NULL },
+                     (const char *[]){ "s1", NULL }));
+        CHECK_OK(put(store, "u1", "a", (const char *[]){ "own", NULL }, NULL));
+        CHECK_OK(image_store_remove(store, "system", "a"));
+        /* The highest snapshot first, or it would be in the way. */
+        check_garbage(store, "snapshot:s3 snapshot:s2 blob:own");
+        CHECK_ERROR(image_store_remove(store, "system", "a"), -ENOENT);
+
+        /* Brought back before it was swept. */
+        CHECK_OK(put(store, "system", "c", (const char *[]){ "own", NULL },
+                     (const char *[]){ "s1", "s2", NULL }));
+        check_garbage(store, "snapshot:s3");
+        CHECK_OK(image_store_forget_garbage(store, "system", GARBAGE_SNAPSHOT, "s3"));
+        check_garbage(store, "");
+        image_store_free(store);
+}
+
+static int count_unpackings(const char *namespace, const char *prefix, void *userdata) {
+        *(int *) userdata += string_equal(namespace, "system") && string_equal(prefix, "unpack-1-");
+        return 0;
+}
+
+static void unfinished_transfers_are_remembered(void) {
+        ImageStore *store = open_store("unpackings");
+        int count = 0;
+        CHECK_OK(image_store_add_unpacking(store, "system", "unpack-1-"));
+        CHECK_OK(image_store_add_unpacking(store, "system", "unpack-1-"));
+        CHECK_OK(image_store_list_unpacking(store, count_unpackings, &count));
+        CHECK_INT(count, 1);
+        CHECK_OK(image_store_remove_unpacking(store, "system", "unpack-1-"));
+        CHECK_OK(image_store_list_unpacking(store, count_unpackings, &count));
+        CHECK_INT(count, 1);
+        image_store_free(store);
+}
+
+static void times_of_configs_are_read(void) {
+        static const struct {
+                const char *text;
+                uint64_t expected;
+        } times[] = {
+                { "1970-01-01T00:00:01Z", 1000000 },
+                { "2025-01-01T00:00:00Z", 1735689600000000 },
+                { "2025-01-01T01:30:00.25+01:30", 1735689600250000 },
+                { "2024-12-31T23:59:59.123456789-00:00", 1735689599123456 },
+                { "1900-01-01T00:00:00Z", 0 },
+                { "yesterday", 0 },
+                { "2025-01-01T00:00:00", 0 },
+                { "", 0 },
+                { NULL, 0 },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(times); i++)
+                CHECK_INT(image_record_parse_time(times[i].text), times[i].expected);
+}
+
+static void one_at_a_time_makes_a_thing_and_many_count_on_it(void) {
+        ClaimTable *table = NULL;
+        ClaimHold *busy = NULL, *other = NULL, *need = NULL, *second = NULL;
+        CHECK_OK(claim_table_new(&table));
+        CHECK(!claim_table_has(table, "system", "blob", "x"));
+        CHECK_OK(claim_table_hold(table, CLAIM_BUSY, "system", "blob", "x", &busy));
+        CHECK_ERROR(claim_table_hold(table, CLAIM_BUSY, "system", "blob", "x", &other), -EBUSY);
+        CHECK_OK(claim_table_hold(table, CLAIM_BUSY, "system", "snapshot", "x", &other));
+        claim_hold_free(other);
+        CHECK_OK(claim_table_hold(table, CLAIM_BUSY, "u1", "blob", "x", &other));
+        claim_hold_free(other);
+        CHECK_OK(claim_table_hold(table, CLAIM_NEED, "system", "blob", "x", &need));
+        CHECK_OK(claim_table_hold(table, CLAIM_NEED, "system", "blob", "x", &second));
+        claim_hold_free(busy);
+        claim_hold_free(need);
+        CHECK(claim_table_has(table, "system", "blob", "x"));
+        CHECK_OK(claim_table_hold(table, CLAIM_BUSY, "system", "blob", "x", &busy));
+        claim_hold_free(busy);
+        claim_hold_free(second);
+        CHECK(!claim_table_has(table, "system", "blob", "x"));
+        claim_table_free(table);
+}
+
+int main(void) {
+        return check_run((const Check[]){
+                CHECK_CASE(records_come_back),
+                CHECK_CASE(lists_are_in_order),
+                CHECK_CASE(only_what_no_image_needs_becomes_garbage),
+                CHECK_CASE(unfinished_transfers_are_remembered),
+                CHECK_CASE(times_of_configs_are_read),
+                CHECK_CASE(one_at_a_time_makes_a_thing_and_many_count_on_it),
+                {},
+        });
+}
