@@ -6,9 +6,12 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#define BUFFERS 4
+/* The file is seen through a window that moves: taking a mapping away interrupts every thread. */
+#define WINDOW (UINT64_C(16) * 1024 * 1024)
+/* How far the hash may be behind: more would be out of the processor's cache. */
+#define BEHIND (UINT64_C(4) * HASHER_PIECE)
 /* What is sent and hashed once more at worst, when all of this is killed. */
-#define CHECKPOINT_INTERVAL (UINT64_C(8) * HASHER_BUFFER_SIZE)
+#define CHECKPOINT_INTERVAL (UINT64_C(8) * HASHER_PIECE)
 
 struct Hasher {
         pthread_mutex_t lock;
@@ -16,30 +19,66 @@ struct Hasher {
         pthread_t thread;
         bool running;
         bool stopping;
-        uint8_t *memory;
-        size_t sizes[BUFFERS];
-        uint64_t pushed; /* buffers so far; pushed % BUFFERS is the next to be filled */
+        uint64_t pushed; /* bytes in the file */
         uint64_t hashed;
-        int error; /* of a checkpoint */
+        int error; /* the first one of the thread */
 
         /* of the thread while it runs */
         IngestCheckpoint checkpoint;
-        uint64_t written; /* bytes that the last checkpoint on disk speaks of */
-        int fd;
+        uint64_t saved; /* bytes that the checkpoint on disk speaks of */
+        int checkpoint_fd;
+        int data_fd;
+        uint8_t *window;
+        uint64_t window_offset;
 };
 
-static int checkpoint_write(Hasher *hasher) {
-        int r = ingest_checkpoint_write(hasher->fd, &hasher->checkpoint);
+static int checkpoint_save(Hasher *hasher) {
+        int r = ingest_checkpoint_write(hasher->checkpoint_fd, &hasher->checkpoint);
         if (r >= 0)
-                hasher->written = hasher->checkpoint.state.bytes;
+                hasher->saved = hasher->checkpoint.state.bytes;
         return r;
 }
 
-static int hash_buffer(Hasher *hasher, uint64_t index, bool last) {
-        const uint8_t *buffer = hasher->memory + index % BUFFERS * HASHER_BUFFER_SIZE;
+static void window_close(Hasher *hasher) {
+        if (hasher->window)
+                (void) munmap(hasher->window, WINDOW);
+        hasher->window = NULL;
+}
+
+/* The mapping reaches beyond the end of the file; nobody looks there before it is written. */
+static int window_move(Hasher *hasher, uint64_t offset) {
+        if (hasher->window && hasher->window_offset == offset)
+                return 0;
+        window_close(hasher);
+        void *window = mmap(NULL, WINDOW, PROT_READ, MAP_SHARED, hasher->data_fd, (off_t) offset);
+        if (window == MAP_FAILED)
+                return -errno;
+        hasher->window = window;
+        hasher->window_offset = offset;
+        return 0;
+}
+
+static int hash_piece(Hasher *hasher, size_t size) {
         DigestState *state = &hasher->checkpoint.state;
-        digest_state_update(state, buffer, hasher->sizes[index % BUFFERS]);
-        return last || state->bytes - hasher->written >= CHECKPOINT_INTERVAL ? checkpoint_write(hasher) : 0;
+        uint64_t page = state->bytes % 4096, start = state->bytes % WINDOW;
+        int r = window_move(hasher, state->bytes - start);
+        if (r < 0)
+                return r;
+        /* At once instead of fault by fault; where the kernel can't (before 5.14), they come. */
+        (void) madvise(hasher->window + start - page, size + page, MADV_POPULATE_READ);
+        digest_state_update(state, hasher->window + start, size);
+        return 0;
+}
+
+static int hash_up_to(Hasher *hasher, uint64_t end) {
+        DigestState *state = &hasher->checkpoint.state;
+        while (state->bytes < end) {
+                uint64_t left = MIN_OF(end - state->bytes, WINDOW - state->bytes % WINDOW);
+                int r = hash_piece(hasher, (size_t) MIN_OF(left, HASHER_PIECE));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static void *hasher_main(void *userdata) {
@@ -48,36 +87,32 @@ static void *hasher_main(void *userdata) {
         for (;;) {
                 while (hasher->hashed == hasher->pushed && !hasher->stopping)
                         (void) pthread_cond_wait(&hasher->changed, &hasher->lock);
-                if (hasher->hashed == hasher->pushed)
+                if (hasher->hashed == hasher->pushed || hasher->error < 0)
                         break;
-                uint64_t index = hasher->hashed;
-                bool last = hasher->pushed == index + 1;
+                uint64_t end = MIN_OF(hasher->pushed, hasher->hashed + HASHER_PIECE);
+                bool idle = end == hasher->pushed;
                 (void) pthread_mutex_unlock(&hasher->lock);
-                int r = hash_buffer(hasher, index, last);
+                int r = hash_up_to(hasher, end);
+                if (r >= 0 && (idle || end - hasher->saved >= CHECKPOINT_INTERVAL))
+                        r = checkpoint_save(hasher);
                 (void) pthread_mutex_lock(&hasher->lock);
-                if (r < 0 && hasher->error >= 0)
-                        hasher->error = r;
-                hasher->hashed++;
+                hasher->error = r;
+                hasher->hashed = end;
                 (void) pthread_cond_signal(&hasher->changed);
         }
         (void) pthread_mutex_unlock(&hasher->lock);
         return NULL;
 }
 
-int hasher_new(const IngestCheckpoint *checkpoint, int fd, Hasher **ret) {
+int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_fd, Hasher **ret) {
         Hasher *hasher = new0(Hasher, 1);
         if (!hasher)
                 return -ENOMEM;
         hasher->checkpoint = *checkpoint;
         hasher->checkpoint.complete = 0;
-        hasher->written = checkpoint->state.bytes;
-        hasher->fd = fd;
-        hasher->memory = mmap(NULL, (size_t) BUFFERS * HASHER_BUFFER_SIZE, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (hasher->memory == MAP_FAILED) {
-                free(hasher);
-                return -ENOMEM;
-        }
+        hasher->pushed = hasher->hashed = hasher->saved = checkpoint->state.bytes;
+        hasher->checkpoint_fd = checkpoint_fd;
+        hasher->data_fd = data_fd;
         (void) pthread_mutex_init(&hasher->lock, NULL);
         (void) pthread_cond_init(&hasher->changed, NULL);
         *ret = hasher;
@@ -99,44 +134,38 @@ Hasher *hasher_free(Hasher *hasher) {
         if (!hasher)
                 return NULL;
         hasher_stop(hasher);
+        window_close(hasher);
         (void) pthread_mutex_destroy(&hasher->lock);
         (void) pthread_cond_destroy(&hasher->changed);
-        (void) munmap(hasher->memory, (size_t) BUFFERS * HASHER_BUFFER_SIZE);
         free(hasher);
         return NULL;
 }
 
-int hasher_get_buffer(Hasher *hasher, uint8_t **ret) {
-        (void) pthread_mutex_lock(&hasher->lock);
-        while (hasher->pushed - hasher->hashed == BUFFERS)
-                (void) pthread_cond_wait(&hasher->changed, &hasher->lock);
-        int r = hasher->error;
-        (void) pthread_mutex_unlock(&hasher->lock);
+/* A manifest or a slow stream is not worth a thread. */
+static int hash_here(Hasher *hasher) {
+        int r = hash_up_to(hasher, hasher->pushed);
         if (r < 0)
                 return r;
-        *ret = hasher->memory + hasher->pushed % BUFFERS * HASHER_BUFFER_SIZE;
-        return 0;
+        hasher->hashed = hasher->pushed;
+        return checkpoint_save(hasher);
 }
 
 int hasher_push(Hasher *hasher, size_t size) {
-        assert(size <= HASHER_BUFFER_SIZE);
-        uint64_t index = hasher->pushed;
-        hasher->sizes[index % BUFFERS] = size;
-
-        /* A manifest or a slow stream is not worth a thread. */
-        if (!hasher->running && size < HASHER_BUFFER_SIZE) {
-                hasher->pushed++;
-                hasher->hashed++;
-                return hash_buffer(hasher, index, /* last= */ true);
+        if (!hasher->running && size < HASHER_PIECE) {
+                hasher->pushed += size;
+                return hash_here(hasher);
         }
         (void) pthread_mutex_lock(&hasher->lock);
-        hasher->pushed++;
+        hasher->pushed += size;
         (void) pthread_cond_signal(&hasher->changed);
+        while (hasher->running && hasher->pushed - hasher->hashed > BEHIND && hasher->error >= 0)
+                (void) pthread_cond_wait(&hasher->changed, &hasher->lock);
+        int r = hasher->error;
         (void) pthread_mutex_unlock(&hasher->lock);
-        if (hasher->running)
-                return 0;
+        if (r < 0 || hasher->running)
+                return r;
         hasher->running = true;
-        int r = -pthread_create(&hasher->thread, NULL, hasher_main, hasher);
+        r = -pthread_create(&hasher->thread, NULL, hasher_main, hasher);
         if (r < 0)
                 hasher->running = false;
         return r;
@@ -147,7 +176,7 @@ int hasher_drain(Hasher *hasher, bool complete, IngestCheckpoint *ret) {
         if (hasher->error < 0)
                 return hasher->error;
         hasher->checkpoint.complete = complete;
-        int r = checkpoint_write(hasher);
+        int r = checkpoint_save(hasher);
         if (r < 0)
                 return r;
         *ret = hasher->checkpoint;

@@ -15,7 +15,7 @@
 
 /* Four a second and the end itself: at most five changes of a property. */
 #define PROGRESS_INTERVAL_MS 250
-/* How long a buffer that is not full waits for more. */
+/* How long a piece that is not full waits for more. */
 #define LINGER_MS 5
 
 typedef struct Stream {
@@ -78,17 +78,7 @@ static bool stream_is_enough(const Stream *stream, size_t pending) {
         return stream->finish && stream->received + pending == stream->size;
 }
 
-/* One byte more than was promised is taken, to see that there is one. */
-static size_t stream_room(const Stream *stream, size_t pending) {
-        uint64_t left = HASHER_BUFFER_SIZE - pending;
-        if (stream->size != INGEST_SIZE_UNKNOWN) {
-                uint64_t position = stream->received + pending;
-                left = MIN_OF(left, position > stream->size ? 0 : stream->size - position + 1);
-        }
-        return (size_t) left;
-}
-
-/* How long to wait when the pipe is empty, with so many bytes in the buffer. */
+/* How long to wait when the pipe is empty, with so many bytes not yet handed on. */
 static int stream_patience(const Stream *stream, size_t pending) {
         if (stream_is_enough(stream, pending))
                 return 0;
@@ -97,36 +87,56 @@ static int stream_patience(const Stream *stream, size_t pending) {
         return stream->received > stream->reported ? PROGRESS_INTERVAL_MS : -1;
 }
 
-/* Bytes in the buffer: as many as come without a pause. 0 with ended, or after a pause. */
-static ssize_t stream_fill(Stream *stream, uint8_t *buffer) {
-        size_t pending = 0, room;
+/* All that was promised has come: is there more? As read(). */
+static ssize_t stream_probe(const Stream *stream) {
+        uint8_t excess;
+        ssize_t n = read(stream->spec->stream, &excess, sizeof(excess));
+        if (n > 0)
+                return -E2BIG;
+        return n < 0 ? -errno : 0;
+}
 
-        while ((room = stream_room(stream, pending)) > 0) {
-                ssize_t n = read(stream->spec->stream, buffer + pending, room);
-                if (n > 0) {
-                        pending += (size_t) n;
-                        continue;
-                }
+/* Moves what is in the pipe to the file: the count, 0 at the end of the stream, -EAGAIN if there is nothing.
+ */
+static ssize_t stream_move(Stream *stream, size_t pending) {
+        uint64_t position = stream->received + pending, room = HASHER_PIECE - pending;
+        if (position == stream->size)
+                return stream_probe(stream);
+        if (stream->size != INGEST_SIZE_UNKNOWN)
+                room = MIN_OF(room, stream->size - position);
+        ssize_t n;
+        do
+                n = splice(stream->spec->stream, NULL, stream->spec->data, NULL, (size_t) room,
+                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+/* Takes as many bytes as come without a pause, up to a piece. 0 with ended, or after a pause. */
+static ssize_t stream_fill(Stream *stream) {
+        size_t pending = 0;
+
+        while (pending < HASHER_PIECE) {
+                ssize_t n = stream_move(stream, pending);
                 if (n == 0) {
                         stream->ended = true;
                         break;
                 }
-                if (errno == EINTR)
+                if (n > 0)
+                        pending += (size_t) n;
+                if (n >= 0)
                         continue;
-                if (errno != EAGAIN)
-                        return -errno;
+                if (n != -EAGAIN)
+                        return n;
                 int patience = stream_patience(stream, pending);
                 int r = stream_wait(stream, patience);
                 if (r < 0)
                         return r;
-                if (r == 0 && stream_is_enough(stream, pending)) {
-                        /* FINISH may just have come: nothing that was written before it is overlooked. */
-                        if (patience != 0)
-                                continue;
+                if (r > 0)
+                        continue;
+                if (patience == 0) /* enough, and nothing was written beyond it before FINISH came */
                         stream->ended = true;
-                        break;
-                }
-                if (r == 0 && patience >= 0)
+                if (patience >= 0)
                         break;
         }
         return (ssize_t) pending;
@@ -134,35 +144,27 @@ static ssize_t stream_fill(Stream *stream, uint8_t *buffer) {
 
 static int stream_receive(Stream *stream) {
         while (!stream->ended) {
-                uint8_t *buffer;
-                int r = hasher_get_buffer(stream->hasher, &buffer);
-                if (r < 0)
-                        return r;
-                ssize_t n = stream_fill(stream, buffer);
+                ssize_t n = stream_fill(stream);
                 if (n < 0)
                         return (int) n;
-                if (stream->size != INGEST_SIZE_UNKNOWN && stream->received + (uint64_t) n > stream->size)
-                        return -E2BIG;
-                if (n > 0) {
-                        r = fd_write_all(stream->spec->data, buffer, (size_t) n);
-                        if (r >= 0)
-                                r = hasher_push(stream->hasher, (size_t) n);
-                        if (r < 0)
-                                return r;
-                        stream->received += (uint64_t) n;
-                }
+                stream->received += (uint64_t) n;
+                int r = n > 0 ? hasher_push(stream->hasher, (size_t) n) : 0;
+                if (r < 0)
+                        return r;
                 stream_report(stream);
         }
-        return stream->size != INGEST_SIZE_UNKNOWN && stream->received < stream->size ? -ENODATA : 0;
+        if (stream->size == INGEST_SIZE_UNKNOWN || stream->received == stream->size)
+                return 0;
+        return stream->received < stream->size ? -ENODATA : -E2BIG;
 }
 
 /* After another boot: the hash of what is on the disk. */
 static int rehash(int data, uint64_t size, DigestState *state) {
-        _cleanup_free_ uint8_t *buffer = malloc(HASHER_BUFFER_SIZE);
+        _cleanup_free_ uint8_t *buffer = malloc(HASHER_PIECE);
         if (!buffer)
                 return -ENOMEM;
         while (state->bytes < size) {
-                size_t want = MIN_OF(size - state->bytes, HASHER_BUFFER_SIZE);
+                size_t want = MIN_OF(size - state->bytes, HASHER_PIECE);
                 ssize_t n = pread(data, buffer, want, (off_t) state->bytes);
                 if (n <= 0)
                         return n < 0 ? -errno : -EIO;
@@ -194,8 +196,8 @@ static int stream_sync(const IngestStreamSpec *spec) {
         if (fsync(spec->data) >= 0)
                 return 0;
         int r = -errno;
-        (void) ftruncate(spec->checkpoint, 0);
-        (void) ftruncate(spec->data, 0);
+        if (ftruncate(spec->checkpoint, 0) < 0 || ftruncate(spec->data, 0) < 0)
+                return -EIO;
         return r;
 }
 
@@ -217,7 +219,7 @@ void ingest_stream_run(const IngestStreamSpec *spec, IngestMessage *ret_ended) {
 
         int r = stream_prepare(spec, &checkpoint);
         if (r >= 0)
-                r = hasher_new(&checkpoint, spec->checkpoint, &hasher);
+                r = hasher_new(&checkpoint, spec->checkpoint, spec->data, &hasher);
         if (r >= 0) {
                 stream.hasher = hasher;
                 r = stream_receive(&stream);
