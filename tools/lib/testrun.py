@@ -103,7 +103,7 @@ def meson_test(results, prefix, test):
     elif not good and len(results.failures) == failed_before:
         results.add("not ok", title, f"{test['result']}, status {test.get('returncode')}")
     if len(results.failures) > failed_before:
-        print(indent(test.get("stdout", ""), 20), indent(test.get("stderr", ""), 40), sep="\n", flush=True)
+        print(indent(test.get("stdout", "")), indent(test.get("stderr", ""), 40), sep="\n", flush=True)
 
 
 def meson_tests(results, folder, prefix="", names=()):
