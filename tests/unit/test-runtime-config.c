@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "lib/runtime-config.h"
+
+#include <linux/capability.h>
+#include <sys/resource.h>
+
+#include "tests/unit/check-fault.h"
+
+#define CONFIG(more) "{\"ociVersion\":\"1.0.2\"" more "}"
+#define PROCESS(more) CONFIG(",\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\"" more "}")
+#define LINUX(members) CONFIG(",\"linux\":{" members "}")
+#define RESOURCES(members) LINUX("\"resources\":{" members "}")
+#define SECCOMP(more) LINUX("\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"" more "}")
+
+static int parse(const char *text, RuntimeConfig **ret, Fault *fault) {
+        return runtime_config_parse(text, strlen(text), ret, fault);
+}
+
+static RuntimeConfig *parsed(const char *text) {
+        RuntimeConfig *config = NULL;
+        CHECK_NO_FAULT(parse(text, &config, &fault));
+        return config;
+}
+
+static void a_process(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config =
+                parsed(PROCESS(",\"terminal\":true,\"consoleSize\":{\"height\":24,\"width\":80},"
+                               "\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[3,4]},"
+                               "\"env\":[\"A=1\"],\"noNewPrivileges\":true,\"oomScoreAdj\":-7,"
+                               "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":"
+                               "18446744073709551615}]"));
+        const RuntimeProcess *process = &config->process;
+        CHECK(process->given && process->terminal && process->no_new_privileges);
+        CHECK_INT(process->console_height, 24);
+        CHECK_INT(process->console_width, 80);
+        CHECK_INT(process->uid, 1);
+        CHECK_INT(process->gid, 2);
+        CHECK_INT(process->umask, 022);
+        CHECK_INT(process->additional_gid_count, 2);
+        CHECK_INT(process->additional_gids[1], 4);
+        CHECK_STRING(process->args[0], "/bin/true");
+        CHECK_STRING(process->env[0], "A=1");
+        CHECK_INT(process->oom_score_adj, -7);
+        CHECK_INT(process->rlimits[0].resource, RLIMIT_NOFILE);
+        CHECK(process->rlimits[0].hard == RLIM_INFINITY);
+}
+
+static void what_is_not_given(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = parsed(PROCESS("")),
+                                                      *none = parsed(CONFIG(""));
+        CHECK_INT(config->process.umask, RUNTIME_UMASK_UNSET);
+        CHECK(config->process.oom_score_adj == RUNTIME_UNSET);
+        CHECK(config->resources.memory_limit == RUNTIME_UNSET &&
+              config->resources.pids_limit == RUNTIME_UNSET);
+        CHECK(!config->seccomp && !config->hostname && !config->cgroups_path && !config->root_path);
+        CHECK_INT(config->root_propagation, RUNTIME_PROPAGATION_DEFAULT);
+        CHECK(!none->process.given);
+}
+
+static void capabilities(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config =
+                parsed(PROCESS(",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_CHECKPOINT_RESTORE\"],"
+                               "\"permitted\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],"
+                               "\"inheritable\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\",\"CAP_CHOWN\"]}"));
+        const RuntimeCapabilities *sets = &config->process.capabilities;
+        CHECK(sets->bounding == (UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_CHECKPOINT_RESTORE));
+        CHECK(sets->effective == UINT64_C(1) << CAP_KILL);
+        /* An ambient capability that is not inheritable is none, as runc has it. */
+        CHECK(sets->ambient == UINT64_C(1) << CAP_KILL);
+        CHECK_STRING(runtime_capability_to_string(CAP_CHOWN), "CAP_CHOWN");
+        CHECK(!runtime_capability_to_string(CAP_LAST_CAP + 1));
+        for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+                CHECK(runtime_capability_to_string(i));
+}
+
+static void namespaces_mounts_and_devices(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = parsed(CONFIG(
+                ",\"hostname\":\"box\",\"root\":{\"path\":\"rootfs\",\"readonly\":true},"
+                "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"options\":[\"ro\"]}],"
+                "\"linux\":{\"namespaces\":[{\"type\":\"uts\"},{\"type\":\"network\",\"path\":\"/n\"}],"
+                "\"rootfsPropagation\":\"rslave\",\"sysctl\":{\"a.b\":\"1\"},\"maskedPaths\":[\"/m\"],"
+                "\"devices\":[{\"type\":\"u\",\"path\":\"/dev/x\",\"major\":1,\"minor\":2}]}"));
+        CHECK_STRING(config->hostname, "box");
+        CHECK_STRING(config->root_path, "rootfs");
+        CHECK(config->root_readonly);
+        CHECK(config->namespaces[RUNTIME_NAMESPACE_UTS].wanted &&
+              !config->namespaces[RUNTIME_NAMESPACE_UTS].path);
+        CHECK_STRING(config->namespaces[RUNTIME_NAMESPACE_NETWORK].path, "/n");
+        CHECK(!config->namespaces[RUNTIME_NAMESPACE_PID].wanted);
+        CHECK_INT(config->mount_count, 1);
+        CHECK_STRING(config->mounts[0].options[0], "ro");
+        CHECK(!config->mounts[0].source);
+        CHECK_INT(config->root_propagation, RUNTIME_PROPAGATION_SLAVE);
+        CHECK(config->root_propagation_recursive);
+        CHECK_STRING(config->sysctls[0].key, "a.b");
+        CHECK_STRING(config->masked_paths[0], "/m");
+        CHECK_INT(config->devices[0].type, 'c');
+        CHECK_INT(config->devices[0].mode, 0666);
+        CHECK_INT(config->devices[0].minor, 2);
+}
+
+static void resources(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = parsed(RESOURCES(
+                "\"memory\":{\"limit\":4,\"swap\":5},\"cpu\":{\"shares\":2,\"quota\":3,\"period\":4000},"
+                "\"pids\":{\"limit\":9},\"devices\":[{\"allow\":false},{\"allow\":true,\"type\":\"c\","
+                "\"major\":1,\"access\":\"rm\"}],\"unified\":{\"memory.high\":\"1\"},"
+                "\"blockIO\":{\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":1,\"rate\":7}],"
+                "\"throttleWriteIOPSDevice\":[{\"major\":8,\"minor\":1,\"rate\":6}]}"));
+        const RuntimeResources *r = &config->resources;
+        CHECK_INT(r->memory_limit, 4);
+        CHECK_INT(r->memory_swap, 5);
+        CHECK_INT(r->cpu_quota, 3);
+        CHECK_INT(r->pids_limit, 9);
+        CHECK_INT(r->device_rule_count, 2);
+        CHECK_INT(r->device_rules[0].type, 'a');
+        CHECK(r->device_rules[0].major == -1 && r->device_rules[0].write);
+        CHECK(r->device_rules[1].read && !r->device_rules[1].write && r->device_rules[1].mknod);
+        CHECK_STRING(r->unified[0].key, "memory.high");
+        CHECK_INT(r->throttle_count, 2);
+        CHECK_STRING(r->throttles[0].key, "rbps");
+        CHECK_STRING(r->throttles[1].key, "wiops");
+}
+
+static void seccomp(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = parsed(SECCOMP(
+                ",\"flags\":[\"SECCOMP_FILTER_FLAG_LOG\"],\"architectures\":[\"SCMP_ARCH_X86\"],"
+                "\"syscalls\":["
+                "{\"names\":[\"a\",\"b\"],\"action\":\"SCMP_ACT_KILL\"},{\"names\":[\"c\"],\"action\":"
+                "\"SCMP_ACT_TRACE\",\"errnoRet\":65535,\"args\":[{\"index\":5,\"value\":1,\"valueTwo\":2,"
+                "\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]"));
+        const RuntimeSeccomp *s = config->seccomp;
+        CHECK_INT(s->default_action, RUNTIME_SECCOMP_ERRNO);
+        CHECK_INT(s->default_errno_return, EPERM);
+        CHECK(s->flag_log && !s->flag_spec_allow);
+        CHECK_STRING(s->architectures[0], "SCMP_ARCH_X86");
+        CHECK_INT(s->rule_count, 2);
+        CHECK_INT(s->rules[0].action, RUNTIME_SECCOMP_KILL_THREAD);
+        CHECK_INT(s->rules[1].errno_return, 65535);
+        CHECK_INT(s->rules[1].arguments[0].comparison, RUNTIME_SECCOMP_MASKED_EQUAL);
+        CHECK_INT(s->rules[1].arguments[0].value_two, 2);
+}
+
+typedef struct Refusal {
+        const char *text;
+        int error;
+        const char *sentence;
+} Refusal;
+
+static void check_refusals(const Refusal *refusals, size_t count) {
+        for (size_t i = 0; i < count; i++) {
+                RuntimeConfig *config = NULL;
+                CHECK_FAULT(parse(refusals[i].text, &config, &fault), refusals[i].error,
+                            refusals[i].sentence);
+                CHECK(!config);
+        }
+}
+
+static void malformed_members_are_named(void) {
+        static const Refusal refusals[] = {
+                { "[]", -EBADMSG, "config: must be an object" },
+                { "{}", -EBADMSG, "config.ociVersion: is missing" },
+                { CONFIG(",\"nonsense\":1"), -EBADMSG, "config.nonsense: is not known" },
+                { CONFIG(",\"root\":{}"), -EBADMSG, "config.root.path: is missing" },
+                { CONFIG(",\"mounts\":[{\"destination\":\"/x\"},{\"destination\":\"/..\"}]"), -EBADMSG,
+                  "config.mounts[1].destination: '/..' is the root itself" },
+                { CONFIG(",\"hostname\":\"x\""), -EBADMSG, "config.hostname: needs a uts namespace" },
+                { CONFIG(",\"process\":{\"args\":[],\"cwd\":\"/\"}"), -EBADMSG,
+                  "config.process.args: names no" },
+                { CONFIG(",\"process\":{\"args\":[\"a\"],\"cwd\":\"x\"}"), -EBADMSG,
+                  "config.process.cwd: must be an absolute path" },
+                { PROCESS(",\"env\":[\"A\"]"), -EBADMSG, "config.process.env: 'A' is not NAME=value" },
+                { PROCESS(",\"user\":{\"uid\":4294967295}"), -EBADMSG, "config.process.user.uid: must be" },
+                { PROCESS(",\"user\":{\"additionalGids\":[1,-1]}"), -EBADMSG,
+                  "config.process.user.additionalGids[1]: is not a group number" },
+                { PROCESS(",\"capabilities\":{\"bounding\":[\"CAP_X\"]}"), -EBADMSG,
+                  "config.process.capabilities.bounding: 'CAP_X' is not a capability" },
+                { PROCESS(",\"capabilities\":{\"effective\":[\"CAP_KILL\"]}"), -EBADMSG,
+                  "config.process.capabilities.effective: has what is not in permitted" },
+                { PROCESS(",\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]"), -EBADMSG,
+                  "config.process.rlimits[0].type: 'RLIMIT_X' is not known" },
+                { LINUX("\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"pid\"}]"), -EBADMSG,
+                  "config.linux.namespaces[1].type: 'pid' is given twice" },
+                { LINUX("\"namespaces\":[{\"type\":\"user\"}]"), -EBADMSG,
+                  "config.linux.uidMappings: is missing" },
+                { LINUX("\"devices\":[{\"type\":\"c\",\"path\":\"/x\",\"minor\":1}]"), -EBADMSG,
+                  "config.linux.devices[0].major: is missing" },
+                { LINUX("\"cgroupsPath\":\"/a/../b\""), -EBADMSG,
+                  "config.linux.cgroupsPath: must not have" },
+                { RESOURCES("\"unified\":{\"../x.y\":\"1\"}"), -EBADMSG,
+                  "config.linux.resources.unified: '../x.y'" },
+                { RESOURCES("\"memory\":{\"limit\":-1,\"swap\":5}"), -EBADMSG,
+                  "config.linux.resources.memory.swap: needs a limit" },
+                { RESOURCES("\"devices\":[{}]"), -EBADMSG,
+                  "config.linux.resources.devices[0].allow: is missing" },
+                { SECCOMP(",\"syscalls\":[{\"names\":[],\"action\":\"SCMP_ACT_LOG\"}]"), -EBADMSG,
+                  "config.linux.seccomp.syscalls[0].names: is empty" },
+        };
+        check_refusals(refusals, ELEMENTS_OF(refusals));
+}
+
+static void what_is_not_done_is_said(void) {
+        static const Refusal refusals[] = {
+                { "{\"ociVersion\":\"2.0\"}", -EOPNOTSUPP, "config.ociVersion: '2.0'" },
+                { CONFIG(",\"vm\":{\"x\":1}"), -EOPNOTSUPP, "config.vm: not supported yet" },
+                { CONFIG(",\"hooks\":{\"prestart\":[{}]}"), -EOPNOTSUPP,
+                  "config.hooks.prestart: not supported" },
+                { PROCESS(",\"apparmorProfile\":\"x\""), -EOPNOTSUPP,
+                  "config.process.apparmorProfile: not" },
+                { LINUX("\"namespaces\":[{\"type\":\"time\"}]"), -EOPNOTSUPP,
+                  "config.linux.namespaces[0].type" },
+                { LINUX("\"intelRdt\":{\"x\":1}"), -EOPNOTSUPP, "config.linux.intelRdt: not supported yet" },
+                { RESOURCES("\"memory\":{\"kernel\":1}"), -EOPNOTSUPP,
+                  "config.linux.resources.memory.kernel" },
+                { LINUX("\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}"), -EOPNOTSUPP,
+                  "config.linux.seccomp.defaultAction: SCMP_ACT_NOTIFY" },
+        };
+        check_refusals(refusals, ELEMENTS_OF(refusals));
+}
+
+/* Many generators write the members that they do not use. */
+static void empty_members_of_what_is_not_done_are_taken(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config =
+                parsed(CONFIG(",\"windows\":{},\"hooks\":{\"poststop\":[]},\"process\":{\"args\":[\"x\"],"
+                              "\"cwd\":\"/\",\"apparmorProfile\":\"\",\"selinuxLabel\":\"\"},"
+                              "\"linux\":{\"intelRdt\":null}"));
+        CHECK(config->process.given);
+}
+
+int main(void) {
+        return check_run((const Check[]){
+                CHECK_CASE(a_process),
+                CHECK_CASE(what_is_not_given),
+                CHECK_CASE(capabilities),
+                CHECK_CASE(namespaces_mounts_and_devices),
+                CHECK_CASE(resources),
+                CHECK_CASE(seccomp),
+                CHECK_CASE(malformed_members_are_named),
+                CHECK_CASE(what_is_not_done_is_said),
+                CHECK_CASE(empty_members_of_what_is_not_done_are_taken),
+                {},
+        });
+}
