@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""org.crt.Images as its tests use it, with the registries that they pull from."""
+
+import json
+import os
+import subprocess
+import urllib.request
+
+from content_store import GLib, Store, TYPES, connect, equal, failure, outcome, run_cases, systemctl, wait_for
+from interfaces import SOURCE_ROOT, Gio, call
+
+NAME, PATH, INTERFACE = "org.crt.Images", "/org/crt/Images", "org.crt.Images1"
+TRANSFER, IMAGE = INTERFACE + ".Transfer", INTERFACE + ".Image"
+SNAPSHOTS = ("org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1")
+REGISTRY = os.path.join(SOURCE_ROOT, "tools", "registry")
+CA = "/run/crt-registry/tls/ca.crt"
+FAULTY = "http://localhost:5003"
+RULE = "/etc/polkit-1/rules.d/10-test-images.rules"
+
+
+class Images:
+    """Methods raise GLib.Error; see failure()."""
+
+    def __init__(self):
+        self.connection = connect()
+
+    def call(self, member, *arguments, fds=None, **options):
+        entries = {key.replace("_", "-"): value if isinstance(value, GLib.Variant) else
+                   GLib.Variant(TYPES.get(type(value), "t"), value) for key, value in options.items()}
+        signature = "(" + "s" * len(arguments) + "a{sv})"
+        return call(self.connection, NAME, PATH, INTERFACE, member, GLib.Variant(signature, (*arguments, entries)), fds)[0]
+
+    def begin(self, reference, ca=None, **options):
+        """The path of the transfer."""
+        if ca is None:
+            return self.call("Pull", reference, **options)[0]
+        fds = Gio.UnixFDList.new()
+        with open(ca, "rb") as file:
+            options["ca"] = GLib.Variant("h", fds.append(file.fileno()))
+            return self.call("Pull", reference, fds=fds, **options)[0]
+
+    def wait(self, path, timeout=120000):
+        return call(self.connection, NAME, path, TRANSFER, "Wait", GLib.Variant("(a{sv})", ({},)), None, timeout)[0][0]
+
+    def cancel(self, path):
+        call(self.connection, NAME, path, TRANSFER, "Cancel", GLib.Variant("(a{sv})", ({},)))
+
+    def pull(self, reference, ca=None, **options):
+        return self.wait(self.begin(reference, ca, **options))
+
+    def properties(self, path, interface=TRANSFER):
+        return call(self.connection, NAME, path, "org.freedesktop.DBus.Properties", "GetAll",
+                    GLib.Variant("(s)", (interface,)))[0][0]
+
+    def objects(self, interface):
+        tree = call(self.connection, NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")[0][0]
+        return {path: interfaces[interface] for path, interfaces in tree.items() if interface in interfaces}
+
+    def list(self, **options):
+        return self.call("List", **options)[0]
+
+    def names(self, **options):
+        return [image["Name"] for image in self.list(**options)]
+
+    def remove(self, name, **options):
+        self.call("Remove", name, **options)
+
+
+class Snapshots:
+    def __init__(self):
+        self.connection = connect()
+
+    def call(self, member, *arguments, **options):
+        entries = {key: GLib.Variant("s", value) for key, value in options.items()}
+        signature = "(" + "s" * len(arguments) + "a{sv})"
+        return call(self.connection, *SNAPSHOTS, member, GLib.Variant(signature, (*arguments, entries)))[0]
+
+    def keys(self, **options):
+        return [entry["key"] for entry in self.call("List", **options)[0]]
+
+    def parents(self, **options):
+        return {entry["key"]: entry["parent"] for entry in self.call("List", **options)[0]}
+
+    def remove(self, key, **options):
+        self.call("Remove", key, **options)
+
+
+images, snapshots, content = Images(), Snapshots(), Store()
+
+
+def registry(*kinds):
+    subprocess.run([REGISTRY, "start", *kinds], check=True)
+
+
+def asked(reset=False):
+    """What the faulty registry was asked since the last reset."""
+    with urllib.request.urlopen(FAULTY + "/log") as answer:
+        log = [json.loads(line) for line in answer.read().decode().splitlines()]
+    if reset:
+        forget()
+    return log
+
+
+def forget():
+    urllib.request.urlopen(urllib.request.Request(FAULTY + "/reset", method="POST", data=b"")).close()
+
+
+def digests(**options):
+    return {blob["digest"] for blob in content.list(**options)[0]}
+
+
+def check_empty(**options):
+    """Nothing is left of anything in the namespace."""
+    equal([], images.names(**options))
+    equal(set(), digests(**options))
+    equal([], snapshots.keys(**options))
+    equal({}, {path: i for path, i in content.ingests().items() if i["Namespace"] == options.get("namespace", "system")})
+
+
+def clear(*namespaces):
+    """Takes away all that tests have made."""
+    for path, transfer in images.objects(TRANSFER).items():
+        if transfer["State"] == "running":
+            images.cancel(path)
+    for options in ({}, *({"namespace": namespace} for namespace in namespaces)):
+        for name in images.names(**options):
+            images.remove(name, **options)
+        while keys := snapshots.keys(**options):
+            for key in set(keys) - set(snapshots.parents(**options).values()):
+                snapshots.remove(key, **options)
+    content.clear()
+
+
+def unfinished(**options):
+    return [key for key in snapshots.keys(**options) if key.startswith("unpack-")]
+
+
+def pid_of(unit):
+    return int(subprocess.run(["systemctl", "show", "-P", "MainPID", unit], check=True, text=True,
+                              capture_output=True).stdout)
+
+
+def pids_of(program):
+    answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
+    return [int(pid) for pid in answer.stdout.split()]
+
+
+def journal(*arguments):
+    subprocess.run(["journalctl", "--sync"], check=True)
+    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True, capture_output=True).stdout
+
+
+def set_rule(condition):
+    """What polkit says yes to; it has read that when this returns."""
+    if not condition and not os.path.exists(RULE):
+        return
+    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
+    if condition:
+        with open(RULE, "w", encoding="utf-8") as file:
+            file.write("polkit.addRule(function(action, subject) { if (" + condition + ") return polkit.Result.YES; });")
+    else:
+        os.unlink(RULE)
+    systemctl("start", "polkit")
+    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
+
+
+__all__ = ["CA", "FAULTY", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear", "content", "digests",
+           "equal", "failure", "forget", "images", "journal", "outcome", "pid_of", "pids_of", "registry", "run_cases",
+           "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]
