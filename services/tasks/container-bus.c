@@ -33,8 +33,8 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
         const struct {
                 const char *name, *value;
         } texts[] = {
-                { "Namespace", record->namespace }, { "Id", record->id },
-                { "Image", record->image },         { "ImageDigest", record->image_digest },
+                { "Namespace", record->namespace },   { "Id", record->id },
+                { "Image", record->image },           { "ImageDigest", record->image_digest },
                 { "Error", or_empty(record->error) }, { "State", task_state_to_string(task->state) },
                 { "Unit", unit_of(task, unit) },
         };
@@ -67,10 +67,10 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 static const struct {
         const char *name, *signature;
 } properties[] = {
-        { "Namespace", "s" }, { "Id", "s" },      { "Image", "s" },      { "ImageDigest", "s" },
+        { "Namespace", "s" }, { "Id", "s" },         { "Image", "s" },      { "ImageDigest", "s" },
         { "Command", "as" },  { "Labels", "a{ss}" }, { "Terminal", "b" },   { "State", "s" },
-        { "Pid", "u" },       { "Unit", "s" },    { "ExitStatus", "i" }, { "Error", "s" },
-        { "Created", "t" },   { "Started", "t" }, { "Finished", "t" },
+        { "Pid", "u" },       { "Unit", "s" },       { "ExitStatus", "i" }, { "Error", "s" },
+        { "Created", "t" },   { "Started", "t" },    { "Finished", "t" },
 };
 
 int container_append_properties(sd_bus_message *message, const Task *task) {
@@ -122,8 +122,8 @@ void container_on_added(Task *task, void *userdata) {
 }
 
 void container_on_changed(Task *task, void *userdata) {
-        static const char *const changing[] = { "State",   "Pid",      "Unit", "ExitStatus", "Error",
-                                                "Started", "Finished", NULL };
+        static const char *const changing[] = { "State", "Pid",     "Unit",     "ExitStatus",
+                                                "Error", "Started", "Finished", NULL };
         TasksService *service = userdata;
         (void) object_kind_emit_changed(service->containers, task->record.namespace, task->record.id,
                                         (char **) changing);
@@ -162,8 +162,8 @@ static int check_standard(const Task *task, const StartOptions *options, sd_bus_
                 if (fstat(fd, &st) < 0)
                         return -errno;
                 if (S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-                        return bus_invalid_argument(error, "option '%s': is no file, pipe, socket or terminal",
-                                                    names[i]);
+                        return bus_invalid_argument(
+                                error, "option '%s': is no file, pipe, socket or terminal", names[i]);
                 if (fd_verify_access(fd, i == 0 ? O_RDONLY : O_WRONLY) < 0)
                         return bus_invalid_argument(error, "option '%s': is not open for %s", names[i],
                                                     i == 0 ? "reading" : "writing");
@@ -344,7 +344,7 @@ static int method_resize_terminal(sd_bus_message *message, void *userdata, sd_bu
         SD_BUS_PROPERTY(name, signature, get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
 const sd_bus_vtable container_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         CONSTANT("Namespace", "s"),
         CONSTANT("Id", "s"),
         CONSTANT("Image", "s"),
@@ -361,14 +361,15 @@ const sd_bus_vtable container_vtable[] = {
         CHANGING("Started", "t"),
         CHANGING("Finished", "t"),
         SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", result),
-                                method_start, 0),
+                                method_start, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Wait", SD_BUS_ARGS("a{sv}", options),
-                                SD_BUS_RESULT("i", status, "t", finished), method_wait, 0),
+                                SD_BUS_RESULT("i", status, "t", finished), method_wait,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Kill", SD_BUS_ARGS("s", signal, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_kill, 0),
-        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_delete, 0),
-        SD_BUS_METHOD_WITH_ARGS("ResizeTerminal",
-                                SD_BUS_ARGS("u", rows, "u", columns, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_resize_terminal, 0),
+                                method_kill, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_delete,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ResizeTerminal", SD_BUS_ARGS("u", rows, "u", columns, "a{sv}", options),
+                                SD_BUS_NO_RESULT, method_resize_terminal, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

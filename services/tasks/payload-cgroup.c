@@ -29,17 +29,31 @@ static int read_file(int directory, const char *name, size_t limit, char **ret) 
         return fd_read_all(fd, limit, ret, NULL);
 }
 
-int cgroup_open_own(void) {
+/* The path of this process's cgroup, a fresh string. */
+static int find_own(char **ret) {
         _cleanup_free_ char *text = NULL;
         int r = read_file(AT_FDCWD, "/proc/self/cgroup", SMALL_FILE, &text);
         if (r < 0)
                 return r;
         /* The line of the unified hierarchy has an empty list of controllers (cgroups(7)). */
-        char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+        const char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
         if (!line)
                 return -EOPNOTSUPP;
-        char *path = strstr(line, "0::") + 3;
-        path[strcspn(path, "\n")] = '\0';
+        const char *path = strstr(line, "0::") + 3;
+        *ret = strndup(path, strcspn(path, "\n"));
+        return *ret ? 0 : -ENOMEM;
+}
+
+bool cgroup_is_scope(void) {
+        _cleanup_free_ char *path = NULL;
+        return find_own(&path) >= 0 && string_ends_with(path, ".scope");
+}
+
+int cgroup_open_own(void) {
+        _cleanup_free_ char *path = NULL;
+        int r = find_own(&path);
+        if (r < 0)
+                return r;
 
         _cleanup_close_ int root = open(CGROUP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (root < 0)

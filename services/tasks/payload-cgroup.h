@@ -11,6 +11,8 @@
 
 /* Opens the calling process's own cgroup. */
 int cgroup_open_own(void);
+/* Whether that is one of a scope. */
+bool cgroup_is_scope(void);
 /* Makes the payload's cgroup in a scope's. */
 int payload_cgroup_make(int scope);
 

@@ -37,10 +37,16 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* A unit of that name is left: failed, or about to go. Twice as long from try to try. */
+/* A unit of that name is left: failed, or about to go when systemd has seen that it is empty. If it does not, it
+ * is stopped, for nothing of ours is in it. Twice as long from try to try. */
 static int retry_later(SiblingCall *call) {
-        int r = sd_bus_call_method_async(call->siblings->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
-                                         SYSTEMD_MANAGER, "ResetFailedUnit", NULL, NULL, "s", call->unit);
+        sd_bus *bus = call->siblings->bus;
+        int r = call->tries < 2 ? sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
+                                                           SYSTEMD_MANAGER, "ResetFailedUnit", NULL, NULL,
+                                                           "s", call->unit)
+                                : sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
+                                                           SYSTEMD_MANAGER, "StopUnit", NULL, NULL, "ss",
+                                                           call->unit, "replace");
         if (r < 0)
                 return r;
         call->timer = sd_event_source_disable_unref(call->timer);

@@ -21,6 +21,8 @@
 #define SECOND UINT64_C(1000000)
 /* How long a container that is asked to stop by systemd may take; systemd's own patience is longer. */
 #define STOP_PATIENCE (8 * SECOND)
+/* How long systemd may take to move us into the scope. */
+#define SCOPE_PATIENCE (2 * SECOND)
 /* How long output that somebody keeps open is waited for after the end. */
 #define DRAIN_PATIENCE (2 * SECOND)
 /* How long the service may take to see the end. */
@@ -196,6 +198,15 @@ static int finish(Supervisor *supervisor, const siginfo_t *info) {
         return supervisor->ended ? 0 : -EIO;
 }
 
+/* The service went before GO. It may have asked systemd to make a scope of us: one whose process is dead before it
+ * gets there would never be seen to be empty, and stay. */
+static void wait_for_scope(void) {
+        uint64_t until = now_monotonic() + SCOPE_PATIENCE;
+        const struct timespec interval = { .tv_nsec = 5 * 1000 * 1000 };
+        while (!cgroup_is_scope() && now_monotonic() < until)
+                (void) nanosleep(&interval, NULL);
+}
+
 static void tell(Supervisor *supervisor) {
         supervisor_announce(supervisor);
         uint64_t until = now_monotonic() + SEEN_PATIENCE;
@@ -260,5 +271,7 @@ int main(int argc, char *argv[]) {
                 r = finish(&supervisor, &info);
         if (supervisor.ended)
                 tell(&supervisor);
+        if (!supervisor.gone_on)
+                wait_for_scope();
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

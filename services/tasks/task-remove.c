@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
-#include "lib/process.h"
 #include "services/tasks/payload-cgroup.h"
 #include "services/tasks/task-table.h"
 
@@ -88,7 +86,7 @@ static int mark(Task *task) {
 void task_removal_continue(Task *task) {
         const SiblingReceiver receiver = { on_snapshot_removed, task };
         _cleanup_free_ char *key = NULL;
-        if (task_is_running(task) || task->supervisor_pidfd >= 0 || task->removal->call)
+        if (task_is_running(task) || task->start || task->supervisor_pidfd >= 0 || task->removal->call)
                 return;
         int r = mark(task);
         if (r >= 0)
@@ -100,13 +98,13 @@ void task_removal_continue(Task *task) {
                 give_up(task, r, NULL);
 }
 
-/* Its end comes through the supervisor, which writes it down; one that has not begun yet is killed itself. */
-static int end_it(Task *task) {
+/* Its end comes through the supervisor, which writes it down. */
+static void end_it(Task *task) {
         _cleanup_close_ int cgroup =
                 scope_cgroup_open(task->record.namespace, task->record.id, task->bucket, PAYLOAD_CGROUP);
-        if (cgroup >= 0 && task->state == TASK_RUNNING)
-                return cgroup_signal(cgroup, SIGKILL);
-        return task->supervisor_pidfd < 0 ? 0 : process_send_signal(task->supervisor_pidfd, SIGKILL);
+        if (task->state == TASK_RUNNING && cgroup >= 0 && cgroup_signal(cgroup, SIGKILL) >= 0)
+                return;
+        task_start_cancel(task);
 }
 
 int task_remove(Task *task, bool force, TaskDone done, void *userdata, Fault *fault) {
@@ -114,18 +112,16 @@ int task_remove(Task *task, bool force, TaskDone done, void *userdata, Fault *fa
                 return fault_set(fault, -EBUSY, "container %s is being created", task->record.id);
         if (task->removed)
                 return fault_set(fault, -ENOENT, "container %s has removed itself", task->record.id);
-        if (task_is_running(task) && !force && !task->removal)
+        if ((task_is_running(task) || task->start) && !force && !task->removal)
                 return fault_set(fault, -EBUSY, "container %s runs", task->record.id);
         if (!task->removal && !(task->removal = new0(TaskRemoval, 1)))
                 return -ENOMEM;
         int r = done ? task_waiter_add(&task->removal->waiters, done, userdata) : 0;
         if (r < 0)
                 return r;
-        if (task_is_running(task)) {
-                r = end_it(task);
-                if (r < 0 && r != -ESRCH)
-                        log_warning("cannot kill container %s: %s", task->record.id, strerror(-r));
-        } else
-                task_removal_continue(task); /* the task may be gone now */
+        if (task_is_running(task))
+                end_it(task);
+        else
+                task_removal_continue(task);
         return 0;
 }

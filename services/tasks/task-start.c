@@ -9,12 +9,14 @@
  */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "services/tasks/task-table.h"
 
 #define STATUS_NOT_SET_UP 125
@@ -97,6 +99,8 @@ static void on_scope(int r, SiblingAnswer *reply, const Fault *fault, void *user
         TaskStart *start = userdata;
         start->scope_call = sibling_call_free(start->scope_call);
         if (r < 0) {
+                /* It would wait to be moved there. */
+                (void) process_send_signal(start->task->supervisor_pidfd, SIGKILL);
                 fail(start, r, fault);
                 return;
         }
@@ -203,6 +207,11 @@ static int begin(TaskStart *start, Fault *fault) {
                 task_abandon_supervisor(task);
                 return fault_set_errno(fault, r, "the system bus");
         }
+        task->record.started = run_now();
+        task->record.finished = 0;
+        task->record.exit_status = TASK_STATUS_NONE;
+        task->record.error = mfree(task->record.error);
+        task_set_state(task, TASK_STARTING);
         return 0;
 }
 
@@ -238,12 +247,14 @@ int task_start(Task *task, const TaskStartRequest *request, Fault *fault) {
                 return r;
         }
         task->start = start;
-        task->record.started = run_now();
-        task->record.finished = 0;
-        task->record.exit_status = TASK_STATUS_NONE;
-        task->record.error = mfree(task->record.error);
-        task_set_state(task, TASK_STARTING);
         return 0;
+}
+
+void task_start_cancel(Task *task) {
+        if (task->start && task->start->gone_on)
+                (void) process_send_signal(task->supervisor_pidfd, SIGKILL);
+        else
+                task_abandon_supervisor(task);
 }
 
 void task_start_on_started(Task *task, int terminal) {

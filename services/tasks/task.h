@@ -118,6 +118,8 @@ int task_start(Task *task, const TaskStartRequest *request, Fault *fault);
 void task_start_on_started(Task *task, int terminal);
 void task_start_on_ended(Task *task, const RunExit *end);
 void task_start_on_supervisor_gone(Task *task);
+/* Has the supervisor end, at a moment when systemd is not about to move it. */
+void task_start_cancel(Task *task);
 TaskStart *task_start_free(TaskStart *start);
 
 /* ---- task-remove.c ---- */

@@ -162,8 +162,7 @@ static int join_mounts(CreateOptions *options, TaskCreateRequest *request) {
         if (!request->mounts)
                 return -ENOMEM;
         for (size_t i = 0; i < options->mounts.count; i++)
-                request->mounts[request->mount_count++] =
-                        TAKE(options->mounts.items[i], (SpecMount){ 0 });
+                request->mounts[request->mount_count++] = TAKE(options->mounts.items[i], (SpecMount){ 0 });
         for (size_t i = 0; i < options->binds.count; i++)
                 request->mounts[request->mount_count++] = TAKE(options->binds.items[i], (SpecMount){ 0 });
         request->sources = TAKE_PTR(options->binds.sources);
@@ -334,12 +333,13 @@ static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *er
 }
 
 const sd_bus_vtable tasks_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("Create", SD_BUS_ARGS("s", id, "a{sv}", options),
-                                SD_BUS_RESULT("o", container), method_create, 0),
-        SD_BUS_METHOD_WITH_ARGS("Get", SD_BUS_ARGS("s", id, "a{sv}", options),
-                                SD_BUS_RESULT("o", container), method_get, 0),
+                                SD_BUS_RESULT("o", container), method_create, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Get", SD_BUS_ARGS("s", id, "a{sv}", options), SD_BUS_RESULT("o", container),
+                                method_get, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("List", SD_BUS_ARGS("a{sv}", options),
-                                SD_BUS_RESULT("aa{sv}", containers, "s", next), method_list, 0),
+                                SD_BUS_RESULT("aa{sv}", containers, "s", next), method_list,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ MANAGER, CONTAINER = "org.crt.Tasks1", "org.crt.Tasks1.Container"
 ERROR = "org.crt.Error."
 RUN = "/run/crt/tasks"
 MOCK = "/var/lib/crt/mock"
+# What an earlier test wrote into the journal does not count.
+STARTED = time.time()
 TYPES = {str: "s", bool: "b", int: "t", list: "as", dict: "a{ss}"}
 
 
@@ -96,7 +99,7 @@ def failure(name, action):
 
 
 def equal(expected, got):
-    assert expected == got, f"{got!r} instead of {expected!r}"
+    assert expected == got, f"{str(got)[:500]!r} instead of {str(expected)[:500]!r}"
 
 
 def contains(part, text):
@@ -108,6 +111,25 @@ def wait_for(condition, seconds=10, what="it"):
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
+
+
+def call_later(container, member, done, **options):
+    """Without waiting: done(values or GLib.Error)."""
+    def on_answer(connection, result):
+        try:
+            done(connection.call_finish(result).unpack())
+        except GLib.Error as error:
+            done(error)
+    container.connection.call(NAME, container.path, CONTAINER, member, GLib.Variant("(a{sv})", (entries(options),)), None,
+                              Gio.DBusCallFlags.NONE, 60000, None, on_answer)
+
+
+def loop_until(condition, seconds=10):
+    def step():
+        while GLib.MainContext.default().iteration(False):
+            pass
+        return condition()
+    wait_for(step, seconds)
 
 
 def command(*arguments):
@@ -125,7 +147,7 @@ def main_pid():
 def journal(container, *fields):
     """What a container wrote there."""
     command("journalctl", "--sync")
-    return command("journalctl", "-q", "-o", "cat", f"CRT_CONTAINER={container}", *fields)
+    return command("journalctl", "-q", "-o", "cat", f"--since=@{STARTED:.6f}", f"CRT_CONTAINER={container}", *fields)
 
 
 def read_all(fd):
@@ -197,6 +219,18 @@ def remove_all():
                 raise
 
 
+def set_drop_in(name, text):
+    """Of crt-tasks.service; None takes it back."""
+    path = f"/run/systemd/system/crt-tasks.service.d/{name}.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if text:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    elif os.path.exists(path):
+        os.unlink(path)
+    systemctl("daemon-reload")
+
+
 # ---- Images and Snapshots, played by task_siblings.py ----
 
 POLICY = """<busconfig>
@@ -216,7 +250,9 @@ def start_mock():
     with open("/etc/dbus-1/system.d/test-tasks.conf", "w", encoding="ascii") as file:
         file.write(POLICY)
     reload_bus()
-    os.makedirs(MOCK, exist_ok=True)
+    set_drop_in("often", "[Unit]\nStartLimitIntervalSec=0\n")
+    shutil.rmtree(MOCK, ignore_errors=True)
+    os.makedirs(MOCK)
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "task_siblings.py")
     command("systemd-run", "--quiet", "--collect", "--unit", "mock-siblings", "--service-type=dbus",
             "-p", "BusName=org.crt.Snapshots", program, MOCK)
@@ -226,6 +262,7 @@ def stop_mock():
     systemctl("stop", "mock-siblings")
     os.unlink("/etc/dbus-1/system.d/test-tasks.conf")
     reload_bus()
+    set_drop_in("often", None)
     for name in ("images", "snapshots"):
         subprocess.run(["systemctl", "unmask", "--runtime", "--quiet", f"crt-{name}.service"], check=False, capture_output=True)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images and Snapshots as org.crt.Tasks needs them: one image made of busybox, trees of overlayfs. For tests of Tasks
-alone, and of what it does when the others fail: the file DIRECTORY/fail holds lines "Member error-name"."""
+alone, and of what it does when the others fail: the file DIRECTORY/fail holds a line "Member error-name", or
+"Member Hang" for no answer at all."""
 
 import ctypes
 import os
@@ -63,66 +64,84 @@ class Error(dbus.DBusException):
         self._dbus_error_name = "org.crt.Error." + name
 
 
-def check(member):
+def reply(member, action, ok, error):
     try:
         with open(os.path.join(directory, "fail")) as file:
-            for line in file:
-                name, error = line.split()
-                if name == member:
-                    raise Error(error, "the mock was told to fail")
+            name, failure = file.read().split()
     except FileNotFoundError:
-        pass
+        name = failure = ""
+    if name == member and failure == "Hang":
+        return
+    try:
+        if name == member:
+            raise Error(failure, "the mock was told to fail")
+        result = action()
+    except Exception as exception:  # pylint: disable=broad-except
+        error(exception)
+        return
+    if result is None:
+        ok()
+    else:
+        ok(result)
 
 
 def key_path(namespace, key):
     return os.path.join(directory, "snapshots", namespace, key)
 
 
+def resolve(name):
+    if name != "busybox":
+        raise Error("NotFound", "there is no image " + name)
+    strings = dbus.Array([], signature="s")
+    return {
+        "name": "docker.io/library/busybox:latest", "digest": "sha256:" + "1" * 64,
+        "chain-id": "sha256:" + "2" * 64, "platform": "linux/amd64", "user": "", "working-dir": "/",
+        "stop-signal": "", "env": dbus.Array(["FROM_IMAGE=1"], signature="s"), "entrypoint": strings,
+        "cmd": dbus.Array(["sh"], signature="s"), "volumes": strings, "exposed-ports": strings,
+        "labels": dbus.Dictionary({}, signature="ss"),
+    }
+
+
+def prepare(path):
+    if os.path.exists(path):
+        raise Error("AlreadyExists", "there is a snapshot " + path)
+    os.makedirs(os.path.join(path, "upper"))
+    os.makedirs(os.path.join(path, "work"))
+
+
+def find(path):
+    if not os.path.exists(path):
+        raise Error("NotFound", "there is no snapshot " + path)
+    return path
+
+
+def mount(path):
+    find(path)
+    fd = mount_overlay(image, os.path.join(path, "upper"), os.path.join(path, "work"))
+    try:
+        return dbus.types.UnixFd(fd)
+    finally:
+        os.close(fd)
+
+
 class Images(dbus.service.Object):
-    @dbus.service.method("org.crt.Images1", "sa{sv}", "a{sv}")
-    def Resolve(self, name, options):
-        check("Resolve")
-        if name != "busybox":
-            raise Error("NotFound", "there is no image " + name)
-        strings = dbus.Array([], signature="s")
-        return {
-            "name": "docker.io/library/busybox:latest", "digest": "sha256:" + "1" * 64,
-            "chain-id": "sha256:" + "2" * 64, "platform": "linux/amd64", "user": "", "working-dir": "/",
-            "stop-signal": "", "env": dbus.Array(["FROM_IMAGE=1"], signature="s"), "entrypoint": strings,
-            "cmd": dbus.Array(["sh"], signature="s"), "volumes": strings, "exposed-ports": strings,
-            "labels": dbus.Dictionary({}, signature="ss"),
-        }
+    @dbus.service.method("org.crt.Images1", "sa{sv}", "a{sv}", async_callbacks=("ok", "error"))
+    def Resolve(self, name, options, ok, error):
+        reply("Resolve", lambda: resolve(name), ok, error)
 
 
 class Snapshots(dbus.service.Object):
-    @dbus.service.method("org.crt.Snapshots1", "ssa{sv}", "")
-    def Prepare(self, key, parent, options):
-        check("Prepare")
-        path = key_path(options["namespace"], key)
-        if os.path.exists(path):
-            raise Error("AlreadyExists", "there is a snapshot " + key)
-        os.makedirs(os.path.join(path, "upper"))
-        os.makedirs(os.path.join(path, "work"))
+    @dbus.service.method("org.crt.Snapshots1", "ssa{sv}", "", async_callbacks=("ok", "error"))
+    def Prepare(self, key, parent, options, ok, error):
+        reply("Prepare", lambda: prepare(key_path(options["namespace"], key)), ok, error)
 
-    @dbus.service.method("org.crt.Snapshots1", "sa{sv}", "")
-    def Remove(self, key, options):
-        check("Remove")
-        path = key_path(options["namespace"], key)
-        if not os.path.exists(path):
-            raise Error("NotFound", "there is no snapshot " + key)
-        shutil.rmtree(path)
+    @dbus.service.method("org.crt.Snapshots1", "sa{sv}", "", async_callbacks=("ok", "error"))
+    def Remove(self, key, options, ok, error):
+        reply("Remove", lambda: shutil.rmtree(find(key_path(options["namespace"], key))), ok, error)
 
-    @dbus.service.method("org.crt.Snapshots1", "sa{sv}", "h")
-    def Mount(self, key, options):
-        check("Mount")
-        path = key_path(options["namespace"], key)
-        if not os.path.exists(path):
-            raise Error("NotFound", "there is no snapshot " + key)
-        mount = mount_overlay(image, os.path.join(path, "upper"), os.path.join(path, "work"))
-        try:
-            return dbus.types.UnixFd(mount)
-        finally:
-            os.close(mount)
+    @dbus.service.method("org.crt.Snapshots1", "sa{sv}", "h", async_callbacks=("ok", "error"))
+    def Mount(self, key, options, ok, error):
+        reply("Mount", lambda: mount(key_path(options["namespace"], key)), ok, error)
 
 
 image = make_image()

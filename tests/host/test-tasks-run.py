@@ -7,8 +7,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from task_containers import (Container, Failing, GLib, Gio, command, containers, contains, create, equal, failure,  # noqa: E402
-                             journal, main, read_all, scopes, shell, snapshots, terminal_read, wait_for)
+from task_containers import (Container, Failing, GLib, Gio, call_later, command, containers, contains, create,  # noqa: E402
+                             equal, failure, journal, loop_until, main, read_all, scopes, shell, snapshots, terminal_read,
+                             wait_for)
 
 
 # ---- what comes out ----
@@ -119,13 +120,10 @@ def test_many_wait():
     container.start()
     results = []
     for _ in range(20):
-        container.connection.call("org.crt.Tasks", container.path, "org.crt.Tasks1.Container", "Wait",
-                                  GLib.Variant("(a{sv})", ({},)), None, Gio.DBusCallFlags.NONE, -1, None,
-                                  lambda source, result: results.append(source.call_finish(result).unpack()[0]))
+        call_later(container, "Wait", results.append)
     container.kill("KILL")
-    context = GLib.MainContext.default()
-    wait_for(lambda: context.iteration(False) or len(results) == 20)
-    equal([137] * 20, results)
+    loop_until(lambda: len(results) == 20)
+    equal([137] * 20, [status for status, _ in results])
 
 
 def test_kill():
@@ -331,11 +329,8 @@ def test_ten_at_once():
     made = [shell(f"exit {i}", id=f"many{i}") for i in range(10)]
     answers = []
     for container in made:
-        container.connection.call("org.crt.Tasks", container.path, "org.crt.Tasks1.Container", "Start",
-                                  GLib.Variant("(a{sv})", ({},)), None, Gio.DBusCallFlags.NONE, -1, None,
-                                  lambda source, result: answers.append(source.call_finish(result)))
-    context = GLib.MainContext.default()
-    wait_for(lambda: context.iteration(False) or len(answers) == 10)
+        call_later(container, "Start", answers.append)
+    loop_until(lambda: len(answers) == 10)
     equal(list(range(10)), [container.wait() for container in made])
 
 
