@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A content store in a directory of its own, and blobs for it. */
+
+#include <sys/stat.h>
+
+#include "lib/fd.h"
+#include "services/content/blob-store.h"
+#include "services/content/ingest-store.h"
+#include "tests/unit/check-directory.h"
+#include "tests/unit/check-fault.h"
+
+/* Each name gives another one. */
+static ContentState *sample_state(const char *name) {
+        _cleanup_close_ int parent = check_directory();
+        (void) mkdirat(parent, name, 0700);
+        _cleanup_close_ int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ContentState *state = NULL;
+        CHECK_NO_FAULT(content_state_open(directory, &state, &fault));
+        return state;
+}
+
+__attribute__((unused)) static Digest sample_digest(const char *text) {
+        Digest digest;
+        CHECK_OK(digest_of_data(DIGEST_SHA256, text, strlen(text), &digest));
+        return digest;
+}
+
+__attribute__((unused)) static void sample_file(int directory, const char *name, const char *text) {
+        _cleanup_close_ int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        CHECK_OK(fd);
+        CHECK_OK(fd_write_all(fd, text, strlen(text)));
+}
+
+__attribute__((unused)) static bool sample_exists(int directory, const char *name) {
+        struct stat st;
+        return fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) >= 0;
+}
+
+/* As a commit does it. */
+__attribute__((unused)) static Digest sample_blob(ContentState *state, const char *namespace,
+                                                  const char *text) {
+        Digest digest = sample_digest(text);
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+        if (blob_is_stored(state, &digest) == 0) {
+                sample_file(state->ingests, "new", text);
+                CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
+                fd_close_many(directories, count);
+        }
+        CHECK_OK(blob_record(state, namespace, &digest, strlen(text)));
+        return digest;
+}
+
+/* Freed by ingest_record_done(). */
+__attribute__((unused)) static IngestRecord sample_record(const char *namespace, const char *reference) {
+        return (IngestRecord){
+                .namespace = strdup(namespace),
+                .reference = strdup(reference),
+                .digest = { .algorithm = DIGEST_SHA256 },
+                .size = INGEST_SIZE_UNKNOWN,
+                .uid = 1000,
+        };
+}

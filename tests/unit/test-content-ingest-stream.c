@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A stream and its checkpoints: what is in the file, what is hashed, and how it goes on after an end. */
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+#include "services/content/ingest-hasher.h"
+#include "services/content/ingest-store.h"
+#include "services/content/ingest-stream.h"
+#include "tests/unit/check-directory.h"
+#include "tests/unit/check.h"
+
+#define BOOT "11111111-2222-3333-4444-555555555555"
+#define MIB ((size_t) HASHER_PIECE)
+
+/* One ingest, run in a thread. */
+typedef struct Trial {
+        int data, checkpoint;
+        int input;   /* write end */
+        int control; /* the daemon's end */
+        IngestStreamSpec spec;
+        IngestMessage start, ended;
+        pthread_t thread;
+} Trial;
+
+static uint8_t *bytes; /* 40 MiB that do not repeat */
+
+static Digest digest_of_first(size_t size) {
+        Digest digest;
+        CHECK_OK(digest_of_data(DIGEST_SHA256, bytes, size, &digest));
+        return digest;
+}
+
+static Trial trial_files(const char *name) {
+        _cleanup_close_ int directory = check_directory();
+        char path[64];
+        Trial trial = { .input = -EBADF, .control = -EBADF };
+        (void) snprintf(path, sizeof(path), "%s.data", name);
+        trial.data = openat(directory, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        (void) snprintf(path, sizeof(path), "%s.state", name);
+        trial.checkpoint = openat(directory, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(trial.data >= 0 && trial.checkpoint >= 0);
+        return trial;
+}
+
+static void *trial_main(void *userdata) {
+        Trial *trial = userdata;
+        ingest_stream_run(&trial->spec, &trial->ended);
+        fd_close(trial->spec.stream);
+        fd_close(trial->spec.control);
+        return NULL;
+}
+
+/* size: promised; digest: NULL if none is. */
+static void trial_begin(Trial *trial, const char *boot, uint64_t size, const Digest *digest) {
+        int ends[2], sockets[2];
+        CHECK_OK(pipe2(ends, O_CLOEXEC));
+        CHECK_OK(message_pair(&sockets[0], &sockets[1]));
+        trial->input = ends[1];
+        trial->control = sockets[0];
+        trial->start = (IngestMessage){ .type = INGEST_START, .size = size, .has_digest = digest != NULL };
+        if (digest)
+                trial->start.digest = *digest;
+        ingest_checkpoint_init(&trial->start.checkpoint, boot, DIGEST_SHA256);
+        CHECK_OK(ingest_checkpoint_read(trial->checkpoint, trial->data, &trial->start.checkpoint,
+                                        digest != NULL, &trial->start.resume));
+        trial->spec =
+                (IngestStreamSpec){ sockets[1], ends[0], trial->data, trial->checkpoint, &trial->start };
+        CHECK_INT(pthread_create(&trial->thread, NULL, trial_main, trial), 0);
+}
+
+static void trial_write(Trial *trial, size_t from, size_t to) {
+        CHECK_OK(fd_write_all(trial->input, bytes + from, to - from));
+}
+
+static void trial_end(Trial *trial) {
+        trial->input = fd_close(trial->input);
+        CHECK_INT(pthread_join(trial->thread, NULL), 0);
+        trial->control = fd_close(trial->control);
+}
+
+static void trial_done(Trial *trial) {
+        fd_close(trial->data);
+        fd_close(trial->checkpoint);
+}
+
+/* File, checkpoint and report agree on the first size bytes. */
+static void check_holds(const Trial *trial, size_t size) {
+        struct stat st;
+        CHECK_OK(fstat(trial->data, &st));
+        CHECK_INT(st.st_size, size);
+        CHECK_INT(trial->ended.bytes, size);
+        Digest digest = digest_of_first(size), hashed;
+        CHECK(digest_equal(&digest, &trial->ended.digest));
+        IngestCheckpoint checkpoint;
+        CHECK_INT(pread(trial->checkpoint, &checkpoint, sizeof(checkpoint), 0), sizeof(checkpoint));
+        CHECK_INT(checkpoint.state.bytes, size);
+        digest_state_finish(&checkpoint.state, &hashed);
+        CHECK(digest_equal(&digest, &hashed));
+        if (size > 0) {
+                void *file = mmap(NULL, size, PROT_READ, MAP_SHARED, trial->data, 0);
+                CHECK(file != MAP_FAILED);
+                int same = memcmp(file, bytes, size);
+                (void) munmap(file, size);
+                CHECK(same == 0);
+        }
+}
+
+static void all_sizes_arrive_whole(void) {
+        static const size_t sizes[] = { 0,
+                                        1,
+                                        4095,
+                                        4097,
+                                        MIB - 1,
+                                        MIB,
+                                        MIB + 1,
+                                        3 * MIB + 77,
+                                        16 * MIB,
+                                        16 * MIB + 1,
+                                        33 * MIB + 4095 };
+        for (size_t i = 0; i < ELEMENTS_OF(sizes); i++) {
+                char name[32];
+                (void) snprintf(name, sizeof(name), "size-%zu", i);
+                Trial trial = trial_files(name);
+                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+                trial_write(&trial, 0, sizes[i]);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, 0);
+                check_holds(&trial, sizes[i]);
+                trial_done(&trial);
+        }
+}
+
+static void small_writes_arrive_whole(void) {
+        Trial trial = trial_files("small");
+        trial_begin(&trial, BOOT, 300007, NULL);
+        for (size_t at = 0; at < 300007; at += 997)
+                trial_write(&trial, at, MIN_OF(at + 997, (size_t) 300007));
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, 0);
+        check_holds(&trial, 300007);
+        trial_done(&trial);
+}
+
+static void goes_on_at_any_offset(void) {
+        static const size_t stops[] = {
+                1, 4095, 100000, MIB, 5 * MIB + 3, 16 * MIB, 16 * MIB + 5, 20 * MIB
+        };
+        Trial trial = trial_files("resume");
+        size_t at = 0;
+        for (size_t i = 0; i < ELEMENTS_OF(stops); i++) {
+                trial_begin(&trial, BOOT, 20 * MIB, NULL);
+                CHECK_INT(trial.start.resume.offset, at);
+                CHECK(!trial.start.resume.rehash);
+                trial_write(&trial, at, stops[i]);
+                at = stops[i];
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, at < 20 * MIB ? -ENODATA : 0);
+                check_holds(&trial, at);
+        }
+        trial_done(&trial);
+}
+
+static void nothing_is_hashed_twice(void) {
+        Trial trial = trial_files("once");
+        Digest digest = digest_of_first(6 * MIB);
+        trial_begin(&trial, BOOT, 6 * MIB, &digest);
+        trial_write(&trial, 0, 5 * MIB);
+        trial_end(&trial);
+        CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7);
+        trial_begin(&trial, BOOT, 6 * MIB, &digest);
+        trial_write(&trial, 5 * MIB, 6 * MIB);
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, 0);
+        CHECK(digest_equal(&digest, &trial.ended.digest));
+        trial_done(&trial);
+}
+
+static void another_boot_hashes_what_is_on_disk(void) {
+        Trial trial = trial_files("boot");
+        Digest digest = digest_of_first(6 * MIB);
+        trial_begin(&trial, BOOT, 6 * MIB, &digest);
+        trial_write(&trial, 0, 5 * MIB);
+        trial_end(&trial);
+        CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7);
+        trial_begin(&trial, "another", 6 * MIB, &digest);
+        CHECK_INT(trial.start.resume.offset, 5 * MIB);
+        CHECK(trial.start.resume.rehash);
+        trial_write(&trial, 5 * MIB, 6 * MIB);
+        trial_end(&trial);
+        CHECK(!digest_equal(&digest, &trial.ended.digest));
+        trial_done(&trial);
+}
+
+static void another_boot_begins_anew_without_a_digest(void) {
+        Trial trial = trial_files("boot-anew");
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial_end(&trial);
+        trial_begin(&trial, "another", INGEST_SIZE_UNKNOWN, NULL);
+        CHECK_INT(trial.start.resume.offset, 0);
+        trial_write(&trial, 0, 10);
+        trial_end(&trial);
+        check_holds(&trial, 10);
+        trial_done(&trial);
+}
+
+static void bytes_beyond_the_checkpoint_are_cut_off(void) {
+        Trial trial = trial_files("beyond");
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial_end(&trial);
+        CHECK_INT(pwrite(trial.data, "written, but not hashed", 23, 1000), 23);
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        CHECK_INT(trial.start.resume.offset, 1000);
+        trial_end(&trial);
+        check_holds(&trial, 1000);
+        trial_done(&trial);
+}
+
+static void damaged_checkpoints_do_not_count(void) {
+        static const struct {
+                const char *name;
+                off_t offset;
+                size_t size;
+        } damages[] = {
+                { "magic", 0, 4 },
+                { "version", offsetof(IngestCheckpoint, state), 4 },
+                { "algorithm", offsetof(IngestCheckpoint, state.algorithm), 4 },
+                { "bytes", offsetof(IngestCheckpoint, state.bytes), 8 },
+                { "context", offsetof(IngestCheckpoint, state.context), sizeof(uint64_t[32]) },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(damages); i++) {
+                static const uint8_t garbage[512] = { [0 ... 511] = 0x5a };
+                Trial trial = trial_files(damages[i].name);
+                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+                trial_write(&trial, 0, 1000);
+                trial_end(&trial);
+                CHECK_INT(pwrite(trial.checkpoint, garbage, damages[i].size, damages[i].offset),
+                          damages[i].size);
+                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+                CHECK_FORMAT(trial.start.resume.offset == 0, "damaged %s is trusted", damages[i].name);
+                trial_write(&trial, 0, 10);
+                trial_end(&trial);
+                check_holds(&trial, 10);
+                trial_done(&trial);
+        }
+}
+
+static void a_file_that_lost_bytes_begins_anew(void) {
+        Trial trial = trial_files("shorter");
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial_end(&trial);
+        CHECK_OK(ftruncate(trial.data, 999));
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        CHECK_INT(trial.start.resume.offset, 0);
+        trial_end(&trial);
+        trial_done(&trial);
+}
+
+static void more_than_promised_is_noticed_at_the_first_byte(void) {
+        static const size_t sizes[] = { 0, 10, MIB, 3 * MIB + 1 };
+        for (size_t i = 0; i < ELEMENTS_OF(sizes); i++) {
+                char name[32];
+                (void) snprintf(name, sizeof(name), "more-%zu", i);
+                Trial trial = trial_files(name);
+                trial_begin(&trial, BOOT, sizes[i], NULL);
+                trial_write(&trial, 0, sizes[i] + 1);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, -E2BIG);
+                struct stat st;
+                CHECK_OK(fstat(trial.data, &st));
+                CHECK(st.st_size <= (off_t) sizes[i]);
+                trial_done(&trial);
+        }
+}
+
+static void finish_does_not_wait_for_the_end(void) {
+        Trial trial = trial_files("finish");
+        IngestMessage finish = { .type = INGEST_FINISH, .size = 1000 };
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 500);
+        CHECK_OK(message_send(trial.control, &finish, sizeof(finish), NULL, 0));
+        trial_write(&trial, 500, 1000);
+        CHECK_INT(pthread_join(trial.thread, NULL), 0);
+        CHECK_INT(trial.ended.error, 0);
+        check_holds(&trial, 1000);
+        fd_close(trial.input);
+        fd_close(trial.control);
+        trial_done(&trial);
+}
+
+static void finish_overlooks_nothing_that_was_written(void) {
+        for (int i = 0; i < 50; i++) {
+                char name[32];
+                (void) snprintf(name, sizeof(name), "overlook-%i", i);
+                Trial trial = trial_files(name);
+                IngestMessage finish = { .type = INGEST_FINISH, .size = INGEST_SIZE_UNKNOWN };
+                trial_begin(&trial, BOOT, 1000, NULL);
+                trial_write(&trial, 0, 1001);
+                (void) message_send(trial.control, &finish, sizeof(finish), NULL, 0);
+                CHECK_INT(pthread_join(trial.thread, NULL), 0);
+                CHECK_INT(trial.ended.error, -E2BIG);
+                fd_close(trial.input);
+                fd_close(trial.control);
+                trial_done(&trial);
+        }
+}
+
+static void an_end_is_told_from_breaking_off(void) {
+        Trial trial = trial_files("broken");
+        IngestCheckpoint checkpoint;
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial.control = fd_close(trial.control); /* the daemon is gone */
+        CHECK_INT(pthread_join(trial.thread, NULL), 0);
+        CHECK(trial.ended.error < 0);
+        CHECK_INT(pread(trial.checkpoint, &checkpoint, sizeof(checkpoint), 0), sizeof(checkpoint));
+        CHECK_INT(checkpoint.complete, 0);
+        fd_close(trial.input);
+
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_end(&trial);
+        CHECK_INT(pread(trial.checkpoint, &checkpoint, sizeof(checkpoint), 0), sizeof(checkpoint));
+        CHECK_INT(checkpoint.complete, 1);
+        trial_done(&trial);
+}
+
+/* A file that can't grow stands for a disk that is full. */
+static void what_fits_is_kept_when_no_more_does(void) {
+        Trial trial = trial_files("full");
+        fd_close(trial.data);
+        trial.data = memfd_create("full", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        CHECK_OK(trial.data);
+        trial_begin(&trial, BOOT, 4 * MIB, NULL);
+        trial_write(&trial, 0, 2 * MIB);
+        trial_end(&trial);
+        check_holds(&trial, 2 * MIB);
+        CHECK_OK(fcntl(trial.data, F_ADD_SEALS, F_SEAL_GROW));
+        trial_begin(&trial, BOOT, 4 * MIB, NULL);
+        trial_write(&trial, 2 * MIB, 2 * MIB + 4096);
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, -EPERM);
+        check_holds(&trial, 2 * MIB);
+        trial_done(&trial);
+}
+
+int main(void) {
+        size_t size = 40 * MIB;
+        bytes = malloc(size);
+        if (!bytes)
+                return EXIT_FAILURE;
+        uint64_t x = 1;
+        for (size_t i = 0; i < size; i += 8) {
+                x = x * 6364136223846793005U + 1442695040888963407U;
+                memcpy(bytes + i, &x, 8);
+        }
+        int result = check_run((const Check[]){
+                CHECK_CASE(all_sizes_arrive_whole),
+                CHECK_CASE(small_writes_arrive_whole),
+                CHECK_CASE(goes_on_at_any_offset),
+                CHECK_CASE(nothing_is_hashed_twice),
+                CHECK_CASE(another_boot_hashes_what_is_on_disk),
+                CHECK_CASE(another_boot_begins_anew_without_a_digest),
+                CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
+                CHECK_CASE(damaged_checkpoints_do_not_count),
+                CHECK_CASE(a_file_that_lost_bytes_begins_anew),
+                CHECK_CASE(more_than_promised_is_noticed_at_the_first_byte),
+                CHECK_CASE(finish_does_not_wait_for_the_end),
+                CHECK_CASE(finish_overlooks_nothing_that_was_written),
+                CHECK_CASE(an_end_is_told_from_breaking_off),
+                CHECK_CASE(what_fits_is_kept_when_no_more_does),
+                {},
+        });
+        free(bytes);
+        return result;
+}
