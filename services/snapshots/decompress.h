@@ -8,8 +8,11 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
-#include "services/snapshots/compression.h"
+#include "lib/media-type.h"
 #include "services/snapshots/layer-input.h"
+
+/* In the place of a compression: by the first bytes. */
+#define COMPRESSION_AUTO ((Compression) _COMPRESSION_MAX)
 
 /* What one format does; state is its own. */
 typedef struct DecompressFormat {

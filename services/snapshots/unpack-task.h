@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/digest.h"
-#include "services/snapshots/compression.h"
+#include "services/snapshots/decompress.h"
 #include "services/snapshots/snapshot-manager.h"
 
 typedef struct UnpackTask UnpackTask;

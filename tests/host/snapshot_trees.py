@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""org.crt.Snapshots as its tests use it: layers made on the fly, mounts attached, and what is kept on disk."""
+
+import ctypes
+import hashlib
+import io
+import os
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+import time
+
+from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
+from interfaces import GLib, Gio, call
+
+NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
+JOB = "org.crt.Snapshots1.Job"
+STATE = "/var/lib/crt/snapshots"
+DROP_IN = "/run/systemd/system/crt-snapshots.service.d"
+TYPES = {str: "s", bool: "b"}
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sha256(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Snapshots:
+    """Methods raise GLib.Error."""
+
+    def __init__(self, **options):
+        self.connection = connect()
+        self.options = options
+
+    def call(self, member, *arguments, fds=None, **options):
+        entries = {key: value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
+                   for key, value in {**self.options, **options}.items()}
+        signature = "".join("h" if isinstance(a, int) else "s" for a in arguments)
+        return call(self.connection, NAME, PATH, INTERFACE, member,
+                    GLib.Variant(f"({signature}a{{sv}})", (*arguments, entries)), fds)
+
+    def prepare(self, key, parent="", **options):
+        self.call("Prepare", key, parent, **options)
+
+    def view(self, key, parent, **options):
+        self.call("View", key, parent, **options)
+
+    def commit(self, name, key, **options):
+        self.call("Commit", name, key, **options)
+
+    def remove(self, key, **options):
+        self.call("Remove", key, **options)
+
+    def stat(self, key, **options):
+        return self.call("Stat", key, **options)[0][0]
+
+    def list(self, **options):
+        return self.call("List", **options)[0]
+
+    def keys(self, **options):
+        return [snapshot["key"] for snapshot in self.list(**options)[0]]
+
+    def mount(self, key, **options):
+        (handle,), fds = self.call("Mount", key, **options)
+        return Tree(fds.steal_fds()[handle])
+
+    def unpack_begin(self, key, layer, diff_id, **options):
+        """layer: a descriptor, or bytes. The path of the job."""
+        fds, fd = Gio.UnixFDList.new(), layer if isinstance(layer, int) else memfd(layer)
+        fds.append(fd)
+        if fd != layer:
+            os.close(fd)
+        return self.call("Unpack", key, 0, fds=fds, **{"diff-id": diff_id, **options})[0][0]
+
+    def wait(self, job):
+        return call(self.connection, NAME, job, JOB, "Wait", GLib.Variant("(a{sv})", ({},)))[0][0]
+
+    def cancel(self, job):
+        call(self.connection, NAME, job, JOB, "Cancel", GLib.Variant("(a{sv})", ({},)))
+
+    def state(self, job):
+        return call(self.connection, NAME, job, "org.freedesktop.DBus.Properties", "GetAll",
+                    GLib.Variant("(s)", (JOB,)))[0][0]
+
+    def unpack(self, key, layer, diff_id=None, **options):
+        return self.wait(self.unpack_begin(key, layer, diff_id or sha256(layer), **options))
+
+    def put(self, name, layer, parent="", **options):
+        """Prepare, unpack, commit."""
+        self.prepare(f"new {name}".replace(" ", "-"), **options)
+        self.unpack(f"new-{name}", layer, **options)
+        self.commit(name, f"new-{name}", **({"parent": parent} if parent else {}), **options)
+
+    def clear(self):
+        for (namespace,) in rows("SELECT DISTINCT namespace FROM snapshots"):
+            keys, before = self.keys(namespace=namespace), None
+            while keys and keys != before:
+                for key in keys:
+                    try:
+                        self.remove(key, namespace=namespace)
+                    except GLib.Error:
+                        pass
+                keys, before = self.keys(namespace=namespace), keys
+        wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+
+
+class Tree:
+    """A mount as it came; "with" attaches it in a process-wide place for as long."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def close(self):
+        os.close(self.fd)
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="tree-")
+        # move_mount(fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH)
+        if libc.syscall(429, self.fd, b"", -100, self.path.encode(), 4) < 0:
+            raise OSError(ctypes.get_errno(), "move_mount")
+        os.close(self.fd)
+        return self.path
+
+    def __exit__(self, *_):
+        # The bus and its library may still be closing their copies of the descriptor.
+        wait_for(lambda: subprocess.run(["umount", "-q", self.path], capture_output=True).returncode == 0, what="umount")
+        os.rmdir(self.path)
+
+
+def memfd(data):
+    fd = os.memfd_create("layer")
+    write(fd, data)
+    return fd
+
+
+# ---- layers ----
+
+def entry(name, data=None, kind=None, **fields):
+    """What layer() takes: a file, or a directory when name ends with a slash, or whatever kind says."""
+    info = tarfile.TarInfo(name.rstrip("/"))
+    info.type = kind or (tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE)
+    info.mode = 0o755 if info.isdir() else 0o644
+    info.mtime = 1000000000
+    info.size = len(data) if data else 0
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, data
+
+
+def layer(*entries):
+    """Each an entry(), or the name of one without more to say."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for item in entries:
+            info, data = entry(item) if isinstance(item, str) else item
+            archive.addfile(info, io.BytesIO(data) if data else None)
+    return buffer.getvalue()
+
+
+def compress(tool, data):
+    return subprocess.run([tool, "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+# ---- what is on disk, and the service ----
+
+def rows(sql):
+    try:
+        connection = sqlite3.connect(f"file:{STATE}/snapshots.db?mode=ro", uri=True)
+    except sqlite3.OperationalError:
+        return []
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def trees():
+    return {int(name) for name in os.listdir(f"{STATE}/trees") if name.isdigit()}
+
+
+def check_disk():
+    """Records and trees agree, and nothing is on its way out."""
+    wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+    equal({id for id, kind, state in rows("SELECT id, kind, state FROM snapshots") if kind != 1 and state != 3}, trees())
+    equal([], mounts())
+
+
+def mounts():
+    """Of trees, in the host's own table."""
+    with open("/proc/self/mountinfo", encoding="ascii") as table:
+        return [line for line in table if STATE in line or "upperdir" in line and "crt-host" not in line]
+
+
+def main_pid():
+    return int(subprocess.run(["systemctl", "show", "-P", "MainPID", "crt-snapshots"], check=True, text=True,
+                              capture_output=True).stdout)
+
+
+def worker_pids(program="crt-unpack"):
+    answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
+    return [int(pid) for pid in answer.stdout.split()]
+
+
+def use_setting(line):
+    """Starts the service anew with a line more in its unit; None takes it back."""
+    if line:
+        os.makedirs(DROP_IN, exist_ok=True)
+        with open(f"{DROP_IN}/test.conf", "w", encoding="ascii") as file:
+            file.write(f"[Service]\n{line}\n")
+    elif os.path.exists(f"{DROP_IN}/test.conf"):
+        os.unlink(f"{DROP_IN}/test.conf")
+    else:
+        return
+    systemctl("daemon-reload")
+    systemctl("restart", "crt-snapshots")
+
+
+def slow_layer(key, store, size=8 << 20):
+    """An unpacking that stands in the middle: (job, write end, the rest of the bytes)."""
+    data = layer("first/", entry("first/file", b"x" * size), entry("last", b"y"))
+    read, write_end = os.pipe()
+    job = store.unpack_begin(key, read, sha256(data))
+    os.close(read)
+    write(write_end, data[:size // 2])
+    wait_for(lambda: store.state(job)["Phase"] == "unpacking", what="the unpacking")
+    wait_for(worker_pids, what="the worker")
+    return job, write_end, data[size // 2:]
+
+
+__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "layer", "main_pid",
+           "mounts", "os", "rows", "run_cases", "sha256", "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile",
+           "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]
