@@ -260,14 +260,14 @@ static int attach_pump_terminal(Attach *attach) {
                                   .on_data = on_output,
                                   .on_end = on_output_end,
                                   .userdata = attach };
+        bool keys = attach->spec->interactive;
         int r = pump_new(attach->event, &output, &attach->output);
-        if (r < 0 || !attach->spec->interactive)
+        if (r >= 0 && (keys || isatty(STDOUT_FILENO)))
+                r = terminal_make_raw(keys ? STDIN_FILENO : STDOUT_FILENO, keys);
+        if (r < 0 || !keys)
                 return r;
 
         terminal_copy_size(STDIN_FILENO, attach->master);
-        r = terminal_make_raw();
-        if (r < 0)
-                return r;
         /* A second descriptor: epoll has each only once. */
         int keyboard = fd_duplicate(attach->master);
         if (keyboard < 0)

@@ -24,7 +24,11 @@ int client_open(Client *client, Fault *fault) {
         if (client->bus)
                 return 0;
         int r = sd_bus_open_system(&client->bus);
-        return r < 0 ? fault_set_errno(fault, r, "cannot connect to the system bus") : 0;
+        if (r < 0)
+                return fault_set_errno(fault, r, "cannot connect to the system bus");
+        /* The end of an event loop is not the end of us: a pull may be followed by a run. */
+        (void) sd_bus_set_close_on_exit(client->bus, false);
+        return 0;
 }
 
 void client_done(Client *client) {
@@ -102,7 +106,7 @@ int client_call(Client *client, sd_bus_message *message, sd_bus_message **ret_re
             sd_bus_error_has_name(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
                 r = call_interactively(client, message, &error, ret_reply);
         if (r >= 0)
-                return r;
+                return 0;
         if (!sd_bus_error_is_set(&error))
                 return fault_set_errno(fault, r, "the system bus");
         return client_fault_from_error(&error, fault);
@@ -208,7 +212,9 @@ int bus_fields_read(sd_bus_message *message, const BusField *fields, void *targe
                 if (r >= 0)
                         r = sd_bus_message_exit_container(message);
         }
-        return r < 0 ? r : sd_bus_message_exit_container(message);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        return r < 0 ? r : 0;
 }
 
 void bus_fields_done(const BusField *fields, void *target) {

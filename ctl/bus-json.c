@@ -112,12 +112,16 @@ int bus_json_write_value(JsonWriter *writer, sd_bus_message *message) {
                 r = is_object ? write_members(writer, message) : write_items(writer, message);
                 json_writer_end(writer, is_object ? '}' : ']');
         }
-        return r < 0 ? r : sd_bus_message_exit_container(message);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        return r < 0 ? r : 0;
 }
 
 int bus_json_write_entries(JsonWriter *writer, sd_bus_message *message) {
         int r = sd_bus_message_enter_container(message, 'a', "{sv}");
         if (r >= 0)
                 r = write_members(writer, message);
-        return r < 0 ? r : sd_bus_message_exit_container(message);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        return r < 0 ? r : 0;
 }

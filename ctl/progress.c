@@ -16,7 +16,7 @@
 #define BAR_MIN 6U
 #define KIND_WIDTH 8U
 #define STATE_WIDTH 11U
-#define BYTES_WIDTH 15U
+#define BYTES_WIDTH 17U /* "1023.9K / 1023.9K" */
 
 static void part_done(ProgressPart *part) {
         part->id = mfree(part->id);

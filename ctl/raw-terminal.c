@@ -13,28 +13,31 @@
 #define KEY_SECOND 0x11 /* ctrl-q */
 
 static struct termios saved;
-static bool is_raw;
+static int raw_fd = -EBADF;
 
 void terminal_restore(void) {
-        if (!is_raw)
+        if (raw_fd < 0)
                 return;
-        is_raw = false;
-        (void) tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+        (void) tcsetattr(raw_fd, TCSADRAIN, &saved);
+        raw_fd = -EBADF;
 }
 
-int terminal_make_raw(void) {
+int terminal_make_raw(int fd, bool keys) {
         static bool registered;
-        if (tcgetattr(STDIN_FILENO, &saved) < 0)
+        if (tcgetattr(fd, &saved) < 0)
                 return -errno;
         if (!registered && atexit(terminal_restore) != 0)
                 return -ENOMEM;
         registered = true;
 
         struct termios raw = saved;
-        cfmakeraw(&raw);
-        if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
+        if (keys)
+                cfmakeraw(&raw);
+        else
+                raw.c_oflag &= ~(tcflag_t) OPOST;
+        if (tcsetattr(fd, TCSADRAIN, &raw) < 0)
                 return -errno;
-        is_raw = true;
+        raw_fd = fd;
         return 0;
 }
 

@@ -9,8 +9,9 @@
 
 #include "lib/fault.h"
 
-/* Standard input becomes raw; terminal_restore(), or exit(), brings back what was there. */
-int terminal_make_raw(void);
+/* The terminal becomes raw, with keys only its output: what another terminal has processed is not processed
+ * again. terminal_restore(), or exit(), brings back what was there. */
+int terminal_make_raw(int fd, bool keys);
 void terminal_restore(void);
 
 /* Gives the terminal to the size of the one at from. */
