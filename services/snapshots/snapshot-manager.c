@@ -59,6 +59,10 @@ bool snapshot_manager_is_busy(const SnapshotManager *manager) {
         return manager->commits || trash_collector_is_busy(manager->trash);
 }
 
+bool snapshot_manager_is_committing(const SnapshotManager *manager) {
+        return manager->commits;
+}
+
 /* ---- making ---- */
 
 static int check_limit(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault) {

@@ -42,6 +42,7 @@ SnapshotManager *snapshot_manager_free(SnapshotManager *manager);
 DEFINE_CLEANUP(SnapshotManager *, snapshot_manager_free);
 /* Commits that wait, or trees that are being deleted. */
 bool snapshot_manager_is_busy(const SnapshotManager *manager);
+bool snapshot_manager_is_committing(const SnapshotManager *manager);
 
 typedef struct SnapshotRequest {
         const char *namespace;

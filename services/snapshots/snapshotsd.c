@@ -20,6 +20,7 @@ typedef struct SnapshotsService {
         UnpackQueue *queue;
         JobTable *jobs;
         SnapshotsBus *bus;
+        bool stopping;
 } SnapshotsService;
 
 #define INSPECT "org.crt.snapshots.inspect"
@@ -93,13 +94,17 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         return 0;
 }
 
+/* Outcomes that are still kept, and trees that are being deleted, are no reason to put a stop off. */
 static bool service_is_busy(void *userdata) {
         const SnapshotsService *service = userdata;
+        if (service->stopping)
+                return snapshot_manager_is_committing(service->manager);
         return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager);
 }
 
 static void service_stop(void *userdata) {
         SnapshotsService *service = userdata;
+        service->stopping = true;
         job_table_cancel_all(service->jobs);
 }
 

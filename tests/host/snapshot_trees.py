@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import io
 import os
+import signal
 import sqlite3
 import subprocess
 import tarfile
@@ -197,6 +198,22 @@ def main_pid():
                               capture_output=True).stdout)
 
 
+def kill_daemon():
+    """SIGKILL, and everybody has noticed."""
+    pid = main_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: main_pid() != pid, what="the end of the daemon")
+    wait_for(lambda: pid not in connection_pids(), what="the end of its connection")
+
+
+def connection_pids():
+    try:
+        return [call(connect(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID",
+                     GLib.Variant("(s)", (NAME,)))[0][0]]
+    except GLib.Error:
+        return []
+
+
 def worker_pids(program="crt-unpack"):
     answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
     return [int(pid) for pid in answer.stdout.split()]
@@ -228,6 +245,6 @@ def slow_layer(key, store, size=8 << 20):
     return job, write_end, data[size // 2:]
 
 
-__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "layer", "main_pid",
+__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon", "layer", "main_pid",
            "mounts", "os", "rows", "run_cases", "sha256", "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile",
            "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Workers and the daemon killed in the middle; what a worker can reach; and unpackings that are cancelled or starve."""
+
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import Snapshots, check_disk, entry, equal, failure, layer, slow_layer  # noqa: E402
+
+store = Snapshots()
+DATA = layer("d/", entry("d/f", b"contents" * 1000))
+
+
+def clean():
+    use_setting(None)
+    store.clear()
+    check_disk()
+    equal([], worker_pids())
+
+
+def again(key):
+    """The same as before must work now, and leave nothing but the result."""
+    store.remove(key)
+    store.prepare(key)
+    store.unpack(key, DATA)
+    store.commit("done", key)
+    check_disk()
+    equal(1, len(trees()))
+
+
+def test_a_killed_worker_is_a_failed_job():
+    store.prepare("p")
+    job, write_end, _ = slow_layer("p", store)
+    os.kill(worker_pids()[0], signal.SIGKILL)
+    assert "killed by SIGKILL" in failure("Failed", lambda: store.wait(job))
+    os.close(write_end)
+    equal("failed", store.state(job)["State"])
+    failure("FailedPrecondition", lambda: store.commit("c", "p"))
+    check_disk()
+    again("p")
+
+
+def test_a_killed_daemon_leaves_nothing_half_done():
+    store.prepare("p")
+    store.prepare("kept")
+    with store.mount("kept") as path:
+        os.mkdir(f"{path}/x")
+    _, write_end, _ = slow_layer("p", store)
+    worker = worker_pids()[0]
+    kill_daemon()
+    wait_for(lambda: not os.path.exists(f"/proc/{worker}"), what="the end of the worker")
+    os.close(write_end)
+    failure("FailedPrecondition", lambda: store.commit("c", "p"))
+    check_disk()
+    store.remove("kept")
+    again("p")
+
+
+def test_killed_again_and_again_while_committing():
+    store.put("base", DATA)
+    for i in range(12):
+        key = f"p{i}"
+        store.prepare(key)
+        store.unpack(key, DATA)
+        call = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1", "Commit",
+                                 "ssa{sv}", f"c{i}", key, "1", "parent", "s", "base"], stderr=subprocess.DEVNULL)
+        time.sleep(0.003 * i)
+        kill_daemon()
+        call.wait()
+        if f"c{i}" not in store.keys():
+            store.commit(f"c{i}", key, parent="base")
+        check_disk()
+        store.view("v", f"c{i}")
+        with store.mount("v") as path:
+            equal(["f"], os.listdir(f"{path}/d"))
+        store.remove("v")
+
+
+def test_trees_without_records_and_records_without_trees_are_put_in_order():
+    store.prepare("p")
+    store.put("base", DATA)
+    systemctl("stop", "crt-snapshots")
+    os.makedirs(f"{STATE}/trees/4711/fs/left/over")
+    os.makedirs(f"{STATE}/trash/abc/x")
+    number = rows("SELECT id FROM snapshots WHERE key = 'p'")[0][0]
+    subprocess.run(["rm", "-r", f"{STATE}/trees/{number}"], check=True)
+    equal(["base"], store.keys())
+    check_disk()
+
+
+def test_what_was_not_synced_does_not_outlive_a_boot():
+    store.put("base", DATA)
+    store.prepare("unpacked")
+    store.unpack("unpacked", DATA)
+    store.prepare("plain", "base")
+    store.prepare("volatile", "base")
+    with store.mount("volatile", volatile=True):
+        pass
+    systemctl("stop", "crt-snapshots")
+    database = __import__("sqlite3").connect(f"{STATE}/snapshots.db")
+    database.execute("UPDATE boot SET id = 'an earlier one'")
+    database.commit()
+    database.close()
+    failure("FailedPrecondition", lambda: store.commit("c", "unpacked", parent="base"))
+    assert "volatile" in failure("FailedPrecondition", lambda: store.mount("volatile"))
+    assert "volatile" in failure("FailedPrecondition", lambda: store.commit("c", "volatile"))
+    with store.mount("plain") as path:
+        equal(["d"], os.listdir(path))
+    check_disk()
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def test_a_worker_reaches_nothing_but_its_tree():
+    store.prepare("other")
+    store.prepare("p")
+    job, write_end, rest = slow_layer("p", store)
+    pid = worker_pids()[0]
+    wait_for(lambda: status(pid)["Seccomp"] == "2", what="the filter")
+    wait_for(lambda: os.listdir(f"/proc/{pid}/root"), what="the first directory")
+    equal(["first"], os.listdir(f"/proc/{pid}/root"))
+    with open(f"/proc/{pid}/mountinfo", encoding="ascii") as table:
+        lines = table.read().splitlines()
+    equal(1, len(lines))
+    equal("/", lines[0].split()[4])
+    assert lines[0].split()[3].endswith("/fs"), lines[0]
+    for flag in ("nosuid", "nodev", "noexec", "nosymfollow"):
+        assert flag in lines[0].split()[5].split(","), lines[0]
+    # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP
+    for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+        equal(0x8800001b if kind in ("CapPrm", "CapEff") else 0, int(status(pid)[kind], 16))
+    equal("1", status(pid)["NoNewPrivs"])
+    for kind in ("mnt", "net", "ipc", "uts"):
+        assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/{main_pid()}/ns/{kind}"), kind
+    # Standard input and output, stderr, its socket, the layer, the root and the notes.
+    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    assert not [path for path in opened if "snapshots.db" in path or path.endswith("/trees")], opened
+    write(write_end, rest)
+    os.close(write_end)
+    store.wait(job)
+
+
+def test_a_job_can_be_watched_and_cancelled():
+    store.prepare("p")
+    job, write_end, rest = slow_layer("p", store)
+    state = store.state(job)
+    equal(("running", "unpack", "p", "system"), (state["State"], state["Verb"], state["Object"], state["Namespace"]))
+    wait_for(lambda: store.state(job)["BytesDone"] > 1 << 20, what="progress")
+    store.cancel(job)
+    equal("cancelled", store.state(job)["State"])
+    equal([], worker_pids())
+    os.close(write_end)
+    check_disk()
+    again("p")
+
+
+def test_more_layers_than_workers_wait_for_their_turn():
+    slow = []
+    for i in range(4):
+        store.prepare(f"s{i}")
+        slow.append(slow_layer(f"s{i}", store))
+    store.prepare("late")
+    job = store.unpack_begin("late", DATA, sha256(DATA))
+    equal(4, len(worker_pids()))
+    equal("waiting", store.state(job)["Parts"][0][2])
+    failure("FailedPrecondition", lambda: store.remove("late"))
+    write(slow[0][1], slow[0][2])
+    os.close(slow[0][1])
+    store.wait(slow[0][0])
+    store.wait(job)
+    for other, write_end, _ in slow[1:]:
+        os.close(write_end)
+        failure("BadContent", lambda other=other: store.wait(other))
+
+
+def test_trees_of_any_depth_are_deleted():
+    store.prepare("deep")
+    with store.mount("deep") as path:
+        here = os.open(path, os.O_RDONLY)
+        for _ in range(5000):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+    store.remove("deep")
+    check_disk()
+
+
+def test_a_stop_ends_what_is_going_on():
+    store.prepare("p")
+    _, write_end, _ = slow_layer("p", store)
+    begun = time.monotonic()
+    systemctl("stop", "crt-snapshots")
+    assert time.monotonic() - begun < 10
+    equal([], worker_pids())
+    os.close(write_end)
+    again("p")
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
