@@ -36,7 +36,8 @@ typedef struct Logs {
         sd_event *event;
         sd_event_source *silence;
         uint64_t shown;
-        uid_t uid; /* whose entries count besides root's */
+        bool within_line[2]; /* stdout, stderr */
+        uid_t uid;           /* whose entries count besides root's */
 } Logs;
 
 /* ---- entries ---- */
@@ -52,6 +53,12 @@ static int entry_field(sd_journal *journal, const char *name, const char **ret, 
         *ret = (const char *) data + prefix;
         *ret_size = size - prefix;
         return 0;
+}
+
+static bool entry_has(sd_journal *journal, const char *name) {
+        const void *data;
+        size_t size;
+        return sd_journal_get_data(journal, name, &data, &size) >= 0;
 }
 
 /* Anybody may send the journal CRT_CONTAINER=…, but not another _UID: what counts are entries of root, which
@@ -113,10 +120,14 @@ static int entry_print(Logs *logs) {
                 return 0;
         }
         FILE *file = is_error ? stderr : stdout;
-        if (logs->options->timestamps)
+        bool *within_line = &logs->within_line[is_error];
+        if (logs->options->timestamps && !*within_line)
                 print_time(file, usec);
         fwrite(message, 1, size, file);
-        fputc('\n', file);
+        /* A line that was too long for one entry goes on in the next one of its stream. */
+        *within_line = entry_has(logs->journal, "CRT_PARTIAL");
+        if (!*within_line)
+                fputc('\n', file);
         return 0;
 }
 
@@ -150,6 +161,7 @@ static int logs_open(Logs *logs, const char *id, Fault *fault) {
         if (r < 0)
                 return fault_set_errno(fault, r, "the journal cannot be opened");
 
+        (void) sd_journal_set_data_threshold(logs->journal, 0);
         (void) client_namespace(&logs->context->client, namespace);
         uint64_t uid = 0;
         if (namespace[0] == 'u' && string_to_uint64(namespace + 1, UINT32_MAX, &uid) >= 0)
