@@ -69,7 +69,7 @@ static int blob_ask(TransferBlob *blob, StoreMethod method, uint64_t size, Store
 }
 
 static void blob_fail(TransferBlob *blob, int r, Fault *fault) {
-        fault_prefix(fault, r, "%s", blob->digest);
+        fault_prefix(fault, r, "%s: %s", blob->transfer->reference.name, blob->digest);
         transfer_fail(blob->transfer, r, fault);
         transfer_advance(blob->transfer);
 }

@@ -195,7 +195,7 @@ static void on_opened(StoreReply *reply, void *userdata) {
         else if (transfer->error >= 0)
                 r = read_document(transfer, reply->fd, &fault);
         if (r < 0) {
-                fault_prefix(&fault, r, "%s", digest);
+                fault_prefix(&fault, r, "%s: %s", transfer->reference.name, digest);
                 transfer_fail(transfer, r, &fault);
         }
         transfer_advance(transfer);

@@ -65,7 +65,7 @@ static int layer_ask(TransferLayer *layer, const StoreArguments *arguments, Stor
 
 static void layer_fail(TransferLayer *layer, int r, Fault *fault) {
         Transfer *transfer = layer->blob.transfer;
-        fault_prefix(fault, r, "layer %s", layer->blob.digest);
+        fault_prefix(fault, r, "%s: layer %s", transfer->reference.name, layer->blob.digest);
         transfer_fail(transfer, r, fault);
         transfer_advance(transfer);
 }
@@ -152,7 +152,8 @@ static void on_unpacked(StoreReply *reply, void *userdata) {
 
         layer->job = mfree(layer->job);
         layer_free_slot(layer);
-        if (reply->r >= 0 || !teed || layer->blob.state == BLOB_PRESENT) {
+        bool is_content = reply->r == -EBADMSG || reply->r == -EUCLEAN;
+        if (!teed || !is_content || layer->blob.state == BLOB_PRESENT) {
                 layer_go_on(layer, reply, LAYER_UNPACKED);
                 return;
         }
@@ -321,7 +322,8 @@ int transfer_layer_advance(TransferLayer *layer, Fault *fault) {
                 if (layer->blob.state != BLOB_PRESENT)
                         return 0;
                 fault_move(fault, &layer->fault);
-                return fault_prefix(fault, fault->error, "layer %s", layer->blob.digest);
+                return fault_prefix(fault, fault->error, "%s: layer %s",
+                                    layer->blob.transfer->reference.name, layer->blob.digest);
         default:
                 return 0;
         }

@@ -291,18 +291,27 @@ static bool is_settling(const Transfer *transfer) {
         return false;
 }
 
-static void add_blob_to_sweep(Sweep *sweep, const TransferBlob *blob) {
+static void add_blob_to_sweep(Sweep *sweep, const TransferBlob *blob, bool all) {
         const char *namespace = blob->transfer->namespace;
-        if (blob->state == BLOB_PRESENT && !blob->existed)
+        if (blob->state == BLOB_PRESENT && !blob->existed && all)
                 (void) sweep_add(sweep, SWEEP_BLOB, namespace, blob->digest);
-        else if (blob->state == BLOB_ABSENT || (blob->state >= BLOB_OPENING && blob->state < BLOB_PRESENT))
+        /* With nothing in it, there is nothing to continue. */
+        else if ((blob->state == BLOB_ABSENT ||
+                  (blob->state >= BLOB_OPENING && blob->state < BLOB_PRESENT)) &&
+                 (all || blob->offset == 0))
                 (void) sweep_add(sweep, SWEEP_INGEST, namespace, blob->digest);
 }
 
-/* Unfinished snapshots always; of an image that is broken everything that came with it; what has only been
- * interrupted stays and is used by the next try. */
+/* The image is broken, or not to be had: what has come of it is of no use. */
+static bool is_hopeless(int error) {
+        return error == -EBADMSG || error == -EUCLEAN || error == -ENOENT || error == -ENOKEY ||
+               error == -EOPNOTSUPP;
+}
+
+/* Unfinished snapshots always; of a hopeless image everything that came with it; what has only been
+ * interrupted stays, and the next try goes on with it. */
 static void fill_sweep(Transfer *transfer, Sweep *sweep) {
-        bool is_bad = transfer->error == -EBADMSG || transfer->error == -EUCLEAN;
+        bool all = is_hopeless(transfer->error);
 
         for (size_t i = transfer->layer_count; i-- > 0;) {
                 const TransferLayer *layer = &transfer->layers[i];
@@ -310,13 +319,15 @@ static void fill_sweep(Transfer *transfer, Sweep *sweep) {
                         (void) sweep_add(sweep, SWEEP_JOB, transfer->namespace, layer->job);
                 if (layer->key)
                         (void) sweep_add(sweep, SWEEP_KEY, transfer->namespace, layer->key);
-                if (is_bad && transfer->unpack && layer->state == LAYER_DONE && !layer->existed)
+                if (all && transfer->unpack && layer->state == LAYER_DONE && !layer->existed)
                         (void) sweep_add(sweep, SWEEP_SNAPSHOT, transfer->namespace, layer->chain_id);
         }
-        for (size_t i = 0; is_bad && i < transfer->layer_count; i++)
-                add_blob_to_sweep(sweep, &transfer->layers[i].blob);
-        for (size_t i = 0; is_bad && i < transfer->document_count; i++)
-                add_blob_to_sweep(sweep, transfer->documents[i]);
+        if (transfer->error >= 0)
+                return;
+        for (size_t i = 0; i < transfer->layer_count; i++)
+                add_blob_to_sweep(sweep, &transfer->layers[i].blob, all);
+        for (size_t i = 0; i < transfer->document_count; i++)
+                add_blob_to_sweep(sweep, transfer->documents[i], all);
 }
 
 static void on_swept(void *userdata) {

@@ -15,6 +15,7 @@ SNAPSHOTS = ("org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1")
 REGISTRY = os.path.join(SOURCE_ROOT, "tools", "registry")
 CA = "/run/crt-registry/tls/ca.crt"
 FAULTY = "http://localhost:5003"
+FIXTURES = os.environ.get("CRT_FIXTURES") or os.path.join(SOURCE_ROOT, "build", "fixtures")
 RULE = "/etc/polkit-1/rules.d/10-test-images.rules"
 
 
@@ -164,6 +165,6 @@ def set_rule(condition):
     wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
 
 
-__all__ = ["CA", "FAULTY", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear", "content", "digests",
+__all__ = ["CA", "FAULTY", "FIXTURES", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear", "content", "digests",
            "equal", "failure", "forget", "images", "journal", "outcome", "pid_of", "pids_of", "registry", "run_cases",
            "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]

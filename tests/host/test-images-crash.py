@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whoever is killed in the middle of a pull, and whoever cancels it: the same pull succeeds afterwards, fetches only what is missing,
+and nothing half-done is seen or left."""
+
+import os
+import random
+import re
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from content_store import check_disk  # noqa: E402
+from interfaces import call  # noqa: E402
+from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, content, digests, equal, failure,  # noqa: E402
+                         forget, images, pid_of, pids_of, registry, run_cases, snapshots, unfinished, wait_for)
+
+# A layer of 30 MB in five seconds, and the same one without delay.
+SLOW, FAST = "localhost:5003/slow-6000000/debian:bookworm", "localhost:5003/none/debian:bookworm"
+LAYERS = 3
+
+
+def clean():
+    clear()
+    check_empty()
+    forget()
+
+
+def begin_and_wait_for_bytes(at_least=8_000_000, client=None):
+    path = (client or images).begin(SLOW)
+    wait_for(lambda: images.properties(path)["BytesDone"] >= at_least, 10, "some bytes")
+    equal("running", images.properties(path)["State"])
+    equal([], images.names())
+    return path
+
+
+def kill(*pids):
+    assert pids and 0 not in pids, "nobody to kill"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def owner(name):
+    try:
+        return call(images.connection, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                    "GetNameOwner", GLib.Variant("(s)", (name,)))[0][0]
+    except GLib.Error:
+        return None
+
+
+def kill_services(*names):
+    """Returns when the bus has noticed, so that the next call starts them anew."""
+    owners = {name: owner(f"org.crt.{name}") for name in names}
+    kill(*(pid_of(f"crt-{name.lower()}") for name in names))
+    wait_for(lambda: all(owner(f"org.crt.{name}") != old for name, old in owners.items()), 5, "the bus to notice")
+
+
+def workers_are_gone():
+    return not pids_of("crt-fetch")
+
+
+def finish(resumed=True):
+    """Pulls the same blobs, and shows that the rest of the layer was asked for, and nothing twice."""
+    wait_for(workers_are_gone, 5, "the workers to end")
+    forget()
+    result = images.pull(FAST)
+    ranges = [request["range"] for request in asked() if request["range"]]
+    if resumed:
+        equal(1, len(ranges))
+        assert int(re.fullmatch(r"bytes=(\d+)-", ranges[0]).group(1)) >= 4_000_000, ranges
+    equal([FAST], images.names())
+    assert result["chain-id"] in snapshots.keys()
+    equal(LAYERS, len(snapshots.keys()))
+    equal([], unfinished())
+    equal({}, content.ingests())
+    check_disk()
+
+
+def fails_as_unavailable(path):
+    try:
+        images.wait(path)
+    except GLib.Error as error:
+        assert "Unavailable" in str(error) or "NoReply" in str(error), error
+        return
+    raise AssertionError("the transfer is done all the same")
+
+
+def test_images_is_killed():
+    begin_and_wait_for_bytes()
+    assert unfinished()
+    kill_services("Images")
+    equal([], images.names())
+    wait_for(lambda: not unfinished(), 15, "what it left to be removed")
+    finish()
+
+
+def test_fetch_worker_is_killed():
+    path = begin_and_wait_for_bytes()
+    kill(*pids_of("crt-fetch"))
+    message = failure("Unavailable", lambda: images.wait(path))
+    assert "fetch worker" in message, message
+    equal([], unfinished())
+    finish()
+
+
+def test_content_is_killed():
+    path = begin_and_wait_for_bytes()
+    kill_services("Content")
+    fails_as_unavailable(path)
+    equal([], unfinished())
+    finish(resumed=False)
+
+
+def test_ingest_worker_is_killed():
+    path = begin_and_wait_for_bytes()
+    kill(*pids_of("crt-ingest"))
+    fails_as_unavailable(path)
+    equal([], unfinished())
+    finish(resumed=False)
+
+
+def test_snapshots_is_killed():
+    path = begin_and_wait_for_bytes()
+    kill_services("Snapshots")
+    fails_as_unavailable(path)
+    wait_for(lambda: not unfinished(), 15, "what it left to be removed")
+    finish()
+
+
+def test_unpack_worker_is_killed():
+    path = begin_and_wait_for_bytes()
+    kill(*pids_of("crt-unpack"))
+    try:
+        images.wait(path)
+    except GLib.Error:
+        pass
+    equal([], unfinished())
+    clear()
+    finish(resumed=False)
+
+
+def test_all_are_killed_at_once():
+    begin_and_wait_for_bytes()
+    kill(*pids_of("crt-fetch"))
+    kill_services("Images", "Content", "Snapshots")
+    equal([], images.names())
+    wait_for(lambda: not unfinished(), 15, "what they left to be removed")
+    finish(resumed=False)
+
+
+def test_images_is_killed_at_any_moment():
+    for _ in range(8):
+        Images().begin(FAST)
+        time.sleep(random.uniform(0, 0.5))
+        kill_services("Images")
+    wait_for(lambda: images.names() in ([], [FAST]) and not unfinished(), 15, "what it left to be removed")
+    finish(resumed=False)
+
+
+def test_another_client_cancels():
+    path = begin_and_wait_for_bytes(client=Images())
+    images.cancel(path)
+    message = failure("Cancelled", lambda: images.wait(path))
+    assert message, "no sentence"
+    equal("cancelled", images.properties(path)["State"])
+    equal([], unfinished())
+    assert workers_are_gone() or not wait_for(workers_are_gone, 2, "the worker to end")
+    finish()
+    done = [path for path, transfer in images.objects(TRANSFER).items() if transfer["State"] == "done"]
+    failure("FailedPrecondition", lambda: images.cancel(done[-1]))
+
+
+def test_another_client_watches():
+    path = begin_and_wait_for_bytes(1_000_000)
+    watched = Images().objects(TRANSFER)[path]
+    equal((SLOW, "running", "downloading", 0), tuple(watched[key] for key in ("Object", "State", "Phase", "Owner")))
+    images.cancel(path)
+
+
+def test_client_that_goes_away_does_not_stop_it():
+    path = begin_and_wait_for_bytes(1_000_000, client=Images())
+    images.wait(path)
+    equal([SLOW], images.names())
+
+
+def test_removal_is_finished_after_a_kill():
+    images.pull(FAST)
+    for _ in range(3):
+        try:
+            client = Images()
+            client.connection.call("org.crt.Images", "/org/crt/Images", "org.crt.Images1", "Remove",
+                                   GLib.Variant("(sa{sv})", (FAST, {})), None, 0, 5000, None, None)
+            time.sleep(random.uniform(0, 0.01))
+            kill_services("Images")
+        except (GLib.Error, AssertionError, ProcessLookupError):
+            pass
+    if images.names():
+        images.remove(FAST)
+    wait_for(lambda: not digests() and not snapshots.keys(), 10, "the rest to go")
+
+
+def test_stop_in_the_middle_is_a_cancel():
+    begin_and_wait_for_bytes()
+    begin = time.monotonic()
+    os.system("systemctl stop crt-images")
+    assert time.monotonic() - begin < 8, "it took its time"
+    equal([], unfinished())
+    finish()
+
+
+if __name__ == "__main__":
+    registry("faulty")
+    run_cases([value for name, value in list(globals().items()) if name.startswith("test_")], clean)
