@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
-from interfaces import GLib, Gio, call
+from interfaces import GLib, Gio, call, run
 
 NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
 JOB = "org.crt.Snapshots1.Job"
@@ -27,6 +27,10 @@ def sha256(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def variant(value):
+    return value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
+
+
 class Snapshots:
     """Methods raise GLib.Error."""
 
@@ -35,8 +39,7 @@ class Snapshots:
         self.options = options
 
     def call(self, member, *arguments, fds=None, **options):
-        entries = {key: value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
-                   for key, value in {**self.options, **options}.items()}
+        entries = {key: variant(value) for key, value in {**self.options, **options}.items()}
         signature = "".join("h" if isinstance(a, int) else "s" for a in arguments)
         return call(self.connection, NAME, PATH, INTERFACE, member,
                     GLib.Variant(f"({signature}a{{sv}})", (*arguments, entries)), fds)
@@ -125,7 +128,8 @@ class Tree:
 
     def __exit__(self, *_):
         # The bus and its library may still be closing their copies of the descriptor.
-        wait_for(lambda: subprocess.run(["umount", "-q", self.path], capture_output=True).returncode == 0, what="umount")
+        umount = ["umount", "-q", self.path]
+        wait_for(lambda: subprocess.run(umount, capture_output=True).returncode == 0, what="umount")
         os.rmdir(self.path)
 
 
@@ -183,7 +187,8 @@ def trees():
 def check_disk():
     """Records and trees agree, and nothing is on its way out."""
     wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
-    equal({id for id, kind, state in rows("SELECT id, kind, state FROM snapshots") if kind != 1 and state != 3}, trees())
+    # All but views, and those whose unpacking failed.
+    equal({number for (number,) in rows("SELECT id FROM snapshots WHERE kind != 1 AND state != 3")}, trees())
     equal([], mounts())
 
 
@@ -219,6 +224,29 @@ def worker_pids(program="crt-unpack"):
     return [int(pid) for pid in answer.stdout.split()]
 
 
+RULE = "/etc/polkit-1/rules.d/10-test-snapshots.rules"
+
+
+def set_rule(condition):
+    """What polkit says yes to; it has read that when this returns."""
+    if not condition and not os.path.exists(RULE):
+        return
+    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
+    if condition:
+        with open(RULE, "w", encoding="utf-8") as file:
+            file.write("polkit.addRule(function(action, subject) {"
+                       " if (" + condition + ") return polkit.Result.YES; });")
+    else:
+        os.unlink(RULE)
+    subprocess.run(["systemctl", "start", "polkit"], check=True)
+    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
+
+
+def journal(*arguments):
+    subprocess.run(["journalctl", "--sync"], check=True)
+    return run("journalctl", "-q", "-o", "cat", *arguments)
+
+
 def use_setting(line):
     """Starts the service anew with a line more in its unit; None takes it back."""
     if line:
@@ -245,6 +273,6 @@ def slow_layer(key, store, size=8 << 20):
     return job, write_end, data[size // 2:]
 
 
-__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon", "layer", "main_pid",
-           "mounts", "os", "rows", "run_cases", "sha256", "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile",
-           "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]
+__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon",
+           "layer", "main_pid", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess",
+           "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]

@@ -65,8 +65,9 @@ def test_killed_again_and_again_while_committing():
         key = f"p{i}"
         store.prepare(key)
         store.unpack(key, DATA)
-        call = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1", "Commit",
-                                 "ssa{sv}", f"c{i}", key, "1", "parent", "s", "base"], stderr=subprocess.DEVNULL)
+        call = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
+                                 "Commit", "ssa{sv}", f"c{i}", key, "1", "parent", "s", "base"],
+                                stderr=subprocess.DEVNULL)
         time.sleep(0.003 * i)
         kill_daemon()
         call.wait()

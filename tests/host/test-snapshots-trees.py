@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import Snapshots, check_disk, compress, entry, equal, failure, layer  # noqa: E402
+from interfaces import GLib  # noqa: E402
 
 store = Snapshots()
 BASE = layer(entry("./", mode=0o751), "etc/", entry("etc/passwd", b"root"), entry("etc/old", b"old"),
@@ -64,7 +65,8 @@ def test_layers_unpacked_at_once_and_chained_afterwards():
     for i in range(8):
         store.prepare(f"p{i}")
     for i in range(8):
-        data = layer(entry(f"dir/f{i}", b"%d" % i), entry("dir/last", b"%d" % i), entry(f"dir/.wh.f{i - 2}") if i > 1 else "dir/")
+        data = layer(entry(f"dir/f{i}", b"%d" % i), entry("dir/last", b"%d" % i),
+                     entry(f"dir/.wh.f{i - 2}") if i > 1 else "dir/")
         jobs.append(store.unpack_begin(f"p{i}", compress("gzip", data), sha256(data)))
     for job in jobs:
         store.wait(job)
@@ -165,9 +167,9 @@ def test_parents_are_protected_and_names_are_one_space():
 def test_lists_come_in_pages():
     for i in range(5):
         store.prepare(f"k{i}")
-    page, after = store.list(limit=GLib_u(2))
+    page, after = store.list(limit=GLib.Variant("u", 2))
     equal((["k0", "k1"], "k1"), ([s["key"] for s in page], after))
-    page, after = store.list(limit=GLib_u(3), after=after)
+    page, after = store.list(limit=GLib.Variant("u", 3), after=after)
     equal((["k2", "k3", "k4"], ""), ([s["key"] for s in page], after))
 
 
@@ -244,11 +246,6 @@ def test_a_hundred_layers_and_more():
     use_setting("Environment=CRT_SNAPSHOTS_MOUNT_FALLBACK=yes")
     with store.mount("a") as path:
         equal(130, len(os.listdir(path)))
-
-
-def GLib_u(value):
-    from interfaces import GLib
-    return GLib.Variant("u", value)
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may do what with snapshots: nobody without rights changes anything, polkit can let them, and there are limits."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import Snapshots, check_disk, entry, equal, layer, set_rule  # noqa: E402
+from content_store import outcome  # noqa: E402
+
+REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
+ALICE = 'subject.user == "alice"'
+DATA = layer("d/", entry("d/f", b"x"))
+store = Snapshots()
+
+
+def clean():
+    set_rule(None)
+    store.clear()
+    check_disk()
+
+
+def do_chain(client, **options):
+    client.put("layer", DATA, **options)
+    client.prepare("a", "layer", **options)
+    client.mount("a", **options).close()
+    return ",".join(client.keys(**options))
+
+
+def do_many(client, count):
+    for i in range(count):
+        client.prepare(f"many{i}")
+
+
+def do_mount(client, key, **options):
+    client.mount(key, **options).close()
+
+
+ACTIONS = {
+    "Prepare": lambda client, key, **options: client.prepare(key, **options),
+    "View": lambda client, key, parent, **options: client.view(key, parent, **options),
+    "Commit": lambda client, name, key, **options: client.commit(name, key, **options),
+    "Remove": lambda client, key, **options: client.remove(key, **options),
+    "Unpack": lambda client, key, **options: client.unpack(key, DATA, **options)["diff-id"],
+    "Mount": do_mount,
+    "Stat": lambda client, key, **options: client.stat(key, **options)["kind"],
+    "List": lambda client, **options: ",".join(client.keys(**options)) or None,
+    "Cancel": lambda client, job: client.cancel(job),
+    "Jobs": lambda client, job: client.state(job)["State"],
+    "Chain": do_chain,
+    "Many": do_many,
+}
+
+
+def as_user(user, action, *arguments, **options):
+    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__, action,
+               json.dumps(arguments), json.dumps(options)]
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
+
+
+def refused(answer):
+    assert answer in REFUSED, f"{answer!r} instead of a refusal"
+
+
+def uid(user="alice"):
+    return subprocess.run(["id", "-u", user], check=True, text=True, capture_output=True).stdout.strip()
+
+
+def test_nothing_is_changed_without_rights():
+    store.put("base", DATA)
+    store.prepare("a")
+    before = store.keys()
+    for options in ({}, {"namespace": "system"}):
+        for call in (("Prepare", "x"), ("View", "v", "base"), ("Commit", "c", "a"), ("Remove", "a"), ("Unpack", "a"),
+                     ("Mount", "a")):
+            refused(as_user("alice", *call, **options))
+    equal(before, store.keys())
+    equal("", ",".join(store.keys(namespace=f"u{uid()}")))
+
+
+def test_only_ones_own_can_be_seen():
+    store.put("base", DATA)
+    equal("org.crt.Error.NotFound", as_user("alice", "Stat", "base"))
+    equal("done", as_user("alice", "List"))
+    refused(as_user("alice", "List", namespace="system"))
+    refused(as_user("alice", "Stat", "base", namespace="system"))
+
+
+def test_a_job_of_another_is_not_cancelled():
+    store.prepare("p")
+    job, write_end, rest = slow_layer("p", store)
+    assert as_user("alice", "Cancel", job) != "done"
+    assert as_user("alice", "Jobs", job) != "running"
+    write(write_end, rest)
+    os.close(write_end)
+    store.wait(job)
+
+
+def test_a_rule_lets_the_same_calls_pass():
+    set_rule(f'{ALICE} && action.id.indexOf("org.crt.snapshots.") == 0 && action.lookup("namespace") == "u{uid()}"')
+    equal("a,layer", "".join(as_user("alice", "Chain").split()))
+    refused(as_user("alice", "Chain", namespace="system"))
+    refused(as_user("alice", "Chain", namespace="elsewhere"))
+    equal([], store.keys())
+    equal(["a", "layer"], store.keys(namespace=f"u{uid()}"))
+    refused(as_user("bob", "Prepare", "x"))
+
+
+def test_a_rule_can_see_verb_and_snapshot():
+    set_rule(f'{ALICE} && action.lookup("verb") == "Prepare" && action.lookup("snapshot") == "mine"')
+    equal("done", as_user("alice", "Prepare", "mine"))
+    refused(as_user("alice", "Prepare", "yours"))
+    refused(as_user("alice", "Remove", "mine"))
+    refused(as_user("alice", "Mount", "mine"))
+
+
+def test_another_namespace_takes_two_rights():
+    set_rule(f'{ALICE} && action.id == "org.crt.snapshots.write"')
+    refused(as_user("alice", "Prepare", "x", namespace="system"))
+    set_rule(f'{ALICE} && action.id == "org.crt.other-namespaces"')
+    refused(as_user("alice", "Prepare", "x", namespace="system"))
+    set_rule(f'{ALICE} && (action.id == "org.crt.snapshots.write" || action.id == "org.crt.other-namespaces")')
+    equal("done", as_user("alice", "Prepare", "x", namespace="system"))
+    equal(["x"], store.keys())
+
+
+def test_one_user_has_a_limit_and_others_do_not_feel_it():
+    set_rule(f'{ALICE} || subject.user == "bob"')
+    equal("done", as_user("alice", "Many", 1024))
+    systemctl("restart", "crt-snapshots")  # the limit is not only in memory
+    equal("org.crt.Error.LimitsExceeded", as_user("alice", "Prepare", "x"))
+    store.prepare("of-root")
+    equal("done", as_user("bob", "Prepare", "x"))
+    equal("done", as_user("alice", "Remove", "many7"))
+    equal("done", as_user("alice", "Prepare", "x"))
+
+
+def test_images_may_unpack_for_everyone_but_not_mount():
+    equal("done", as_user("crt-images", "Prepare", "l", namespace="u4711"))
+    equal(sha256(DATA), as_user("crt-images", "Unpack", "l", namespace="u4711"))
+    equal("done", as_user("crt-images", "Commit", "layer", "l", namespace="u4711"))
+    equal("done", as_user("crt-images", "View", "v", "layer", namespace="u4711"))
+    refused(as_user("crt-images", "Mount", "v", namespace="u4711"))
+    refused(as_user("crt-content", "Prepare", "x"))
+    equal("done", as_user("crt-images", "Remove", "v", namespace="u4711"))
+
+
+if len(sys.argv) > 1:
+    wanted, wanted_arguments, wanted_options = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+
+    def answer():
+        result = ACTIONS[wanted](Snapshots(), *wanted_arguments, **wanted_options)
+        return (result,) if result else None
+
+    print(outcome(answer))
+else:
+    run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
