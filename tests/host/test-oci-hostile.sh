@@ -1,0 +1,225 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Images and configurations that mean ill, and failures at every step: nothing of the host is touched, nothing is
+# left behind.
+source "$(dirname "$0")/oci.sh"
+
+# with_rootfs COMMAND…: a root file system of the case's own, in $rootfs.
+with_rootfs() {
+        rootfs=$scratch/own-rootfs
+        rm -rf "$rootfs"
+        make_rootfs "$rootfs"
+        victim=$scratch/victim
+        rm -rf "$victim"
+        mkdir "$victim"
+        echo precious >"$victim/file"
+}
+
+victim_is_unharmed() {
+        equal file "$(ls "$victim")"
+        equal precious "$(cat "$victim/file")"
+        equal "" "$(grep -F "$victim" /proc/self/mountinfo)"
+}
+
+test_dev_that_is_a_link_to_the_host() {
+        with_rootfs
+        rmdir "$rootfs/dev"
+        ln -s "$victim" "$rootfs/dev"
+        refused . "a symbolic link"
+        refused 'del(.mounts[] | select(.destination | startswith("/dev")))' "symbolic link"
+        # Also where it leads upwards.
+        ln -sfn ../../victim "$rootfs/dev"
+        refused . "a symbolic link"
+        victim_is_unharmed
+}
+
+test_proc_and_sys_that_are_links() {
+        with_rootfs
+        rmdir "$rootfs/proc"
+        mkdir "$rootfs/fake"
+        ln -s /fake "$rootfs/proc"
+        refused . "/proc: a symbolic link is in the way"
+        rm "$rootfs/proc"
+        mkdir "$rootfs/proc"
+        rmdir "$rootfs/sys"
+        ln -s fake "$rootfs/sys"
+        refused . "/sys: a symbolic link is in the way"
+        victim_is_unharmed
+}
+
+test_mount_targets_behind_links_stay_inside() {
+        with_rootfs
+        ln -s "$victim" "$rootfs/data"
+        ln -s ../../../../../../../../"$victim" "$rootfs/up"
+        ln -s /proc/self/root/../../.."$victim" "$rootfs/magic"
+        # A link that dangles inside the root is an error, wherever it leads outside.
+        refused '.mounts += [{destination: "/data/sub", type: "tmpfs", source: "tmpfs"}]' "/data/sub: No such file"
+        mkdir -p "$rootfs$victim"
+        inside '.mounts += [{destination: "/data/sub", type: "tmpfs", source: "tmpfs"},
+                {destination: "/up", type: "tmpfs", source: "tmpfs"}]' \
+                sh -c 'touch /data/sub/x /up/y; readlink -f /data; grep -c victim /proc/mounts' || fail "$output"
+        contains "$output" "$victim"
+        victim_is_unharmed
+        [[ -d $rootfs$victim/sub ]]
+        bundle '.mounts += [{destination: "/magic", type: "tmpfs", source: "tmpfs"}]'
+        fails oci run -b "$bundle" box
+        victim_is_unharmed
+        nothing_left
+}
+
+test_a_target_that_leads_to_the_root_itself() {
+        with_rootfs
+        ln -s / "$rootfs/data"
+        refused '.mounts += [{destination: "/data", type: "tmpfs", source: "tmpfs"}]' "/data: leads to the root itself"
+}
+
+test_binds_below_proc() {
+        with_rootfs
+        refused '.mounts += [{destination: "/proc/self/attr", type: "tmpfs", source: "tmpfs"}]' \
+                "is inside a mounted proc file system"
+        ln -s /proc/sys "$rootfs/innocent"
+        refused '.mounts += [{destination: "/innocent", type: "tmpfs", source: "tmpfs"}]' \
+                "is inside a mounted proc file system"
+        inside '.mounts += [{destination: "/proc/uptime", type: "bind", source: "'"$victim"'/file"}]' cat /proc/uptime
+        equal precious "$output"
+}
+
+test_masked_paths_behind_links_stay_inside() {
+        with_rootfs
+        ln -s "$victim" "$rootfs/masked"
+        ln -s "$victim/file" "$rootfs/readonly"
+        inside '.linux.maskedPaths += ["/masked", "/masked/file"] | .linux.readonlyPaths += ["/readonly"]' true
+        echo more >>"$victim/file"
+        equal $'precious\nmore' "$(cat "$victim/file")"
+        equal "" "$(grep -F "$victim" /proc/self/mountinfo)"
+}
+
+test_masks_do_not_come_from_the_image() {
+        with_rootfs
+        # CVE-2025-31133: a /dev/null of the image's own must not become what covers /proc/keys.
+        ln -s /etc/shadow "$rootfs/dev/null"
+        refused 'del(.mounts[] | select(.destination | startswith("/dev")))' "/dev/null"
+        rm "$rootfs/dev/null"
+        inside 'del(.mounts[] | select(.destination | startswith("/dev")))' sh -c 'stat -c %t:%T /proc/keys'
+        equal 1:3 "$output"
+}
+
+test_devices_are_not_made_through_links() {
+        with_rootfs
+        ln -s "$victim" "$rootfs/devices"
+        refused '.linux.devices = [{path: "/devices/mine", type: "c", major: 1, minor: 3}]' "config.linux.devices[0]"
+        victim_is_unharmed
+}
+
+test_no_descriptor_leaks() {
+        exec 5<"$scratch" 6<"$rootfs/bin/busybox"
+        bundle . sh -c 'ls -l /proc/self/fd | wc -l; ls /proc/1/fd; true'
+        output=$(oci run -b "$bundle" box </dev/null 2>/dev/null)
+        exec 5<&- 6<&-
+        # A line of "total", 0 to 2, and the directory that ls reads; then those of init itself, 10 the shell's own.
+        equal $'5\n0\n1\n2' "$(sed '/^10$/d' <<<"$output")"
+}
+
+test_a_working_directory_outside() {
+        local number
+        exec 5<"$scratch"
+        for number in 3 4 5 6 7 8 9 10 11 12; do
+                bundle '.process.cwd = "/proc/self/fd/'$number'"' pwd
+                fails oci run -b "$bundle" box
+                contains "$output" "config.process.cwd"
+                bundle '.process.cwd = "/proc/self/fd/'$number'/../.."' pwd
+                fails oci run -b "$bundle" box
+                contains "$output" "config.process.cwd"
+        done
+        exec 5<&-
+        nothing_left
+}
+
+test_the_runtimes_file_can_not_be_written() {
+        # CVE-2019-5736. Init waits, and is still the runtime: its file is open to whoever may look.
+        bundle . true
+        oci create -b "$bundle" box
+        local pid
+        pid=$(oci state box | jq .pid)
+        fails sh -c "exec 3<>/proc/$pid/exe"
+        [[ $output == *"Read-only file system"* || $output == *"Text file busy"* ]] || fail "$output"
+        python3 - "$pid" <<'END'
+import os, sys
+fd = os.open(f"/proc/{sys.argv[1]}/exe", os.O_RDONLY)
+assert os.fstatvfs(fd).f_flag & os.ST_RDONLY, "the mount is writable"
+END
+        # Held open until nothing runs from it any more, it is still on its read-only mount.
+        exec 7<"/proc/$pid/exe"
+        oci delete --force box
+        fails sh -c 'exec 3<>/proc/self/fd/7' 7<&7
+        contains "$output" "Read-only file system"
+        exec 7<&-
+}
+
+test_the_waiting_init_is_closed_to_others_in_its_pid_namespace() {
+        bundle 'del(.linux.namespaces[] | select(.type == "pid"))' true
+        oci create -b "$bundle" box
+        local pid
+        pid=$(oci state box | jq .pid)
+        equal 0 "$(stat -c %u "/proc/$pid/exe")"
+        fails setpriv --reuid 0 --bounding-set -all --inh-caps=-all readlink "/proc/$pid/exe"
+        oci delete --force box
+}
+
+test_failures_at_every_step_leave_nothing() {
+        local cases=(
+                '.root.path = "/no/such/rootfs"' "config.root.path"
+                '.root.path = "rootfs/bin/busybox"' "is not a directory"
+                '.mounts += [{destination: "/x", type: "nosuchfs", source: "x"}]' "config.mounts[7]: type nosuchfs"
+                '.mounts += [{destination: "/dev/x", type: "tmpfs", source: "x", options: ["size=lots"]}]' "config.mounts[7]: size=lots"
+                '.mounts += [{destination: "/dev/x", type: "tmpfs", source: "x", options: ["nosuch=1"]}]' "nosuch"
+                '.mounts += [{destination: "/bin/busybox", type: "tmpfs", source: "x"}]' "is no directory"
+                '.mounts += [{destination: "/bin", type: "bind", source: "/etc/passwd"}]' "is a directory"
+                '.linux.devices = [{path: "/dev/null/x", type: "c", major: 1, minor: 3}]' "config.linux.devices[0]"
+                '.process.terminal = true' "console-socket"
+                '.process.cwd = "/bin/busybox"' "config.process.cwd"
+                '.process.args = ["no-such-program"]' "no-such-program: not found in PATH"
+                '.process.args = ["/no/such/program"]' "/no/such/program: No such file"
+                '.process.args = ["/etc"]' "/etc: Is a directory"
+                '.process.args = ["/proc/version"]' "/proc/version: Permission denied"
+                '.process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1, hard: 99999999999}]' "config.process.rlimits[0]"
+                '.linux.sysctl = {"net.core.somaxconn": "no number"}' "config.linux.sysctl.net.core.somaxconn"
+                '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 5, hostID: 5, size: 1}] | .linux.gidMappings = .linux.uidMappings' "becoming user 0"
+                '.linux.intelRdt = {closID: "x"}' "config.linux.intelRdt: not supported yet"
+                '.hooks = {poststop: [{path: "/bin/true"}]}' "config.hooks.poststop: not supported yet"
+                '.nonsense = 1' "config.nonsense: is not known"
+        )
+        local i before
+        before=$(ls "/proc/$$/fd" | wc -l)
+        for ((i = 0; i < ${#cases[@]}; i += 2)); do
+                echo "case: ${cases[i]}"
+                refused "${cases[i]}" "${cases[i + 1]}"
+        done
+        equal "$before" "$(ls "/proc/$$/fd" | wc -l)"
+}
+
+test_a_taken_cgroup_is_refused_and_kept() {
+        mkdir -p /sys/fs/cgroup/crt-test-oci/box
+        sleep 100 &
+        local sleeper=$!
+        echo $sleeper >/sys/fs/cgroup/crt-test-oci/box/cgroup.procs
+        bundle .
+        fails oci run -b "$bundle" box
+        contains "$output" "the cgroup /crt-test-oci/box has processes"
+        kill -0 $sleeper
+        kill $sleeper
+        wait $sleeper || true
+        rmdir /sys/fs/cgroup/crt-test-oci/box
+        nothing_left
+}
+
+test_a_killed_create_is_cleaned_up_by_delete() {
+        mkdir -p "$state/box"
+        fails oci start box
+        fails oci state box
+        contains "$output" "delete it with --force"
+        oci delete --force box
+        nothing_left
+}
+
+run_tests
