@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -73,16 +74,32 @@ int sysctl_prepare(const ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-/* Written through the caller's procfs, of which the part below sys shows the namespaces of who looks. */
+/* The part of procfs below sys shows the namespaces of who looks, whichever mount it is. The caller's own
+ * may well be read-only (a service with ProtectKernelTunables=), so init takes one that is mounted nowhere;
+ * in a user namespace the kernel may refuse that. */
+static int open_procfs(const ContainerPlan *plan) {
+        _cleanup_close_ int fs = fsopen("proc", FSOPEN_CLOEXEC);
+        if (fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) >= 0) {
+                int fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+                if (fd >= 0)
+                        return fd;
+        }
+        return fd_duplicate(plan->proc_fd);
+}
+
 int sysctl_step_write(ContainerPlan *plan, Fault *fault) {
+        if (plan->config->sysctl_count == 0)
+                return 0;
+        _cleanup_close_ int proc = open_procfs(plan);
+        if (proc < 0)
+                return proc;
         for (size_t i = 0; i < plan->config->sysctl_count; i++) {
                 const RuntimePair *pair = &plan->config->sysctls[i];
                 _cleanup_free_ char *path = NULL;
                 int r = path_of(pair->key, &path);
                 if (r < 0)
                         return r;
-                _cleanup_close_ int fd =
-                        path_open(plan->proc_fd, path, O_WRONLY | O_NOCTTY, 0, PATH_BENEATH);
+                _cleanup_close_ int fd = path_open(proc, path, O_WRONLY | O_NOCTTY, 0, PATH_BENEATH);
                 r = fd < 0 ? fd : fd_write_all(fd, pair->value, strlen(pair->value));
                 if (r < 0)
                         return fault_set_errno(fault, r, "config.linux.sysctl.%s", pair->key);
