@@ -3,11 +3,11 @@
 #include "services/images/registry-auth.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "lib/base64.h"
 #include "lib/json.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
@@ -39,19 +39,16 @@ struct RegistryAuth {
 };
 
 static int make_basic(const char *username, const char *password, char **ret) {
-        _cleanup_free_ char *pair = NULL;
+        _cleanup_free_ char *pair = NULL, *encoded = NULL;
         int length = asprintf(&pair, "%s:%s", username, password ? password : "");
         if (length < 0) {
                 pair = NULL;
                 return -ENOMEM;
         }
-        char *header = new0(char, 6 + 4 * ((size_t) length / 3 + 1) + 1);
-        if (!header)
-                return -ENOMEM;
-        memcpy(header, "Basic ", 6);
-        EVP_EncodeBlock((unsigned char *) header + 6, (const unsigned char *) pair, length);
-        *ret = header;
-        return 0;
+        int r = base64_encode(pair, (size_t) length, &encoded);
+        if (r < 0)
+                return r;
+        return asprintf(ret, "Basic %s", encoded) < 0 ? -ENOMEM : 0;
 }
 
 int registry_auth_new(const RegistryAuthSpec *spec, RegistryAuth **ret) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whoever is killed in the middle of a pull, and whoever cancels it: the same pull succeeds afterwards, fetches only what is missing,
-and nothing half-done is seen or left."""
+"""Whoever is killed in the middle of a pull, and whoever cancels it: the same pull succeeds afterwards, fetches
+only what is missing, and nothing half-done is seen or left."""
 
 import os
 import random
@@ -13,8 +13,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import check_disk  # noqa: E402
 from interfaces import call  # noqa: E402
-from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, content, digests, equal, failure,  # noqa: E402
-                         forget, images, pid_of, pids_of, registry, run_cases, snapshots, unfinished, wait_for)
+from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, content, digests,  # noqa: E402
+                         equal, failure, forget, images, pid_of, pids_of, registry, run_cases, snapshots,
+                         unfinished, wait_for)
 
 # A layer of 30 MB in five seconds, and the same one without delay.
 SLOW, FAST = "localhost:5003/slow-6000000/debian:bookworm", "localhost:5003/none/debian:bookworm"

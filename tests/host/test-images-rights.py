@@ -150,8 +150,8 @@ def test_the_worker_has_the_network_and_nothing_else():
     equal("1", status["NoNewPrivs"])
     assert 0 not in map(int, status["Uid"].split()), status["Uid"]
     for path in ("/var/lib/crt", "/run/dbus"):
-        seen = subprocess.run(["nsenter", "-t", str(pid), "-m", "-S", status["Uid"].split()[0], "ls", path], check=False,
-                              text=True, capture_output=True)
+        seen = subprocess.run(["nsenter", "-t", str(pid), "-m", "-S", status["Uid"].split()[0], "ls", path],
+                              check=False, text=True, capture_output=True)
         assert seen.returncode != 0, f"{path} can be seen: {seen.stdout}"
 
 
