@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A file or directory that a caller handed over to be mounted into a container. Kept as a descriptor while the
- * service runs; after a restart the same file, and no other, is looked for where it was. */
+/* A file or directory that a caller handed over to be mounted into a container. Kept as a descriptor while
+ * the service runs; after a restart the same file, and no other, is looked for where it was. */
 
 #include "lib/fault.h"
 #include "lib/macros.h"

@@ -12,7 +12,7 @@
 #include "lib/fd.h"
 #include "lib/process.h"
 #include "lib/strv.h"
-#include "services/tasks/tasks-service.h"
+#include "services/tasks/tasks-bus.h"
 
 /* ---- properties ---- */
 
@@ -97,7 +97,7 @@ int container_append_properties(sd_bus_message *message, const Task *task) {
 int container_find(void *userdata, const char *namespace, const char *object, void **ret) {
         TasksService *service = userdata;
         Task *task = task_table_find(service->table, namespace, object);
-        if (!task || task->creating)
+        if (!task || task->creating || task->half_made)
                 return 0;
         *ret = task;
         return 1;
@@ -107,7 +107,7 @@ int container_list(void *userdata, ObjectKind *kind) {
         const TasksService *service = userdata;
         for (size_t i = 0; i < service->table->count; i++) {
                 const Task *task = service->table->tasks[i];
-                if (task->creating || task->removed)
+                if (!task_is_listed(task))
                         continue;
                 int r = object_kind_list_add(kind, task->record.namespace, task->record.id);
                 if (r < 0)

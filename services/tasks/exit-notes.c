@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The socket that starts this service when a container ends. A note is a hint: what counts is the record in /run. */
+/* The socket that starts this service when a container ends. A note is a hint: what counts is the record in
+ * /run. */
 
 #include <errno.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include <sys/time.h>
 
 #include "lib/fd.h"
-#include "services/tasks/tasks-service.h"
+#include "services/tasks/tasks-bus.h"
 
 static int read_note(TaskTable *table, int fd) {
         char note[SUPERVISOR_EXIT_NOTE_MAX];
@@ -16,7 +17,8 @@ static int read_note(TaskTable *table, int fd) {
         socklen_t size = sizeof(credentials);
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0 || credentials.uid != 0)
                 return 0;
-        /* One that does not write is not waited for: all containers were looked at when the service began. */
+        /* One that does not write is not waited for: all containers were looked at when the service began.
+         */
         ssize_t n = recv(fd, note, sizeof(note) - 1, MSG_DONTWAIT);
         if (n <= 0)
                 return 0;

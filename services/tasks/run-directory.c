@@ -65,10 +65,9 @@ int run_process_read(int directory, const char *name, RunProcess *ret) {
             find_number(record, "started", UINT64_MAX, &started) < 0 ||
             find_number(record, "bucket", UINT_MAX, &bucket) < 0)
                 return -EBADMSG;
-        *ret = (RunProcess){ .pid = (pid_t) pid,
-                             .start_time = start_time,
-                             .started = started,
-                             .bucket = (unsigned) bucket };
+        *ret = (RunProcess){
+                .pid = (pid_t) pid, .start_time = start_time, .started = started, .bucket = (unsigned) bucket
+        };
         return 0;
 }
 

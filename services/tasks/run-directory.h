@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a container leaves in its directory below /run while it lives: who its supervisor is, what runs, how it
- * ended. Small files of KEY=value lines, replaced whole. They outlive every daemon, not the boot. */
+/* What a container leaves in its directory below /run while it lives: who its supervisor is, what runs, how
+ * it ended. Small files of KEY=value lines, replaced whole. They outlive every daemon, not the boot. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ typedef struct RunProcess {
         unsigned bucket;     /* which sub-slice its scope is in */
 } RunProcess;
 
-#define RUN_ERROR_MAX 1024
+#define RUN_ERROR_MAX 768
 
 typedef struct RunExit {
         int status; /* as a shell shows it */

@@ -37,16 +37,15 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* A unit of that name is left: failed, or about to go when systemd has seen that it is empty. If it does not, it
- * is stopped, for nothing of ours is in it. Twice as long from try to try. */
+/* A unit of that name is left: failed, or about to go when systemd has seen that it is empty. If it does
+ * not, it is stopped, for nothing of ours is in it. Twice as long from try to try. */
 static int retry_later(SiblingCall *call) {
         sd_bus *bus = call->siblings->bus;
-        int r = call->tries < 2 ? sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
-                                                           SYSTEMD_MANAGER, "ResetFailedUnit", NULL, NULL,
-                                                           "s", call->unit)
-                                : sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
-                                                           SYSTEMD_MANAGER, "StopUnit", NULL, NULL, "ss",
-                                                           call->unit, "replace");
+        int r = call->tries < 2
+                        ? sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                                   "ResetFailedUnit", NULL, NULL, "s", call->unit)
+                        : sd_bus_call_method_async(bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                                   "StopUnit", NULL, NULL, "ss", call->unit, "replace");
         if (r < 0)
                 return r;
         call->timer = sd_event_source_disable_unref(call->timer);
@@ -106,32 +105,6 @@ static int append_limits(sd_bus_message *message, const ScopeLimits *limits) {
         return r;
 }
 
-/* What a container may open: the devices that every one has, and its terminals. Nodes may be made of any. */
-static int append_devices(sd_bus_message *message) {
-        static const struct {
-                const char *device, *access;
-        } devices[] = {
-                { "/dev/char/1:3", "rwm" }, { "/dev/char/1:5", "rwm" }, { "/dev/char/1:7", "rwm" },
-                { "/dev/char/1:8", "rwm" }, { "/dev/char/1:9", "rwm" }, { "/dev/char/5:0", "rwm" },
-                { "/dev/char/5:2", "rwm" }, { "char-pts", "rwm" },      { "char-*", "m" },
-                { "block-*", "m" },
-        };
-        int r = sd_bus_message_append(message, "(sv)", "DevicePolicy", "s", "strict");
-        if (r >= 0)
-                r = sd_bus_message_open_container(message, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(message, "s", "DeviceAllow");
-        if (r >= 0)
-                r = sd_bus_message_open_container(message, 'v', "a(ss)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(message, 'a', "(ss)");
-        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(devices); i++)
-                r = sd_bus_message_append(message, "(ss)", devices[i].device, devices[i].access);
-        for (unsigned i = 0; r >= 0 && i < 3; i++)
-                r = sd_bus_message_close_container(message);
-        return r;
-}
-
 static int append_properties(sd_bus_message *message, const ScopeSpec *scope) {
         char slice[SCOPE_SLICE_MAX];
         _cleanup_free_ char *description = NULL;
@@ -140,11 +113,9 @@ static int append_properties(sd_bus_message *message, const ScopeSpec *scope) {
                 return -ENOMEM;
         }
         int r = sd_bus_message_append(message, "(sv)(sv)(sv)(sv)(sv)(sv)", "Description", "s", description,
-                                  "Slice", "s", scope_slice(scope->bucket, slice), "PIDs", "au", 1,
-                                  (uint32_t) scope->process, "Delegate", "b", 1, "CollectMode", "s",
-                                  "inactive-or-failed", "TimeoutStopUSec", "t", STOP_TIMEOUT);
-        if (r >= 0)
-                r = append_devices(message);
+                                      "Slice", "s", scope_slice(scope->bucket, slice), "PIDs", "au", 1,
+                                      (uint32_t) scope->process, "Delegate", "b", 1, "CollectMode", "s",
+                                      "inactive-or-failed", "TimeoutStopUSec", "t", STOP_TIMEOUT);
         return r < 0 ? r : append_limits(message, &scope->limits);
 }
 

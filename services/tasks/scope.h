@@ -27,16 +27,16 @@ typedef struct ScopeSpec {
         ScopeLimits limits;
 } ScopeSpec;
 
-/* "crt-<namespace>-<id>.scope", the namespace escaped so that no two containers share one; hashed where that is too
- * long for a unit. */
+/* "crt-<namespace>-<id>.scope", the namespace escaped so that no two containers share one; hashed where that
+ * is too long for a unit. */
 int scope_name(const char *namespace, const char *id, char ret[SCOPE_NAME_MAX]);
 /* "crt-<bucket>.slice" */
 const char *scope_slice(unsigned bucket, char ret[SCOPE_SLICE_MAX]);
 /* Below the root of the cgroup hierarchy. */
 int scope_cgroup_open(const char *namespace, const char *id, unsigned bucket, const char *child);
 
-/* -EOPNOTSUPP with a sentence that names the limit which no controller of this machine can enforce; controllers is the
- * text of cgroup.controllers. */
+/* -EOPNOTSUPP with a sentence that names the limit which no controller of this machine can enforce;
+ * controllers is the text of cgroup.controllers. */
 int scope_check_limits(const ScopeLimits *limits, const char *controllers, Fault *fault);
 /* Of this machine. */
 int scope_read_controllers(char **ret);

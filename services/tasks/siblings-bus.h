@@ -11,8 +11,8 @@ int siblings_new(sd_bus *bus, Siblings **ret);
 Siblings *siblings_free(Siblings *siblings);
 DEFINE_CLEANUP(Siblings *, siblings_free);
 
-/* Within siblings-bus.c and scope-bus.c: a call's receiver is answered once, and the call is then its holder's to
- * free. */
+/* Within siblings-bus.c and scope-bus.c: a call's receiver is answered once, and the call is then its
+ * holder's to free. */
 struct SiblingCall {
         struct SiblingCall *next;
         Siblings *siblings; /* weak */

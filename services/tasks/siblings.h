@@ -12,7 +12,8 @@
 
 typedef struct Siblings Siblings;
 
-/* A call under way. Freed by its holder, at any time, also from within the answer; then nothing is answered. */
+/* A call under way. Freed by its holder, at any time, also from within the answer; then nothing is answered.
+ */
 typedef struct SiblingCall SiblingCall;
 SiblingCall *sibling_call_free(SiblingCall *call);
 DEFINE_CLEANUP(SiblingCall *, sibling_call_free);

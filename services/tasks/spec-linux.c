@@ -7,10 +7,18 @@
 static const char *const namespaces[] = { "pid", "ipc", "uts", "mount", "network", "cgroup" };
 
 static const char *const masked_paths[] = {
-        "/proc/acpi",       "/proc/asound",      "/proc/interrupts",
-        "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
-        "/proc/sched_debug", "/proc/scsi",       "/proc/timer_list",
-        "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
         NULL,
 };
 
@@ -25,8 +33,8 @@ static const struct {
         int major, minor;
         const char *access;
 } device_rules[] = {
-        { 'c', -1, -1, "m" }, { 'b', -1, -1, "m" }, { 'c', 1, 3, "rwm" }, { 'c', 1, 5, "rwm" },
-        { 'c', 1, 7, "rwm" }, { 'c', 1, 8, "rwm" }, { 'c', 1, 9, "rwm" }, { 'c', 5, 0, "rwm" },
+        { 'c', -1, -1, "m" }, { 'b', -1, -1, "m" },    { 'c', 1, 3, "rwm" }, { 'c', 1, 5, "rwm" },
+        { 'c', 1, 7, "rwm" }, { 'c', 1, 8, "rwm" },    { 'c', 1, 9, "rwm" }, { 'c', 5, 0, "rwm" },
         { 'c', 5, 2, "rwm" }, { 'c', 136, -1, "rwm" },
 };
 

@@ -32,7 +32,7 @@ static const DefaultMount default_mounts[] = {
 
 /* What a bind mount may be told. The propagation that reaches back into the host is not among them. */
 static const char *const bind_options[] = {
-        "bind",  "rbind",  "ro",   "rw",     "nosuid",  "suid",     "nodev", "dev",
+        "bind",   "rbind", "ro",      "rw",       "nosuid",  "suid",     "nodev", "dev",
         "noexec", "exec",  "noatime", "relatime", "private", "rprivate", "slave", "rslave",
 };
 
@@ -92,8 +92,8 @@ int spec_mounts_new(const SpecRequest *request, json_object **ret, Fault *fault)
         for (size_t i = 0; i < ELEMENTS_OF(default_mounts); i++) {
                 const DefaultMount *mount = &default_mounts[i];
                 if (!is_replaced(request, mount->destination) &&
-                    spec_append(mounts, new_mount(mount->destination, mount->type, mount->type,
-                                                  mount->options)) < 0)
+                    spec_append(mounts,
+                                new_mount(mount->destination, mount->type, mount->type, mount->options)) < 0)
                         return -ENOMEM;
         }
         for (size_t i = 0; i < request->mount_count; i++) {

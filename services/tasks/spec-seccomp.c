@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The default system call filter, which lets through what Docker's does with the default capabilities. What is
- * not listed answers EPERM: calls that change the machine (its clock, modules, swap, quotas, keys, power), that
- * make namespaces or mounts, or that have shown more than their share of kernel bugs (io_uring, bpf,
- * userfaultfd, perf). */
+/* The default system call filter, which lets through what Docker's does with the default capabilities. What
+ * is not listed answers EPERM: calls that change the machine (its clock, modules, swap, quotas, keys,
+ * power), that make namespaces or mounts, or that have shown more than their share of kernel bugs (io_uring,
+ * bpf, userfaultfd, perf). */
 
 #include <errno.h>
 #include <sched.h>
@@ -117,8 +117,8 @@ static json_object *new_rule(const char *const *names, const char *action) {
 static json_object *new_first_argument_rule(const char *name, const char *operator, uint64_t value,
                                             uint64_t value_two) {
         const char *const names[] = { name, NULL };
-        _cleanup_json_ json_object *rule = new_rule(names, "SCMP_ACT_ALLOW"), *list = json_object_new_array(),
-                                   *argument = json_object_new_object();
+        _cleanup_json_ json_object *rule = new_rule(names, "SCMP_ACT_ALLOW"),
+                                   *list = json_object_new_array(), *argument = json_object_new_object();
         if (spec_add(argument, "index", json_object_new_int(0)) < 0 ||
             spec_add(argument, "value", json_object_new_int64((int64_t) value)) < 0 ||
             spec_add(argument, "valueTwo", json_object_new_int64((int64_t) value_two)) < 0 ||

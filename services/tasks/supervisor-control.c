@@ -21,7 +21,8 @@ int supervisor_add_connection(Supervisor *supervisor, int fd) {
                         continue;
                 int r = fd_set_nonblocking(connection, true);
                 if (r >= 0)
-                        r = supervisor_watch(supervisor, connection, EPOLLIN, SOURCE_CONNECTION + (unsigned) i);
+                        r = supervisor_watch(supervisor, connection, EPOLLIN,
+                                             SOURCE_CONNECTION + (unsigned) i);
                 if (r < 0)
                         return r;
                 supervisor->connections[i] = TAKE_FD(connection);
@@ -44,8 +45,8 @@ static void drop_connection(Supervisor *supervisor, size_t index) {
 static void announce_to(Supervisor *supervisor, size_t index) {
         SupervisorMessage message = { .type = supervisor->ended ? SUPERVISOR_EXITED : SUPERVISOR_STARTED };
         bool terminal = !supervisor->ended && supervisor->terminal >= 0;
-        int r = message_send(supervisor->connections[index], &message, sizeof(message), &supervisor->terminal,
-                             terminal ? 1 : 0);
+        int r = message_send(supervisor->connections[index], &message, sizeof(message),
+                             &supervisor->terminal, terminal ? 1 : 0);
         if (r < 0)
                 drop_connection(supervisor, index);
 }

@@ -67,8 +67,8 @@ int journal_add_stream(Journal *journal, size_t index, const char *namespace, co
         return 0;
 }
 
-/* One line without its newline. Only a full socket is the caller's business: a line that the journal refuses is
- * lost, for there is nobody to tell. */
+/* One line without its newline. Only a full socket is the caller's business: a line that the journal refuses
+ * is lost, for there is nobody to tell. */
 static int send_line(Journal *journal, const JournalStream *stream, size_t size, bool partial) {
         struct iovec parts[] = {
                 { (void *) stream->header, stream->header_size },
@@ -132,8 +132,8 @@ int journal_stream_read(Journal *journal, size_t index) {
                         return r;
                 if (stream->pipe < 0)
                         return 0;
-                ssize_t n = read(stream->pipe, stream->buffer + stream->used,
-                                 JOURNAL_LINE_MAX - stream->used);
+                ssize_t n =
+                        read(stream->pipe, stream->buffer + stream->used, JOURNAL_LINE_MAX - stream->used);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0 && errno == EAGAIN)

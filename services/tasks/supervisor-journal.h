@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Output of a container on its way into the journal: lines out of pipes become datagrams of the journal's native
- * protocol. When the journal does not keep up, the pipes are not read, and the container waits. */
+/* Output of a container on its way into the journal: lines out of pipes become datagrams of the journal's
+ * native protocol. When the journal does not keep up, the pipes are not read, and the container waits. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-#define JOURNAL_STREAMS 2             /* stdout, stderr */
+#define JOURNAL_STREAMS 2              /* stdout, stderr */
 #define JOURNAL_LINE_MAX (48U * 1024U) /* a longer line is sent in parts */
 #define JOURNAL_HEADER_MAX 512
 
@@ -34,8 +34,8 @@ int journal_open(Journal *journal);
 int journal_add_stream(Journal *journal, size_t index, const char *namespace, const char *id,
                        int *ret_write_end);
 
-/* Reads what is there and sends what is whole. 1: more may come; 0: the end of this stream; -EAGAIN: the journal's
- * socket is full: call journal_resume() when it is writable. */
+/* Reads what is there and sends what is whole. 1: more may come; 0: the end of this stream; -EAGAIN: the
+ * journal's socket is full: call journal_resume() when it is writable. */
 int journal_stream_read(Journal *journal, size_t index);
 int journal_resume(Journal *journal);
 bool journal_is_done(const Journal *journal);

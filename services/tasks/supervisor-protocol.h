@@ -2,8 +2,8 @@
 #pragma once
 
 /* What the service and the supervisor of a container say to each other: fixed messages on SOCK_SEQPACKET
- * sockets. After an upgrade the two are of different builds, so what is there is never changed, only added to at
- * the end: a shorter message is as if the rest were 0, of a longer one the rest is not looked at.
+ * sockets. After an upgrade the two are of different builds, so what is there is never changed, only added
+ * to at the end: a shorter message is as if the rest were 0, of a longer one the rest is not looked at.
  *
  *   service → supervisor                          supervisor → service
  *   DESCRIPTORS (fds)…   sources of mounts
@@ -11,9 +11,9 @@
  *   RESIZE                                        EXITED              RUN_EXIT is written
  *   SEEN                 EXITED has arrived
  *
- * The first connection is inherited. When it ends before GO, the supervisor ends as well; after GO it goes on,
- * and takes further connections on its listening socket. To each it says STARTED or EXITED at once. If nobody is
- * connected, or nobody says SEEN, it tells the service through the socket that activates it. */
+ * The first connection is inherited. When it ends before GO, the supervisor ends as well; after GO it goes
+ * on, and takes further connections on its listening socket. To each it says STARTED or EXITED at once. If
+ * nobody is connected, or nobody says SEEN, it tells the service through the socket that activates it. */
 
 #include <stdint.h>
 #include <string.h>

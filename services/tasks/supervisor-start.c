@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The supervisor's start: from the message GO to a running container. All that is read for it is freed again. */
+/* The supervisor's start: from the message GO to a running container. All that is read for it is freed
+ * again. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include "lib/fd.h"
 #include "lib/strv.h"
 #include "runtime/container.h"
+#include "runtime/device-filter.h"
 #include "services/tasks/payload-cgroup.h"
 #include "services/tasks/spec.h"
 #include "services/tasks/supervisor-user.h"
@@ -41,8 +43,8 @@ static void start_done(Start *start) {
 }
 
 static int read_config(Start *start, Fault *fault) {
-        _cleanup_close_ int fd = openat(start->supervisor->directory, RUN_CONFIG,
-                                        O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        _cleanup_close_ int fd =
+                openat(start->supervisor->directory, RUN_CONFIG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return fault_set_errno(fault, -errno, "%s", RUN_CONFIG);
         return runtime_config_parse_fd(fd, &start->config, fault);
@@ -115,7 +117,8 @@ static void clamp_limits(const Start *start) {
 static int insert_descriptors(Start *start, Fault *fault) {
         for (size_t i = 0; i < start->config->mount_count; i++) {
                 RuntimeMount *mount = &start->config->mounts[i];
-                const char *number = mount->source ? string_after(mount->source, SPEC_DESCRIPTOR_SOURCE) : NULL;
+                const char *number =
+                        mount->source ? string_after(mount->source, SPEC_DESCRIPTOR_SOURCE) : NULL;
                 uint64_t index;
                 if (!number)
                         continue;
@@ -146,12 +149,13 @@ static int open_streams(Start *start, Fault *fault) {
                 r = journal_open(&supervisor->journal);
         for (size_t i = 0; r >= 0 && i < JOURNAL_STREAMS; i++)
                 if (start->standard[i + 1] < 0)
-                        r = journal_add_stream(&supervisor->journal, i, supervisor->namespace, supervisor->id,
-                                               &start->standard[i + 1]);
+                        r = journal_add_stream(&supervisor->journal, i, supervisor->namespace,
+                                               supervisor->id, &start->standard[i + 1]);
         return r < 0 ? fault_set_errno(fault, r, "a pipe into the journal") : 0;
 }
 
-static int take_descriptors(Start *start, const SupervisorMessage *go, int *fds, size_t count, Fault *fault) {
+static int take_descriptors(Start *start, const SupervisorMessage *go, int *fds, size_t count,
+                            Fault *fault) {
         size_t next = 0;
         if (count > 0)
                 start->mount = TAKE_FD(fds[next++]);
@@ -164,7 +168,8 @@ static int take_descriptors(Start *start, const SupervisorMessage *go, int *fds,
         return start->mount < 0 ? fault_set(fault, -EINVAL, "no root file system was handed over") : 0;
 }
 
-/* A process record first: once the program runs, the service must be able to find it, whatever happens here. */
+/* A process record first: once the program runs, the service must be able to find it, whatever happens here.
+ */
 static int start_container(Start *start, const SupervisorMessage *go, Container **ret, Fault *fault) {
         Supervisor *supervisor = start->supervisor;
         ContainerRequest request = CONTAINER_REQUEST_INIT;
@@ -198,7 +203,8 @@ static int start_container(Start *start, const SupervisorMessage *go, Container 
         return 0;
 }
 
-static int make_payload_cgroup(Supervisor *supervisor, int *ret_scope, Fault *fault) {
+static int make_payload_cgroup(Supervisor *supervisor, const RuntimeConfig *config, int *ret_scope,
+                               Fault *fault) {
         _cleanup_close_ int scope = cgroup_open_own();
         if (scope < 0)
                 return fault_set_errno(fault, scope, "the cgroup of the scope");
@@ -206,7 +212,8 @@ static int make_payload_cgroup(Supervisor *supervisor, int *ret_scope, Fault *fa
         if (supervisor->payload_cgroup < 0)
                 return fault_set_errno(fault, supervisor->payload_cgroup, "the cgroup of the container");
         *ret_scope = TAKE_FD(scope);
-        return 0;
+        return device_filter_attach(supervisor->payload_cgroup, config->resources.device_rules,
+                                    config->resources.device_rule_count, fault);
 }
 
 /* As a shell says it: the command is not there, is there but cannot be executed; or anything else. */
@@ -238,7 +245,7 @@ int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *f
         if (r >= 0)
                 r = open_streams(&start, fault);
         if (r >= 0)
-                r = make_payload_cgroup(supervisor, &scope, fault);
+                r = make_payload_cgroup(supervisor, start.config, &scope, fault);
         if (r >= 0)
                 r = start_container(&start, go, &container, fault);
         if (r >= 0) {
@@ -251,8 +258,8 @@ int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *f
         }
         supervisor->started = true;
         supervisor_announce(supervisor);
-        /* Off the way of whoever waits for the start; what cannot be enabled is missed only by a container that
-         * makes cgroups of its own. */
+        /* Off the way of whoever waits for the start; what cannot be enabled is missed only by a container
+         * that makes cgroups of its own. */
         (void) cgroup_delegate_controllers(scope);
         return 0;
 }

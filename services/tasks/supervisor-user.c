@@ -99,7 +99,8 @@ static int find_group(int root, const char *group, UserIdentity *identity, Fault
                 return r;
         for (char *rest = text; next_entry(&rest, fields);) {
                 uint32_t gid;
-                if (matches(fields[0], fields[2], group, numeric, identity->gid) && parse_id(fields[2], &gid)) {
+                if (matches(fields[0], fields[2], group, numeric, identity->gid) &&
+                    parse_id(fields[2], &gid)) {
                         identity->gid = gid;
                         return 0;
                 }
@@ -123,7 +124,8 @@ static int add_membership(UserIdentity *identity, uint32_t gid) {
                         return 0;
         if (identity->group_count == USER_GROUPS_MAX)
                 return -E2BIG;
-        uint32_t *larger = realloc(identity->groups, (identity->group_count + 1) * sizeof(*identity->groups));
+        uint32_t *larger =
+                realloc(identity->groups, (identity->group_count + 1) * sizeof(*identity->groups));
         if (!larger)
                 return -ENOMEM;
         larger[identity->group_count++] = gid;
@@ -163,8 +165,8 @@ int user_resolve(int root, const char *user, UserIdentity *ret, Fault *fault) {
         int r = find_user(root, copy, &identity, &name, fault);
         if (r >= 0 && group)
                 r = find_group(root, group, &identity, fault);
-        /* The primary group is one of the supplementary ones, too: else a process could leave it by setgid(2), and
-         * with it what is denied to it (CVE-2022-36109). */
+        /* The primary group is one of the supplementary ones, too: else a process could leave it by
+         * setgid(2), and with it what is denied to it (CVE-2022-36109). */
         if (r >= 0)
                 r = add_membership(&identity, identity.gid);
         if (r >= 0 && !group && name)

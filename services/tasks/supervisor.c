@@ -82,8 +82,8 @@ static int on_signal(Supervisor *supervisor) {
                 return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         if (info.ssi_signo != SIGTERM || supervisor->payload < 0 || supervisor->stopping)
                 return 0;
-        /* The scope is being stopped: so that the end is written down, it comes from here and not by SIGKILL to
-         * all, us included. */
+        /* The scope is being stopped: so that the end is written down, it comes from here and not by SIGKILL
+         * to all, us included. */
         supervisor->stopping = true;
         supervisor->kill_at = now_monotonic() + STOP_PATIENCE;
         (void) process_send_signal(supervisor->payload, supervisor->stop_signal);
@@ -178,8 +178,8 @@ static int run(Supervisor *supervisor, siginfo_t *ret_info) {
         }
 }
 
-/* The order matters: nothing may run, and no output be missing, when the record appears; and the record is there
- * before anybody hears of it. */
+/* The order matters: nothing may run, and no output be missing, when the record appears; and the record is
+ * there before anybody hears of it. */
 static int finish(Supervisor *supervisor, const siginfo_t *info) {
         (void) unwatch(supervisor, supervisor->payload);
         (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
@@ -198,8 +198,8 @@ static int finish(Supervisor *supervisor, const siginfo_t *info) {
         return supervisor->ended ? 0 : -EIO;
 }
 
-/* The service went before GO. It may have asked systemd to make a scope of us: one whose process is dead before it
- * gets there would never be seen to be empty, and stay. */
+/* The service went before GO. It may have asked systemd to make a scope of us: one whose process is dead
+ * before it gets there would never be seen to be empty, and stay. */
 static void wait_for_scope(void) {
         uint64_t until = now_monotonic() + SCOPE_PATIENCE;
         const struct timespec interval = { .tv_nsec = 5 * 1000 * 1000 };
@@ -257,6 +257,7 @@ int main(int argc, char *argv[]) {
         };
         if (argc != 3)
                 return EXIT_FAILURE;
+        (void) mallopt(M_MXFAST, 0); /* with malloc_trim(): nothing that is free is kept */
         supervisor.namespace = argv[1];
         supervisor.id = argv[2];
         for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++)

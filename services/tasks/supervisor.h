@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The process that stays with a container: it clones the container's init, keeps its output and its terminal, and
- * writes down how it ended. One loop, no heap once the container runs, no library of systemd. */
+/* The process that stays with a container: it clones the container's init, keeps its output and its
+ * terminal, and writes down how it ended. One loop, no heap once the container runs, no library of systemd.
+ */
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -31,7 +32,7 @@ typedef struct Supervisor {
         int payload_cgroup;
         int terminal;
         int stop_signal;
-        bool stopping; /* SIGTERM was received */
+        bool stopping;    /* SIGTERM was received */
         uint64_t kill_at; /* CLOCK_MONOTONIC, microseconds; 0: never */
         Journal journal;
 
@@ -40,8 +41,8 @@ typedef struct Supervisor {
         bool seen;
 } Supervisor;
 
-/* supervisor-start.c: makes and starts the container with the mount and the stdio of GO, which are consumed. When
- * it fails, *ret_status is what a shell would say. */
+/* supervisor-start.c: makes and starts the container with the mount and the stdio of GO, which are consumed.
+ * When it fails, *ret_status is what a shell would say. */
 int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *fds, size_t fd_count,
                      int *ret_status, Fault *fault);
 
@@ -61,7 +62,7 @@ typedef enum SupervisorSource {
         SOURCE_LISTENER,
         SOURCE_PAYLOAD,
         SOURCE_JOURNAL,
-        SOURCE_STREAM,                                   /* + index */
+        SOURCE_STREAM,                                       /* + index */
         SOURCE_CONNECTION = SOURCE_STREAM + JOURNAL_STREAMS, /* + index */
 } SupervisorSource;
 int supervisor_watch(const Supervisor *supervisor, int fd, uint32_t events, unsigned source);

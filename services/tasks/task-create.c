@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The making of a container: the image is resolved, the configuration built, then a marker in /run, the durable record,
- * the snapshot, and the marker is taken away. Whoever dies in between leaves the marker, and the next one cleans up
- * (task-recover.c). */
+/* The making of a container: the image is resolved, the configuration built, then a marker in /run, the
+ * durable record, the snapshot, and the marker is taken away. Whoever dies in between leaves the marker, and
+ * the next one cleans up (task-recover.c). */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +99,8 @@ static int remove_leftover(TaskCreation *creation) {
         if (r < 0)
                 return r;
         creation->retried = true;
-        return siblings_remove(creation->table->siblings, record->namespace, key, &receiver, &creation->call);
+        return siblings_remove(creation->table->siblings, record->namespace, key, &receiver,
+                               &creation->call);
 }
 
 static void on_prepared(int r, SiblingAnswer *answer, const Fault *fault, void *userdata) {
@@ -148,6 +149,7 @@ static int add_task(TaskCreation *creation, Fault *fault) {
         r = mark(task);
         if (r >= 0)
                 r = task_store_add(table->store, &task->record);
+        task->record.config = mfree(task->record.config);
         if (r >= 0)
                 r = task_table_insert(table, task);
         if (r < 0)
@@ -194,7 +196,8 @@ static int build_config(TaskCreation *creation, const ResolvedImage *image, Faul
         record->config = TAKE_PTR(spec.json);
         record->command = TAKE_PTR(spec.command);
         record->stop_signal = spec.stop_signal;
-        if (copy_text(&record->image, image->name) < 0 || copy_text(&record->image_digest, image->digest) < 0 ||
+        if (copy_text(&record->image, image->name) < 0 ||
+            copy_text(&record->image_digest, image->digest) < 0 ||
             copy_text(&record->parent, image->chain_id) < 0)
                 return -ENOMEM;
         return 0;

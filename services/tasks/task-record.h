@@ -17,7 +17,7 @@ typedef struct TaskRecord {
         char *namespace, *id;
         char *image, *image_digest;
         char *parent;   /* the snapshot that the writable one is prepared from */
-        char *config;   /* config.json */
+        char *config;   /* config.json; NULL once it is in the database */
         char **command; /* its process.args */
         char **labels;  /* KEY=value */
         char **sources; /* identities of bind sources (bind-source.h) */

@@ -4,9 +4,8 @@
  *   creating or deleting is marked        it is removed
  *   its supervisor lives                  it is starting or running, and is connected to
  *   an exit record                        it has ended so
- *   RUN_PAYLOAD, no exit record           its supervisor was killed: what runs is killed, its status is unknown
- *   none of these, and the database       the machine went down
- *   knows of no end
+ *   RUN_PAYLOAD, no exit record           its supervisor was killed: what runs is killed, its status is
+ * unknown none of these, and the database       the machine went down knows of no end
  *
  * What has a directory in /run but no record is killed and removed: its deletion was interrupted. */
 
@@ -126,6 +125,7 @@ static void recover(Task *task) {
                 settle(task);
                 return;
         }
+        task->half_made = has_file(task, RUN_CREATING);
         int r = task_remove(task, true, NULL, NULL, &fault);
         if (r < 0)
                 log_error("cannot remove container %s: %s", task->record.id, fault_text(&fault, r));
@@ -160,8 +160,8 @@ static int visit_directories(TaskTable *table, int directory, const char *parent
         for (struct dirent *entry; (entry = readdir(stream));) {
                 if (!identifier_is_valid(entry->d_name))
                         continue;
-                _cleanup_close_ int fd = openat(directory, entry->d_name,
-                                                O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                _cleanup_close_ int fd =
+                        openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
                 if (fd >= 0)
                         visit(table, parent, entry->d_name, fd);
         }

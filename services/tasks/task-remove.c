@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The removal of a container, in an order that can be continued: it has ended and its supervisor, the last one that
- * knew its mount, is gone; a marker in /run; the snapshot; the record; the directory in /run with the marker. */
+/* The removal of a container, in an order that can be continued: it has ended and its supervisor, the last
+ * one that knew its mount, is gone; a marker in /run; the snapshot; the record; the directory in /run with
+ * the marker. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,7 @@ static void finish(Task *task) {
                 task_remove_directory(task);
         task_waiters_answer(&removal->waiters, task, MIN_OF(r, 0), &fault);
         task_removal_free(removal);
-        if (r >= 0 && (!kept || task->table->recovering || linger(task) < 0))
+        if (r >= 0 && (!kept || task->half_made || linger(task) < 0))
                 task_table_forget(task);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The start of a container:
  *
- *   1. config.json and the listening socket are put into its directory below /run; the supervisor is executed,
- *      and waits.
+ *   1. config.json and the listening socket are put into its directory below /run; the supervisor is
+ * executed, and waits.
  *   2. Snapshots is asked for the mount, and systemd for a scope with the supervisor in it, both at once.
  *   3. When both are there: GO, with the mount and the stdio.
  *   4. The supervisor says STARTED, or EXITED with a record that says what went wrong.
@@ -84,7 +84,8 @@ static void go_on(TaskStart *start) {
         int r = task_send_go(task, &go, fds, count);
         if (r < 0) {
                 _cleanup_(fault_done) Fault fault = FAULT_NULL;
-                fault_set_errno(&fault, r, "the supervisor of container %s does not listen", task->record.id);
+                fault_set_errno(&fault, r, "the supervisor of container %s does not listen",
+                                task->record.id);
                 fail(start, r, &fault);
                 return;
         }
@@ -175,13 +176,15 @@ static int ask_for_scope(TaskStart *start) {
 
 static int prepare_directory(Task *task, Fault *fault) {
         static const char *const leftovers[] = { RUN_PAYLOAD, RUN_EXIT, RUN_SUPERVISOR };
+        _cleanup_free_ char *config = NULL;
         int r = task_open_directory(task);
+        if (r >= 0)
+                r = task_store_read_config(task->table->store, &task->record, &config);
         for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(leftovers); i++)
                 if (unlinkat(task->directory, leftovers[i], 0) < 0 && errno != ENOENT)
                         r = -errno;
         if (r >= 0)
-                r = fd_replace_file_at(task->directory, RUN_CONFIG, task->record.config,
-                                       strlen(task->record.config), 0600);
+                r = fd_replace_file_at(task->directory, RUN_CONFIG, config, strlen(config), 0600);
         if (r < 0)
                 return fault_set_errno(fault, r, "the directory of container %s", task->record.id);
         for (size_t i = 0; i < task->source_count; i++) {
@@ -263,7 +266,8 @@ void task_start_on_started(Task *task, int terminal) {
         if (!task->record.auto_remove) {
                 int r = task_store_update(task->table->store, &task->record);
                 if (r < 0)
-                        log_error("cannot note the start of container %s: %s", task->record.id, strerror(-r));
+                        log_error("cannot note the start of container %s: %s", task->record.id,
+                                  strerror(-r));
         }
 }
 

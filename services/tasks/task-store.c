@@ -70,7 +70,8 @@ TaskStore *task_store_free(TaskStore *store) {
         return mfree(store);
 }
 
-/* FULL syncs the log at every commit, NORMAL leaves that to the kernel; the database is whole in both cases. */
+/* FULL syncs the log at every commit, NORMAL leaves that to the kernel; the database is whole in both cases.
+ */
 static int set_durable(TaskStore *store, bool durable) {
         return durable ? database_execute(store->database, "PRAGMA synchronous = FULL", "")
                        : database_execute(store->database, "PRAGMA synchronous = NORMAL", "");
@@ -134,9 +135,22 @@ static int read_strings(const DatabaseRows *rows, int column, char ***ret) {
         return blob_to_strings(blob, size, ret);
 }
 
+int task_store_read_config(TaskStore *store, const TaskRecord *record, char **ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(store->database, &rows,
+                               "SELECT config FROM containers WHERE namespace = ? AND id = ?", "ss",
+                               record->namespace, record->id);
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        if (r <= 0)
+                return r < 0 ? r : -ENOENT;
+        return read_text(&rows, 0, ret);
+}
+
 static int read_record(const DatabaseRows *rows, TaskRecord *record) {
-        char **const texts[] = { &record->namespace,    &record->id,     &record->image,
-                                 &record->image_digest, &record->parent, &record->config };
+        char **const texts[] = { &record->namespace, &record->id, &record->image, &record->image_digest,
+                                 &record->parent };
         char ***const lists[] = { &record->command, &record->labels, &record->sources };
         int column = 0, r;
         for (size_t i = 0; i < ELEMENTS_OF(texts); i++)
@@ -165,7 +179,7 @@ static int read_record(const DatabaseRows *rows, TaskRecord *record) {
 int task_store_visit(TaskStore *store, TaskStoreVisit visit, void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(store->database, &rows,
-                               "SELECT namespace, id, image, image_digest, parent, config, command, labels,"
+                               "SELECT namespace, id, image, image_digest, parent, command, labels,"
                                " sources, owner, terminal, is_volatile, auto_remove, stop_signal,"
                                " memory_max, tasks_max, cpu_quota, created, started, finished, exit_status,"
                                " error FROM containers ORDER BY namespace, id",

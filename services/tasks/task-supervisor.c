@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/message.h"
 #include "lib/process.h"
+#include "lib/strv.h"
 #include "services/tasks/payload-cgroup.h"
 #include "services/tasks/task-table.h"
 
@@ -48,8 +49,7 @@ static void end_unseen(Task *task, const char *why) {
                 .finished = run_now(),
                 .never_started = never,
         };
-        (void) snprintf(end.error, sizeof(end.error), "%s",
-                        never ? "its start was interrupted" : why);
+        (void) snprintf(end.error, sizeof(end.error), "%s", never ? "its start was interrupted" : why);
         if (cgroup >= 0)
                 (void) cgroup_signal(cgroup, SIGKILL);
         (void) run_exit_write(task->directory, &end);
@@ -81,8 +81,10 @@ static int on_supervisor_exit(sd_event_source *source, int fd, uint32_t events, 
         return 0;
 }
 
-static void on_started(Task *task, int terminal) {
+static void on_started(Task *task, int *terminal) {
         RunProcess payload;
+        fd_close(task->terminal);
+        task->terminal = TAKE_FD(*terminal);
         if (run_process_read(task->directory, RUN_PAYLOAD, &payload) >= 0) {
                 int pidfd = run_process_open(&payload);
                 fd_close(task->payload_pidfd);
@@ -93,7 +95,7 @@ static void on_started(Task *task, int terminal) {
         if (task->state == TASK_STARTING)
                 task_set_state(task, TASK_RUNNING);
         if (task->start)
-                task_start_on_started(task, terminal);
+                task_start_on_started(task, task->terminal);
 }
 
 /* Its record is there before this is said. */
@@ -102,7 +104,8 @@ static void on_exited(Task *task) {
         RunExit end;
         int r = run_exit_read(task->directory, &end);
         if (r < 0) {
-                log_error("container %s has ended, but how cannot be read: %s", task->record.id, strerror(-r));
+                log_error("container %s has ended, but how cannot be read: %s", task->record.id,
+                          strerror(-r));
                 return; /* the end of the supervisor decides */
         }
         (void) message_send(task->control, &seen, sizeof(seen), NULL, 0);
@@ -112,7 +115,7 @@ static void on_exited(Task *task) {
 static int on_control(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Task *task = userdata;
         SupervisorMessage message;
-        int fds[MESSAGE_FDS_MAX];
+        int fds[MESSAGE_FDS_MAX] = { -EBADF };
         size_t count = 0;
         char data[256];
 
@@ -125,7 +128,7 @@ static int on_control(sd_event_source *source, int fd, uint32_t events, void *us
         }
         if (supervisor_message_parse(data, n, &message) > 0) {
                 if (message.type == SUPERVISOR_STARTED)
-                        on_started(task, count > 0 ? fds[0] : -EBADF);
+                        on_started(task, &fds[0]);
                 else if (message.type == SUPERVISOR_EXITED)
                         on_exited(task);
         }
@@ -167,9 +170,16 @@ static int make_listener(const Task *task) {
 static int execute(Task *task, int listener, int control) {
         const int fds[] = { control, listener, task->directory, task->table->cache_directory };
         const char *const arguments[] = { "crt-supervisor", task->record.namespace, task->record.id, NULL };
+        /* No cache of small chunks in the C library: what the start frees goes back to the kernel. */
+        const char *environment[4] = { "GLIBC_TUNABLES=glibc.malloc.tcache_count=0" };
+        size_t variables = 1;
         ProcessSpawn spawn = PROCESS_SPAWN_INIT;
         spawn.path = SUPERVISOR_PROGRAM;
         spawn.arguments = arguments;
+        spawn.environment = environment;
+        for (char **p = environ; *p && variables + 1 < ELEMENTS_OF(environment); p++)
+                if (string_after(*p, "ASAN_OPTIONS=") || string_after(*p, "UBSAN_OPTIONS="))
+                        environment[variables++] = *p;
         spawn.fds = fds;
         spawn.fd_count = ELEMENTS_OF(fds);
 

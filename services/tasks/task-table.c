@@ -103,7 +103,7 @@ void task_table_drop(TaskTable *table, Task *task) {
 void task_table_forget(Task *task) {
         TaskTable *table = task->table;
         task_table_drop(table, task);
-        if (!table->recovering && !task->creating && table->observer.gone)
+        if (!table->recovering && !task->creating && !task->half_made && table->observer.gone)
                 table->observer.gone(task, table->observer.userdata);
         task_free(task);
 }

@@ -75,6 +75,6 @@ typedef struct TaskCreateRequest {
 
 /* Frees what mounts and sources hold. */
 void task_create_request_done(TaskCreateRequest *request);
-/* Takes the lists of the request, whatever it returns; strings that it points to are copied. r >= 0: done() is called
- * later, with the task or NULL. */
+/* Takes the lists of the request, whatever it returns; strings that it points to are copied. r >= 0: done()
+ * is called later, with the task or NULL. */
 int task_create(TaskTable *table, TaskCreateRequest *request, TaskDone done, void *userdata, Fault *fault);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "lib/fd.h"
 #include "lib/limits.h"
@@ -55,6 +56,7 @@ int task_new(TaskTable *table, TaskRecord *record, Task **ret) {
                 .supervisor_pidfd = -EBADF,
                 .payload_pidfd = -EBADF,
                 .control = -EBADF,
+                .terminal = -EBADF,
                 .record = TAKE(*record, (TaskRecord){ 0 }),
         };
         task->state = task->record.finished > 0 || task->record.started > 0 ? TASK_STOPPED : TASK_CREATED;
@@ -77,6 +79,7 @@ Task *task_free(Task *task) {
         fd_close(task->supervisor_pidfd);
         fd_close(task->payload_pidfd);
         fd_close(task->control);
+        fd_close(task->terminal);
         fd_close(task->directory);
         if (task->has_bucket)
                 scope_buckets_give_back(&task->table->buckets, task->bucket);
@@ -179,6 +182,7 @@ static void note_end(Task *task, const RunExit *end) {
                 record->started = 0;
         task->payload_pidfd = fd_close(task->payload_pidfd);
         task->payload_pid = 0;
+        task->terminal = fd_close(task->terminal);
 }
 
 void task_end(Task *task, const RunExit *end) {
@@ -222,12 +226,20 @@ int task_kill(Task *task, int signal, bool all, Fault *fault) {
 
 int task_resize(Task *task, uint32_t rows, uint32_t columns, Fault *fault) {
         const SupervisorMessage message = { .type = SUPERVISOR_RESIZE, .rows = rows, .columns = columns };
+        const struct winsize size = { .ws_row = (unsigned short) rows, .ws_col = (unsigned short) columns };
         if (!task->record.terminal)
                 return fault_set(fault, -EBUSY, "container %s has no terminal", task->record.id);
         if (task->state != TASK_RUNNING)
                 return fault_set(fault, -EBUSY, "container %s does not run", task->record.id);
         if (rows == 0 || columns == 0 || rows > UINT16_MAX || columns > UINT16_MAX)
                 return fault_set(fault, -EINVAL, "%u rows and %u columns make no terminal", rows, columns);
+        if (task->terminal >= 0) {
+                int done = ioctl(task->terminal, TIOCSWINSZ, &size);
+                return done < 0 ? fault_set_errno(fault, -errno, "the terminal of container %s",
+                                                  task->record.id)
+                                : 0;
+        }
+        /* Just found again: the terminal is on its way to us. */
         int r = task->control < 0 ? -EPIPE : message_send(task->control, &message, sizeof(message), NULL, 0);
         return r < 0 ? fault_set_errno(fault, r, "the supervisor of container %s", task->record.id) : 0;
 }

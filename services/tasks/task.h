@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A container as the service sees it: its record, its state, its supervisor, and what is being done with it. */
+/* A container as the service sees it: its record, its state, its supervisor, and what is being done with it.
+ */
 
 #include <systemd/sd-event.h>
 
@@ -50,6 +51,7 @@ struct Task {
         /* While it has a supervisor. */
         RunProcess supervisor;
         int supervisor_pidfd, payload_pidfd, control;
+        int terminal; /* the master, as soon as the supervisor has handed it over */
         pid_t payload_pid;
         sd_event_source *supervisor_source, *control_source;
         bool has_bucket;
@@ -58,6 +60,7 @@ struct Task {
         TaskStart *start;     /* under way */
         TaskRemoval *removal; /* under way */
         bool creating;        /* Create has not answered yet */
+        bool half_made;       /* a Create that never answered: being removed, and nobody sees it */
         bool removed;         /* all is gone, the outcome is still shown for a while */
         sd_event_source *linger;
         TaskWaiter *waiters; /* for the end */
@@ -71,6 +74,11 @@ DEFINE_CLEANUP(Task *, task_free);
 
 static inline bool task_is_running(const Task *task) {
         return task->state == TASK_STARTING || task->state == TASK_RUNNING;
+}
+
+/* What lists show. */
+static inline bool task_is_listed(const Task *task) {
+        return !task->creating && !task->half_made && !task->removed;
 }
 
 int task_waiter_add(TaskWaiter **list, TaskDone done, void *userdata);
@@ -124,8 +132,8 @@ TaskStart *task_start_free(TaskStart *start);
 
 /* ---- task-remove.c ---- */
 
-/* Removes snapshot, record and directory; kills it before if force is set, -EBUSY if it runs otherwise. done may be
- * NULL. */
+/* Removes snapshot, record and directory; kills it before if force is set, -EBUSY if it runs otherwise. done
+ * may be NULL. */
 int task_remove(Task *task, bool force, TaskDone done, void *userdata, Fault *fault);
 /* From task_end() and task-supervisor.c: goes on once it has ended and its supervisor is gone. */
 void task_removal_continue(Task *task);

@@ -12,7 +12,7 @@
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
-#include "services/tasks/tasks-service.h"
+#include "services/tasks/tasks-bus.h"
 
 typedef struct MountList {
         SpecMount *items;
@@ -244,7 +244,7 @@ static int method_create(sd_bus_message *message, void *userdata, sd_bus_error *
 
 static Task *find_visible(TasksService *service, const char *namespace, const char *id) {
         Task *task = task_table_find(service->table, namespace, id);
-        return task && !task->creating && !task->removed ? task : NULL;
+        return task && task_is_listed(task) ? task : NULL;
 }
 
 static int method_get(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -293,7 +293,7 @@ static int append_page(sd_bus_message *reply, const TasksService *service, const
         size_t i = task_table_first(service->table, namespace, options->after);
         for (; i < table->count && string_equal(table->tasks[i]->record.namespace, namespace); i++) {
                 const Task *task = table->tasks[i];
-                if (task->creating || task->removed)
+                if (!task_is_listed(task))
                         continue;
                 if (count == options->limit) {
                         *ret_next = last->record.id;

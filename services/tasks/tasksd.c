@@ -7,7 +7,7 @@
 
 #include "bus/bus-names.h"
 #include "lib/fd.h"
-#include "services/tasks/tasks-service.h"
+#include "services/tasks/tasks-bus.h"
 
 #define IDLE_SECONDS 30
 

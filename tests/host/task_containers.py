@@ -93,7 +93,7 @@ def failure(name, action):
         action()
     except GLib.Error as error:
         got = error_name(error)
-        assert got in (name, ERROR + name, "org.freedesktop.DBus.Error." + name), f"{got} instead of {name}: {error.message}"
+        assert got in (name, ERROR + name, "org.freedesktop.DBus.Error." + name), f"{got}, not {name}: {error.message}"
         return error.message
     raise AssertionError(f"succeeded instead of failing with {name}")
 
@@ -120,8 +120,9 @@ def call_later(container, member, done, **options):
             done(connection.call_finish(result).unpack())
         except GLib.Error as error:
             done(error)
-    container.connection.call(NAME, container.path, CONTAINER, member, GLib.Variant("(a{sv})", (entries(options),)), None,
-                              Gio.DBusCallFlags.NONE, 60000, None, on_answer)
+    arguments = GLib.Variant("(a{sv})", (entries(options),))
+    container.connection.call(NAME, container.path, CONTAINER, member, arguments, None, Gio.DBusCallFlags.NONE, 60000,
+                              None, on_answer)
 
 
 def loop_until(condition, seconds=10):
@@ -196,7 +197,7 @@ def run_directories():
 
 
 def cgroups():
-    return {name for directory, names, _ in os.walk("/sys/fs/cgroup/crt.slice") for name in names if name.endswith(".scope")}
+    return {name for _, names, _ in os.walk("/sys/fs/cgroup/crt.slice") for name in names if name.endswith(".scope")}
 
 
 def mounts():
@@ -207,7 +208,7 @@ def mounts():
 def check_nothing_is_left():
     equal([], [entry["Id"] for entry in containers()[0]])
     for what in (scopes, cgroups, snapshots, run_directories, supervisors, mounts):
-        wait_for(lambda: not what(), what=f"no {what.__name__}: {what()}")  # pylint: disable=cell-var-from-loop
+        wait_for(lambda: not what(), what=f"no {what.__name__}: {what()}")
 
 
 def remove_all():
@@ -235,7 +236,9 @@ def set_drop_in(name, text):
 
 POLICY = """<busconfig>
 <policy user="root"><allow own="org.crt.Images"/><allow own="org.crt.Snapshots"/></policy>
-<policy context="default"><allow send_destination="org.crt.Images"/><allow send_destination="org.crt.Snapshots"/></policy>
+<policy context="default">
+<allow send_destination="org.crt.Images"/><allow send_destination="org.crt.Snapshots"/>
+</policy>
 </busconfig>"""
 
 
@@ -243,10 +246,15 @@ def reload_bus():
     call(bus(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ReloadConfig")
 
 
-def start_mock():
+def mask(*verb):
+    """The real ones, where they are installed."""
     for name in ("images", "snapshots"):
-        subprocess.run(["systemctl", "mask", "--runtime", "--now", "--quiet", f"crt-{name}.service"], check=False,
+        subprocess.run(["systemctl", *verb, "--runtime", "--quiet", f"crt-{name}.service"], check=False,
                        capture_output=True)
+
+
+def start_mock():
+    mask("mask", "--now")
     with open("/etc/dbus-1/system.d/test-tasks.conf", "w", encoding="ascii") as file:
         file.write(POLICY)
     reload_bus()
@@ -263,8 +271,7 @@ def stop_mock():
     os.unlink("/etc/dbus-1/system.d/test-tasks.conf")
     reload_bus()
     set_drop_in("often", None)
-    for name in ("images", "snapshots"):
-        subprocess.run(["systemctl", "unmask", "--runtime", "--quiet", f"crt-{name}.service"], check=False, capture_output=True)
+    mask("unmask")
 
 
 class Failing:
@@ -276,9 +283,18 @@ class Failing:
     def __enter__(self):
         with open(os.path.join(MOCK, "fail"), "w", encoding="ascii") as file:
             file.write(self.line)
+        return self
 
     def __exit__(self, *_):
         os.unlink(os.path.join(MOCK, "fail"))
+        if os.path.exists(self.hangs):
+            os.unlink(self.hangs)
+
+    hangs = os.path.join(MOCK, "hangs")
+
+    def wait(self):
+        """Until a call hangs."""
+        wait_for(lambda: os.path.exists(self.hangs), what="the call")
 
 
 def run_cases(functions, clean=lambda: None):

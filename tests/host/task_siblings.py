@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images and Snapshots as org.crt.Tasks needs them: one image made of busybox, trees of overlayfs. For tests of Tasks
 alone, and of what it does when the others fail: the file DIRECTORY/fail holds a line "Member error-name", or
-"Member Hang" for no answer at all."""
+"Member Hang" for no answer at all (then DIRECTORY/hangs appears)."""
 
 import ctypes
 import os
@@ -71,7 +71,8 @@ def reply(member, action, ok, error):
     except FileNotFoundError:
         name = failure = ""
     if name == member and failure == "Hang":
-        return
+        with open(os.path.join(directory, "hangs"), "w"):
+            return
     try:
         if name == member:
             raise Error(failure, "the mock was told to fail")
