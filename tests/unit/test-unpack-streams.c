@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "lib/digest.h"
+#include "lib/fd.h"
+#include "services/snapshots/chunk-ring.h"
+#include "services/snapshots/decompress.h"
+#include "tests/unit/check-fault.h"
+#include "tests/unit/check.h"
+
+#define PLAIN_SIZE ((size_t) 3 * 1024 * 1024 + 12345)
+
+typedef struct Buffer {
+        uint8_t *data;
+        size_t size;
+} Buffer;
+
+static void buffer_done(Buffer *buffer) {
+        free(buffer->data);
+}
+
+static Buffer make_plain(size_t size) {
+        Buffer plain = { malloc(size + 1), size };
+        CHECK(plain.data);
+        uint32_t x = 1;
+        for (size_t i = 0; i < size; i++) {
+                x = x * 1103515245 + 12345;
+                plain.data[i] = (uint8_t) ((x >> 16) % 23 + 'a');
+        }
+        return plain;
+}
+
+static void append(Buffer *to, const void *data, size_t size) {
+        to->data = realloc(to->data, to->size + size + 1);
+        CHECK(to->data);
+        memcpy(to->data + to->size, data, size);
+        to->size += size;
+}
+
+/* One member, with a name and a comment in its header. */
+static void append_gzip(Buffer *to, const uint8_t *data, size_t size) {
+        z_stream stream = { 0 };
+        gz_header header = { .name = (Bytef *) "layer.tar", .comment = (Bytef *) "a comment", .hcrc = 1 };
+        size_t bound = size + size / 100 + 1000;
+        uint8_t *out = malloc(bound);
+        CHECK(out && deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+        CHECK(deflateSetHeader(&stream, &header) == Z_OK);
+        stream.next_in = (uint8_t *) data;
+        stream.avail_in = (uInt) size;
+        stream.next_out = out;
+        stream.avail_out = (uInt) bound;
+        CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+        append(to, out, stream.total_out);
+        (void) deflateEnd(&stream);
+        free(out);
+}
+
+static void append_zstd(Buffer *to, const uint8_t *data, size_t size) {
+        size_t bound = ZSTD_compressBound(size);
+        uint8_t *out = malloc(bound);
+        size_t n = out ? ZSTD_compress(out, bound, data, size, 3) : 0;
+        CHECK(n > 0 && !ZSTD_isError(n));
+        append(to, out, n);
+        free(out);
+}
+
+/* Writes in small pieces of changing size, so that every state of a decoder sees the end of its input. */
+typedef struct Feeder {
+        const Buffer *from;
+        size_t piece;
+        int fd;
+} Feeder;
+
+static void *feed(void *userdata) {
+        Feeder *feeder = userdata;
+        size_t done = 0, piece = feeder->piece;
+        while (done < feeder->from->size) {
+                size_t n = MIN_OF(piece, feeder->from->size - done);
+                ssize_t written = write(feeder->fd, feeder->from->data + done, n);
+                if (written <= 0)
+                        break;
+                done += (size_t) written;
+                piece = piece % 997 + 1;
+        }
+        feeder->fd = fd_close(feeder->fd);
+        return NULL;
+}
+
+/* The decompressed bytes; a small out makes the decoder stop in the middle everywhere. */
+static int decode_fd(int fd, Compression compression, size_t out_size, Buffer *ret, Fault *fault) {
+        LayerInput input;
+        Decompressor decompressor;
+        uint8_t *out = malloc(out_size);
+        CHECK(out);
+        CHECK_OK(layer_input_init(&input, fd, 5, NULL));
+        int r = decompressor_init(&decompressor, compression, &input, fault);
+        while (r >= 0) {
+                ssize_t n = decompressor_read(&decompressor, out, out_size, fault);
+                if (n <= 0) {
+                        r = (int) n;
+                        break;
+                }
+                append(ret, out, (size_t) n);
+        }
+        decompressor_done(&decompressor);
+        layer_input_done(&input);
+        free(out);
+        return r;
+}
+
+static int decode(const Buffer *from, Compression compression, Buffer *ret, Fault *fault) {
+        _cleanup_close_ int fd = memfd_create("layer", MFD_CLOEXEC);
+        CHECK(fd >= 0 && fd_write_all(fd, from->data, from->size) >= 0);
+        return decode_fd(fd, compression, CHUNK_SIZE, ret, fault);
+}
+
+static int decode_pieces(const Buffer *from, size_t piece, size_t out_size, Buffer *ret, Fault *fault) {
+        int ends[2];
+        pthread_t thread;
+        CHECK(pipe2(ends, O_CLOEXEC) >= 0);
+        Feeder feeder = { .from = from, .piece = piece, .fd = ends[1] };
+        CHECK(pthread_create(&thread, NULL, feed, &feeder) == 0);
+        int r = decode_fd(ends[0], COMPRESSION_AUTO, out_size, ret, fault);
+        (void) close(ends[0]);
+        (void) pthread_join(thread, NULL);
+        return r;
+}
+
+static void check_decodes(const Buffer *packed, const Buffer *plain) {
+        static const size_t pieces[] = { 1, 7, 500 };
+        Buffer got = { 0 };
+        CHECK_NO_FAULT(decode(packed, COMPRESSION_AUTO, &got, &fault));
+        CHECK(got.size == plain->size && memcmp(got.data, plain->data, got.size) == 0);
+        for (size_t i = 0; i < ELEMENTS_OF(pieces); i++) {
+                got.size = 0;
+                CHECK_NO_FAULT(decode_pieces(packed, pieces[i], 1000 + pieces[i], &got, &fault));
+                CHECK(got.size == plain->size && memcmp(got.data, plain->data, got.size) == 0);
+        }
+        buffer_done(&got);
+}
+
+/* ---- cases ---- */
+
+static void passes_on_what_is_not_compressed(void) {
+        _cleanup_(buffer_done) Buffer plain = make_plain(PLAIN_SIZE);
+        check_decodes(&plain, &plain);
+        _cleanup_(buffer_done) Buffer empty = make_plain(0);
+        check_decodes(&empty, &empty);
+}
+
+static void reads_gzip_of_many_members(void) {
+        _cleanup_(buffer_done) Buffer plain = make_plain(PLAIN_SIZE), packed = { 0 };
+        size_t done = 0;
+        for (size_t i = 0; done < plain.size; i++) {
+                size_t n = MIN_OF((size_t) 1 << (2 * i), plain.size - done);
+                append_gzip(&packed, plain.data + done, n);
+                if (i % 3 == 0)
+                        append_gzip(&packed, NULL, 0);
+                done += n;
+        }
+        check_decodes(&packed, &plain);
+        append(&packed, "\0\0\0\0\0\0\0", 7); /* as tapes are filled up */
+        check_decodes(&packed, &plain);
+}
+
+static void reads_zstd_of_many_frames(void) {
+        _cleanup_(buffer_done) Buffer plain = make_plain(PLAIN_SIZE), packed = { 0 };
+        static const uint8_t skippable[] = { 0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c' };
+        append(&packed, skippable, sizeof(skippable));
+        size_t done = 0;
+        for (size_t i = 0; done < plain.size; i++) {
+                size_t n = MIN_OF((size_t) 1 << (2 * i), plain.size - done);
+                append_zstd(&packed, plain.data + done, n);
+                append(&packed, skippable, sizeof(skippable));
+                done += n;
+        }
+        check_decodes(&packed, &plain);
+}
+
+static void check_refuses(const Buffer *packed, Compression compression, const char *sentence) {
+        Buffer got = { 0 };
+        CHECK_FAULT(decode(packed, compression, &got, &fault), -EBADMSG, sentence);
+        buffer_done(&got);
+}
+
+static void refuses_damaged_gzip(void) {
+        _cleanup_(buffer_done) Buffer plain = make_plain(5000), packed = { 0 }, empty = { 0 };
+        append_gzip(&packed, plain.data, plain.size);
+        check_refuses(&empty, COMPRESSION_GZIP, "is empty");
+        check_refuses(&plain, COMPRESSION_GZIP, "a damaged header");
+        size_t size = packed.size;
+        for (packed.size = 3; packed.size < size; packed.size += packed.size < 60 ? 1 : 97)
+                check_refuses(&packed, COMPRESSION_GZIP, "truncated");
+        packed.size = size;
+        packed.data[size - 6] ^= 1;
+        check_refuses(&packed, COMPRESSION_GZIP, "a wrong checksum");
+        packed.data[size - 6] ^= 1;
+        packed.data[size - 2] ^= 1; /* the length */
+        check_refuses(&packed, COMPRESSION_GZIP, "has ");
+        packed.data[size - 2] ^= 1;
+        append(&packed, "garbage", 7);
+        check_refuses(&packed, COMPRESSION_GZIP, "ends with garbage");
+        packed.size = size;
+        append(&packed, "\0\0\x1f\x8b", 4); /* padding, and then something more */
+        check_refuses(&packed, COMPRESSION_GZIP, "ends with garbage");
+        packed.size = size;
+        append(&packed, "\x1f\x8b\x08\0", 4); /* a second member that is cut off */
+        check_refuses(&packed, COMPRESSION_GZIP, "truncated");
+}
+
+static void refuses_damaged_zstd(void) {
+        _cleanup_(buffer_done) Buffer plain = make_plain(5000), packed = { 0 }, empty = { 0 };
+        append_zstd(&packed, plain.data, plain.size);
+        check_refuses(&empty, COMPRESSION_ZSTD, "is empty");
+        check_refuses(&plain, COMPRESSION_ZSTD, "damaged");
+        size_t size = packed.size;
+        for (packed.size = 4; packed.size < size; packed.size += 97)
+                check_refuses(&packed, COMPRESSION_ZSTD, "truncated");
+        packed.size = size;
+        append(&packed, "garbage", 7);
+        check_refuses(&packed, COMPRESSION_ZSTD, "damaged");
+        /* A window of 2^41 bytes. */
+        static const uint8_t huge[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8, 0x01, 0x00, 0x00 };
+        Buffer window = { (uint8_t *) huge, sizeof(huge) };
+        check_refuses(&window, COMPRESSION_ZSTD, "damaged");
+}
+
+static void a_silent_stream_fails(void) {
+        int ends[2];
+        LayerInput input;
+        CHECK(pipe2(ends, O_CLOEXEC) >= 0);
+        CHECK_OK(layer_input_init(&input, ends[0], 1, NULL));
+        CHECK_FAULT(layer_input_fill(&input, &fault), -ETIMEDOUT, "for 1 seconds");
+        layer_input_done(&input);
+        fd_close_many(ends, 2);
+}
+
+static void *consume(void *userdata) {
+        ChunkRing *ring = userdata;
+        const uint8_t *data;
+        size_t size, total = 0;
+        while (chunk_ring_next(ring, 1, &data, &size) && size > 0)
+                total += size;
+        return (void *) total;
+}
+
+static void every_consumer_sees_every_chunk(void) {
+        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
+        pthread_t thread;
+        const uint8_t *data;
+        size_t size, total = 0;
+        void *other;
+        CHECK_OK(chunk_ring_new(2, &ring));
+        CHECK(pthread_create(&thread, NULL, consume, ring) == 0);
+        for (unsigned i = 1; i <= 100; i++) {
+                uint8_t *chunk = chunk_ring_reserve(ring);
+                CHECK(chunk);
+                chunk[0] = (uint8_t) i;
+                chunk_ring_publish(ring, i);
+                CHECK(chunk_ring_next(ring, 0, &data, &size) && size == i && data[0] == i);
+                total += size;
+        }
+        CHECK(chunk_ring_reserve(ring));
+        chunk_ring_publish(ring, 0);
+        for (unsigned i = 0; i < 3; i++)
+                CHECK(chunk_ring_next(ring, 0, &data, &size) && size == 0);
+        CHECK(pthread_join(thread, &other) == 0);
+        CHECK(total == 5050 && (size_t) other == total);
+}
+
+static void an_aborted_ring_wakes_everybody(void) {
+        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
+        pthread_t thread;
+        const uint8_t *data;
+        size_t size;
+        CHECK_OK(chunk_ring_new(2, &ring));
+        CHECK(pthread_create(&thread, NULL, consume, ring) == 0);
+        chunk_ring_abort(ring);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(!chunk_ring_reserve(ring) && !chunk_ring_next(ring, 0, &data, &size));
+}
+
+int main(void) {
+        return check_run((const Check[]){
+                CHECK_CASE(passes_on_what_is_not_compressed),
+                CHECK_CASE(reads_gzip_of_many_members),
+                CHECK_CASE(reads_zstd_of_many_frames),
+                CHECK_CASE(refuses_damaged_gzip),
+                CHECK_CASE(refuses_damaged_zstd),
+                CHECK_CASE(a_silent_stream_fails),
+                CHECK_CASE(every_consumer_sees_every_chunk),
+                CHECK_CASE(an_aborted_ring_wakes_everybody),
+                {},
+        });
+}
