@@ -107,6 +107,7 @@ test_masks_do_not_come_from_the_image() {
 test_devices_are_not_made_through_links() {
         with_rootfs
         ln -s "$victim" "$rootfs/devices"
+        mkdir -p "$rootfs$victim"
         refused '.linux.devices = [{path: "/devices/mine", type: "c", major: 1, minor: 3}]' "config.linux.devices[0]"
         victim_is_unharmed
 }
