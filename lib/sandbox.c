@@ -14,6 +14,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* fchmodat() of newer C libraries; younger than libseccomp 2.5.4, and of one number everywhere. */
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ADDRESS_SANITIZER 1
 #elif defined(__has_feature)
@@ -105,15 +110,15 @@ static const int stream_calls[] = {
 /* A tree below open directories. Which directories these can be is a matter of the mount namespace and the
  * root that the worker lives in: a filter does not see paths. */
 static const int tree_calls[] = {
-        SCMP_SYS(faccessat),  SCMP_SYS(faccessat2), SCMP_SYS(fchdir),       SCMP_SYS(fchmod),
-        SCMP_SYS(fchmodat),   SCMP_SYS(fchown),     SCMP_SYS(fchownat),     SCMP_SYS(fgetxattr),
-        SCMP_SYS(flistxattr), SCMP_SYS(flock),      SCMP_SYS(fremovexattr), SCMP_SYS(fsetxattr),
-        SCMP_SYS(getdents64), SCMP_SYS(getxattr),   SCMP_SYS(lgetxattr),    SCMP_SYS(linkat),
-        SCMP_SYS(listxattr),  SCMP_SYS(llistxattr), SCMP_SYS(lremovexattr), SCMP_SYS(lsetxattr),
-        SCMP_SYS(mkdirat),    SCMP_SYS(mknodat),    SCMP_SYS(newfstatat),   SCMP_SYS(openat),
-        SCMP_SYS(openat2),    SCMP_SYS(readlinkat), SCMP_SYS(removexattr),  SCMP_SYS(renameat2),
-        SCMP_SYS(setxattr),   SCMP_SYS(statx),      SCMP_SYS(symlinkat),    SCMP_SYS(syncfs),
-        SCMP_SYS(umask),      SCMP_SYS(unlinkat),   SCMP_SYS(utimensat),
+        SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fchdir),     SCMP_SYS(fchmod),
+        SCMP_SYS(fchmodat),  __NR_fchmodat2,       SCMP_SYS(fchown),     SCMP_SYS(fchownat),
+        SCMP_SYS(fgetxattr), SCMP_SYS(flistxattr), SCMP_SYS(flock),      SCMP_SYS(fremovexattr),
+        SCMP_SYS(fsetxattr), SCMP_SYS(getdents64), SCMP_SYS(getxattr),   SCMP_SYS(lgetxattr),
+        SCMP_SYS(linkat),    SCMP_SYS(listxattr),  SCMP_SYS(llistxattr), SCMP_SYS(lremovexattr),
+        SCMP_SYS(lsetxattr), SCMP_SYS(mkdirat),    SCMP_SYS(mknodat),    SCMP_SYS(newfstatat),
+        SCMP_SYS(openat),    SCMP_SYS(openat2),    SCMP_SYS(readlinkat), SCMP_SYS(removexattr),
+        SCMP_SYS(renameat2), SCMP_SYS(setxattr),   SCMP_SYS(statx),      SCMP_SYS(symlinkat),
+        SCMP_SYS(syncfs),    SCMP_SYS(umask),      SCMP_SYS(unlinkat),   SCMP_SYS(utimensat),
 };
 
 /* Neither locks nor signals by descriptor. */

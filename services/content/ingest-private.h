@@ -39,6 +39,7 @@ struct IngestTable {
         Ingest *ingests;
         IngestObserver observer;
         sd_event_source *expiry;
+        bool stopping;
         char boot_id[BOOT_ID_SIZE];
 };
 

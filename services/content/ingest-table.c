@@ -43,6 +43,7 @@ bool ingest_table_is_syncing(const IngestTable *table) {
 }
 
 void ingest_table_stop(IngestTable *table) {
+        table->stopping = true;
         for (Ingest *ingest = table->ingests; ingest; ingest = ingest->next) {
                 if (!ingest->worker || ingest->phase == INGEST_SYNCING)
                         continue;

@@ -264,6 +264,8 @@ int ingest_open_stream(IngestTable *table, const IngestRequest *request, Ingest 
         Blob blob;
         int ends[2];
 
+        if (table->stopping)
+                return fault_set(fault, -EAGAIN, "the service stops: call again");
         int r = request->has_digest ? blob_find(table->state, request->namespace, &request->digest, &blob)
                                     : -ENOENT;
         if (r != -ENOENT)

@@ -37,7 +37,7 @@ void ingest_table_observe(IngestTable *table, const IngestObserver *observer);
 bool ingest_table_is_busy(const IngestTable *table);
 /* Something is placed in the store that is not recorded yet. */
 bool ingest_table_is_syncing(const IngestTable *table);
-/* Ends all streams so that they can be continued; what is being synced is finished. */
+/* Ends all streams so that they can be continued, and begins no other; what is being synced is finished. */
 void ingest_table_stop(IngestTable *table);
 
 Ingest *ingest_table_find(IngestTable *table, const char *namespace, const char *reference);

@@ -15,6 +15,7 @@ store = Store()
 
 def mount(*arguments):
     """A file system of its own for the state, seen when the service starts again."""
+    store.list()
     systemctl("stop", "crt-content")
     subprocess.run(["mount", *arguments, STATE], check=True)
     subprocess.run(["chown", "crt-content:", STATE], check=True)
