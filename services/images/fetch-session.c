@@ -21,15 +21,6 @@ void fetch_session_init(FetchSession *session, int socket) {
         *session = (FetchSession){ .socket = socket };
 }
 
-void fetch_session_done(FetchSession *session) {
-        while (session->requests)
-                fetch_request_free(session->requests);
-        registry_auth_free(session->auth);
-        http_client_free(session->client);
-        free(session->host);
-        free(session->repository);
-}
-
 uint64_t fetch_session_now(void) {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);

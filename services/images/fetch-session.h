@@ -27,7 +27,6 @@ typedef struct FetchSession {
 } FetchSession;
 
 void fetch_session_init(FetchSession *session, int socket);
-void fetch_session_done(FetchSession *session);
 
 /* Until the daemon closes the connection (0), or says what is not understood (negative). */
 int fetch_session_run(FetchSession *session);

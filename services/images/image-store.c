@@ -119,7 +119,7 @@ static int put_needs(ImageStore *store, const ImageRecord *record, GarbageKind k
         return 0;
 }
 
-int image_store_put(ImageStore *store, const ImageRecord *record) {
+int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking) {
         int r = database_begin(store->database);
         if (r < 0)
                 return r;
@@ -140,6 +140,8 @@ int image_store_put(ImageStore *store, const ImageRecord *record) {
                 r = put_needs(store, record, GARBAGE_BLOB, record->blobs);
         if (r >= 0)
                 r = put_needs(store, record, GARBAGE_SNAPSHOT, record->chains);
+        if (r >= 0 && unpacking)
+                r = image_store_remove_unpacking(store, record->namespace, unpacking);
         if (r >= 0)
                 r = database_commit(store->database);
         return r < 0 ? r : replaced > 0;

@@ -17,8 +17,9 @@ DEFINE_CLEANUP(ImageStore *, image_store_free);
 /* -ENOENT. Blobs and chains are not read. */
 int image_store_get(ImageStore *store, const char *namespace, const char *name, ImageRecord *ret);
 bool image_store_has(ImageStore *store, const char *namespace, const char *name);
-/* Puts a record in the place of the one of that name, if there is one: 1 if there was, else 0. */
-int image_store_put(ImageStore *store, const ImageRecord *record);
+/* Puts a record in the place of the one of that name, if there is one: 1 if there was, else 0. unpacking:
+ * that of the transfer that it comes from, which ends with it; or NULL. */
+int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking);
 
 /* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
  * image_store_list_garbage(). -ENOENT. */

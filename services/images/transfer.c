@@ -231,14 +231,25 @@ static int advance_layers(Transfer *transfer, Fault *fault) {
         return 0;
 }
 
+static bool has_unfinished_keys(const Transfer *transfer) {
+        for (size_t i = 0; i < transfer->layer_count; i++)
+                if (transfer->layers[i].key)
+                        return true;
+        return false;
+}
+
 static int record(Transfer *transfer) {
+        bool is_clean = transfer->noted && !has_unfinished_keys(transfer);
+
         transfer->observer->on_phase("committing", transfer->userdata);
         int r = transfer_make_record(transfer);
         if (r >= 0)
-                r = image_store_put(transfer->service->images, &transfer->record);
+                r = image_store_put(transfer->service->images, &transfer->record,
+                                    is_clean ? transfer->key_prefix : NULL);
         if (r < 0)
                 return r;
         transfer->record.is_replacement = r > 0;
+        transfer->noted = transfer->noted && !is_clean;
         transfer->step = TRANSFER_DONE;
         return 0;
 }

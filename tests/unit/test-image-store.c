@@ -20,24 +20,23 @@ static ImageStore *open_store(const char *name) {
 
 static int put(ImageStore *store, const char *namespace, const char *name, const char *blobs[],
                const char *chains[]) {
-        return image_store_put(
-                store, &(ImageRecord){
-                               .namespace = (char *) namespace,
-                               .name = (char *) name,
-                               .digest = (char *) "sha256:d",
-                               .media_type = (char *) "m/t",
-                               .manifest = (char *) "sha256:m",
-                               .config = (char *) "sha256:c",
-                               .chain_id = chains && chains[0]
-                                                   ? (char *) chains[strv_length((char *const *) chains) - 1]
-                                                   : (char *) "",
-                               .platform = (char *) "linux/amd64",
-                               .size = 1ULL << 40,
-                               .created = 1,
-                               .pulled = 2,
-                               .blobs = (char **) blobs,
-                               .chains = (char **) chains,
-                       });
+        const ImageRecord record = {
+                .namespace = (char *) namespace,
+                .name = (char *) name,
+                .digest = (char *) "sha256:d",
+                .media_type = (char *) "m/t",
+                .manifest = (char *) "sha256:m",
+                .config = (char *) "sha256:c",
+                .chain_id = chains && chains[0] ? (char *) chains[strv_length((char *const *) chains) - 1]
+                                                : (char *) "",
+                .platform = (char *) "linux/amd64",
+                .size = 1ULL << 40,
+                .created = 1,
+                .pulled = 2,
+                .blobs = (char **) blobs,
+                .chains = (char **) chains,
+        };
+        return image_store_put(store, &record, "unpack-2-");
 }
 
 static int collect(const char *namespace, GarbageKind kind, const char *name, void *userdata) {
@@ -132,9 +131,13 @@ static void unfinished_transfers_are_remembered(void) {
         CHECK_OK(image_store_add_unpacking(store, "system", "unpack-1-"));
         CHECK_OK(image_store_list_unpacking(store, count_unpackings, &count));
         CHECK_INT(count, 1);
+        /* A record ends its transfer in the same breath. */
+        CHECK_OK(image_store_add_unpacking(store, "system", "unpack-2-"));
+        CHECK_OK(put(store, "system", "a", NULL, NULL));
         CHECK_OK(image_store_remove_unpacking(store, "system", "unpack-1-"));
         CHECK_OK(image_store_list_unpacking(store, count_unpackings, &count));
         CHECK_INT(count, 1);
+        CHECK_INT(image_store_remove_unpacking(store, "system", "unpack-2-"), 0);
         image_store_free(store);
 }
 
