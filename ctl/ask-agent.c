@@ -18,6 +18,9 @@
 void ask_agent_start(int *pidfd) {
         if (*pidfd >= 0 || geteuid() == 0 || !isatty(STDIN_FILENO))
                 return;
+        _cleanup_close_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+        if (terminal < 0)
+                return;
 
         int notify[2];
         if (pipe2(notify, O_CLOEXEC) < 0)

@@ -307,6 +307,32 @@ static int attach_pump_streams(Attach *attach) {
         return r;
 }
 
+/* The service ended in the middle of Start; the supervisor goes on without it. What was given is used once:
+ * a container that has ended meanwhile is not started again. */
+static int attach_recover_start(Attach *attach, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        struct {
+                const char *state;
+                int32_t status;
+        } values = { "", STATUS_UNKNOWN };
+        static const BusField fields[] = {
+                { "State", "s", offsetof(__typeof__(values), state) },
+                { "ExitStatus", "i", offsetof(__typeof__(values), status) },
+                {},
+        };
+        const BusTarget container = container_target(attach->spec->path);
+
+        int r = client_get_properties(&attach->context->client, &container, &reply, fault);
+        if (r >= 0)
+                r = bus_fields_read(reply, fields, &values);
+        if (r < 0)
+                return r;
+        if (string_equal(values.state, "created"))
+                return attach_call_start(attach, fault);
+        attach->status = values.status;
+        return 0;
+}
+
 /* The match stands before Start is sent: no change of the container is missed, and it costs no round trip.
  */
 static int attach_start_watched(Attach *attach, Fault *fault) {
@@ -317,8 +343,14 @@ static int attach_start_watched(Attach *attach, Fault *fault) {
                                           NULL, attach);
         if (r >= 0 && !attach->spec->terminal)
                 r = attach_prepare_streams(attach);
-        if (r >= 0)
-                r = attach_call_start(attach, fault);
+        if (r >= 0) {
+                _cleanup_(fault_done) Fault first = FAULT_NULL;
+                r = attach_call_start(attach, &first);
+                if (r == -EHOSTUNREACH && !attach->spec->terminal)
+                        r = attach_recover_start(attach, fault);
+                else
+                        fault_move(fault, &first);
+        }
         fd_close_many(attach->pass, 3);
         for (int i = 0; i < 3; i++)
                 attach->pass[i] = -EBADF;

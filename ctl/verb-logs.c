@@ -25,7 +25,7 @@
 
 typedef struct LogsOptions {
         const char *since_text;
-        uint64_t lines, since_usec;
+        uint64_t lines;
         bool follow, timestamps, lines_given;
 } LogsOptions;
 
@@ -35,7 +35,7 @@ typedef struct Logs {
         sd_journal *journal;
         sd_event *event;
         sd_event_source *silence;
-        uint64_t shown;
+        uint64_t shown, since_usec;
         bool within_line[2]; /* stdout, stderr */
         uid_t uid;           /* whose entries count besides root's */
 } Logs;
@@ -105,7 +105,7 @@ static int entry_print(Logs *logs) {
         int r = sd_journal_get_realtime_usec(logs->journal, &usec);
         if (r < 0)
                 return r;
-        if (usec < logs->options->since_usec || !entry_is_genuine(logs))
+        if (usec < logs->since_usec || !entry_is_genuine(logs))
                 return 0;
         bool is_error = entry_field(logs->journal, "CRT_STREAM", &stream, &stream_size) >= 0 &&
                         stream_size == strlen("stderr") && memcmp(stream, "stderr", stream_size) == 0;
@@ -190,9 +190,8 @@ static int logs_begin(Logs *logs) {
                         return r;
                 r = entry_print(logs);
         } else
-                r = options->since_usec > 0
-                            ? sd_journal_seek_realtime_usec(logs->journal, options->since_usec)
-                            : sd_journal_seek_head(logs->journal);
+                r = logs->since_usec > 0 ? sd_journal_seek_realtime_usec(logs->journal, logs->since_usec)
+                                         : sd_journal_seek_head(logs->journal);
         return r < 0 ? r : logs_advance(logs);
 }
 
@@ -284,21 +283,38 @@ static int explain_nothing(const char *id, const Fault *missing, Fault *fault) {
                        : 0;
 }
 
+/* An id can be used again: what a container wrote, it wrote after it was made. One that is gone has left all
+ * there is. */
+static int find_container(Logs *logs, const char *id, char **ret_path, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        static const BusField fields[] = { { "Created", "t", 0 }, {} };
+        Client *client = &logs->context->client;
+        uint64_t created = 0;
+
+        int r = client_get_object(client, &target_tasks, "Get", id, ret_path, fault);
+        if (r < 0)
+                return r;
+        const BusTarget container = { CRT_TASKS_NAME, *ret_path, CRT_CONTAINER_INTERFACE };
+        r = client_get_properties(client, &container, &reply, fault);
+        if (r >= 0)
+                r = bus_fields_read(reply, fields, &created);
+        logs->since_usec = MAX_OF(logs->since_usec, created);
+        return r;
+}
+
 static int logs_run(Logs *logs, const char *id, Fault *fault) {
         _cleanup_free_ char *path = NULL;
         _cleanup_(fault_done) Fault missing = FAULT_NULL;
 
+        (void) find_container(logs, id, &path, &missing);
         int r = logs_open(logs, id, fault);
-        if (r < 0)
-                return r;
         /* The journal wants to be watched before the first look. */
-        if (logs->options->follow && (r = sd_journal_get_fd(logs->journal)) < 0)
-                return r;
-        r = logs_begin(logs);
+        if (r >= 0 && logs->options->follow)
+                r = sd_journal_get_fd(logs->journal);
+        if (r >= 0)
+                r = logs_begin(logs);
         if (r < 0)
                 return r == -EPIPE ? 0 : fault_set_errno(fault, r, "the journal");
-        if (logs->options->follow || logs->shown == 0)
-                (void) client_get_object(&logs->context->client, &target_tasks, "Get", id, &path, &missing);
         if (logs->shown == 0 && (journal_is_closed_to_us() || !path))
                 return explain_nothing(id, &missing, fault);
         if (!logs->options->follow || !path)
@@ -313,7 +329,7 @@ static int run_logs(Context *context, void *userdata, char **operands, Fault *fa
         int r = 0;
 
         if (options->since_text)
-                r = parse_time(options->since_text, now_realtime_usec(), &options->since_usec, fault);
+                r = parse_time(options->since_text, now_realtime_usec(), &logs.since_usec, fault);
         if (r < 0)
                 return fault_prefix(fault, r, "--since=%s", options->since_text);
         r = logs_run(&logs, operands[0], fault);
