@@ -86,7 +86,7 @@ class Transfer(Thing):
             "Phase": "resolving", "BytesDone": U64(0), "BytesTotal": U64(0), "Error": dbus.Struct(("", "")),
             "Parts": dbus.Array([], signature="(ssstt)"), "Result": dbus.Dictionary({}, signature="sv"),
             "Started": now(), "Finished": U64(0)})
-        self.service, self.name, self.step, self.waiting = service, name, 0, []
+        self.service, self.name, self.step, self.waiting, self.error = service, name, 0, [], None
         GLib.timeout_add(150 if "slow" in name else 5, self.advance)
 
     def advance(self):
@@ -116,13 +116,19 @@ class Transfer(Thing):
 
     def end(self, state, error):
         self.change(State=state, Finished=now())
+        self.error = error
+        self.tell()
+
+    def tell(self):
         for answer, refuse in self.waiting:
-            refuse(error) if error else answer(self.values["Result"])
+            refuse(self.error) if self.error else answer(self.values["Result"])
         self.waiting = []
 
     @dbus.service.method(TRANSFER, in_signature="a{sv}", out_signature="a{sv}", async_callbacks=("answer", "refuse"))
     def Wait(self, options, answer, refuse):
         self.waiting.append((answer, refuse))
+        if self.values["State"] != "running":
+            self.tell()
 
     @dbus.service.method(TRANSFER, in_signature="a{sv}")
     def Cancel(self, options):
