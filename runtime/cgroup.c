@@ -171,8 +171,6 @@ int cgroup_create(int root, const char *path, const RuntimeResources *resources,
         _cleanup_close_ int fd =
                 make_path(root, copy, cgroup_resources_controllers(resources), &made, fault);
         int r = fd < 0 ? fd : check_is_empty(fd, path, fault);
-        if (r >= 0)
-                r = cgroup_resources_apply(fd, resources, fault);
         if (r < 0) {
                 unmake_path(root, copy, made);
                 return r;

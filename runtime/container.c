@@ -83,6 +83,8 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
                         return r;
         }
         container->socket = TAKE_FD(plan->parent_socket);
+        if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
+                return r;
         r = wait_until_ready(container, fault);
         return r < 0 ? r : process_limits_set_oom_score(plan, container->pid, fault);
 }

@@ -26,9 +26,9 @@
 #include "runtime/terminal.h"
 #include "runtime/user.h"
 
-/* Nothing of the caller stays: signal handlers and mask, session, umask. Until execve() this process has the
- * runtime's memory and executable: to the container's other processes it is not to be inspected through
- * /proc (CVE-2016-9962, CVE-2019-5736). */
+/* Nothing of the caller stays: signal handlers, what it ignores (which execve(2) would keep) and mask,
+ * session, umask. Until execve() this process has the runtime's memory and executable: to the container's
+ * other processes it is not to be inspected through /proc (CVE-2016-9962, CVE-2019-5736). */
 static int step_own_process(ContainerPlan *plan, Fault *fault) {
         sigset_t none;
         if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -20,6 +20,7 @@
 #include "lib/path.h"
 #include "lib/process.h"
 #include "lib/strv.h"
+#include "runtime/cgroup-resources.h"
 #include "runtime/cgroup.h"
 #include "runtime/container.h"
 #include "runtime/oci-command.h"
@@ -111,6 +112,12 @@ static int open_start_pipes(CreateSession *session, Fault *fault) {
         return 0;
 }
 
+/* Loading the device filter takes about as long as all of init's mounts. Nothing of the payload runs yet. */
+static int apply_resources(void *userdata, Fault *fault) {
+        CreateSession *session = userdata;
+        return cgroup_resources_apply(session->cgroup, &session->config->resources, fault);
+}
+
 static int clone_container(CreateSession *session, bool waits_for_start, Fault *fault) {
         int extra[CONTAINER_EXTRA_FDS_MAX];
         ContainerRequest request = CONTAINER_REQUEST_INIT;
@@ -130,6 +137,8 @@ static int clone_container(CreateSession *session, bool waits_for_start, Fault *
         request.start_fd = session->start_fd;
         request.result_fd = session->result_fd;
         request.keep_session_keyring = session->options->no_new_keyring;
+        request.meanwhile = apply_resources;
+        request.userdata = session;
         return container_create(&request, &session->container, fault);
 }
 

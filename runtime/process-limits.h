@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* config.process.rlimits and oomScoreAdj. Init sets its own limits shortly before it changes its user, so that
- * they do not bind its setting up. Inside a user namespace nobody may raise a limit: there the parent makes
- * room first. */
+/* config.process.rlimits and oomScoreAdj. Init sets its own limits shortly before it changes its user, so
+ * that they do not bind its setting up. Inside a user namespace nobody may raise a limit: there the parent
+ * makes room first. */
 
 #include "runtime/plan.h"
 

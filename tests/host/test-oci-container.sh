@@ -172,6 +172,12 @@ test_user_groups_umask_and_directory() {
         rmdir "$rootfs/secret"
 }
 
+test_signals_are_neither_ignored_nor_blocked() {
+        bundle . grep -E '^Sig(Blk|Ign)' /proc/self/status
+        output=$(trap '' PIPE INT TERM RTMIN; oci run -b "$bundle" box)
+        equal $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000' "$output"
+}
+
 test_limits() {
         inside '.process.rlimits = [{type: "RLIMIT_NOFILE", soft: 100, hard: 200}, {type: "RLIMIT_CORE", soft: 0, hard: 0}]
                 | .process.oomScoreAdj = 77 | .process.user.uid = 9' \

@@ -50,6 +50,18 @@ static bool run(const struct bpf_insn *program, size_t count, const struct bpf_c
                 case BPF_JMP32 | BPF_JSET | BPF_K:
                         pc += (r[i->dst_reg] & imm) ? (size_t) i->off : 0;
                         break;
+                case BPF_JMP32 | BPF_JGT | BPF_K:
+                        pc += r[i->dst_reg] > imm ? (size_t) i->off : 0;
+                        break;
+                case BPF_JMP32 | BPF_JLE | BPF_K:
+                        pc += r[i->dst_reg] <= imm ? (size_t) i->off : 0;
+                        break;
+                case BPF_JMP | BPF_JA:
+                        pc += (size_t) i->off;
+                        break;
+                case BPF_ALU | BPF_RSH | BPF_X:
+                        r[i->dst_reg] >>= r[i->src_reg] & 31;
+                        break;
                 case BPF_JMP | BPF_EXIT:
                         return r[0] != 0;
                 default:
@@ -80,10 +92,18 @@ static const RuntimeDeviceRule deny_all = { false, 'a', -1, -1, true, true, true
 static const RuntimeDeviceRule allow_all = { true, 'a', -1, -1, true, true, true };
 
 static void default_devices_are_always_allowed(void) {
-        check(&deny_all, 1, C, R | W, 1, 3, true);
-        check(&deny_all, 1, C, R, 136, 77, true);
-        check(&deny_all, 1, C, R, 1, 1, false);
-        check(NULL, 0, C, R | W, 1, 9, true);
+        static const struct {
+                uint32_t major, minor;
+        } devices[] = { { 1, 3 }, { 1, 5 }, { 1, 7 }, { 1, 8 },   { 1, 9 },
+                        { 5, 0 }, { 5, 1 }, { 5, 2 }, { 136, 77 } };
+        for (uint32_t major = 0; major < 200; major++)
+                for (uint32_t minor = 0; minor < 80; minor++) {
+                        bool expected = major == 136;
+                        for (size_t i = 0; i < ELEMENTS_OF(devices); i++)
+                                expected |= devices[i].major == major && devices[i].minor == minor;
+                        check(&deny_all, 1, C, R | W, major, minor, expected);
+                        check(NULL, 0, B, R, major, minor, false);
+                }
 }
 
 static void nodes_may_be_made_but_not_opened(void) {
