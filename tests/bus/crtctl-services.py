@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Stand-ins for Images and Tasks, for tests of the client alone: a container is a process of this machine, a pull is a clock.
+"""Stand-ins for Images and Tasks, for tests of the client: containers are processes of this machine, pulls clocks.
 
 What an image does is in its name: "slow" takes a while to pull, "bad" fails with DigestMismatch, "missing" is missing.
 Prints "ready" when the names are there."""
@@ -71,7 +71,8 @@ class Thing(dbus.service.Object):
 class Image(Thing):
     def __init__(self, bus, name):
         super().__init__(bus, f"/org/crt/Images/image/{NAMESPACE}/{encode(name)}", IMAGE, {
-            "Namespace": NAMESPACE, "Name": name, "Digest": DIGEST, "MediaType": "application/vnd.oci.image.index.v1+json",
+            "Namespace": NAMESPACE, "Name": name, "Digest": DIGEST,
+            "MediaType": "application/vnd.oci.image.index.v1+json",
             "ManifestDigest": DIGEST, "ConfigDigest": DIGEST, "ChainId": DIGEST, "Platform": "linux/amd64",
             "Size": U64(54525952), "Created": U64(1700000000000000), "Pulled": now()})
 
@@ -80,8 +81,7 @@ class Transfer(Thing):
     SIZES = (1200, 3400, 30_000_000, 20_000_000)
 
     def __init__(self, service, number, name):
-        super().__init__(service.bus, f"/org/crt/Images/transfer/{NAMESPACE}/_{ord(str(number)[0]):02x}{str(number)[1:]}",
-                         TRANSFER, {
+        super().__init__(service.bus, f"/org/crt/Images/transfer/{NAMESPACE}/{encode(str(number))}", TRANSFER, {
             "Namespace": NAMESPACE, "Verb": "pull", "Object": name, "Owner": U32(os.getuid()), "State": "running",
             "Phase": "resolving", "BytesDone": U64(0), "BytesTotal": U64(0), "Error": dbus.Struct(("", "")),
             "Parts": dbus.Array([], signature="(ssstt)"), "Result": dbus.Dictionary({}, signature="sv"),
@@ -100,8 +100,9 @@ class Transfer(Thing):
         parts = []
         for index, size in enumerate(self.SIZES):
             done = int(size * min(share * (4 - index), 1))
-            parts.append(dbus.Struct((f"sha256:{index}{'ab' * 32}"[:71], ("manifest", "config", "layer", "layer")[index],
-                                      "done" if done == size else "downloading" if done else "waiting", U64(done), U64(size)),
+            kind = ("manifest", "config", "layer", "layer")[index]
+            state = "done" if done == size else "downloading" if done else "waiting"
+            parts.append(dbus.Struct((f"sha256:{index}{'ab' * 32}"[:71], kind, state, U64(done), U64(size)),
                                      signature="ssstt"))
         self.change(Phase="downloading", BytesDone=U64(sum(p[3] for p in parts)), BytesTotal=U64(sum(self.SIZES)),
                     Parts=dbus.Array(parts, signature="(ssstt)"))
@@ -164,7 +165,8 @@ class Images(dbus.service.Object):
     def List(self, options):
         """Pages of two, so that a client that reads only the first is found out."""
         names = sorted(n for n in self.images if n > options.get("after", ""))
-        return dbus.Array([self.images[n].row() for n in names[:2]], signature="a{sv}"), names[1] if len(names) > 2 else ""
+        page = dbus.Array([self.images[n].row() for n in names[:2]], signature="a{sv}")
+        return page, names[1] if len(names) > 2 else ""
 
     @dbus.service.method(IMAGES, in_signature="sa{sv}", out_signature="a{sv}")
     def Resolve(self, name, options):
@@ -203,7 +205,8 @@ class Container(Thing):
     def spawn(self, options):
         if self.values["Terminal"]:
             self.master, slave = pty.openpty()
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", options.get("rows", 0), options.get("columns", 0), 0, 0))
+            size = struct.pack("HHHH", options.get("rows", 0), options.get("columns", 0), 0, 0)
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
             streams = [slave] * 3
         else:
             streams = [options[n].take() if n in options else os.open("/dev/null", os.O_RDWR)
@@ -215,8 +218,9 @@ class Container(Thing):
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         try:
-            self.process = subprocess.Popen([str(a) for a in self.values["Command"]], stdin=streams[0], stdout=streams[1],
-                                            stderr=streams[2], env=self.environment(), cwd=self.options.get("cwd", "/"),
+            command = [str(a) for a in self.values["Command"]]
+            self.process = subprocess.Popen(command, stdin=streams[0], stdout=streams[1], stderr=streams[2],
+                                            env=self.environment(), cwd=self.options.get("cwd", "/"),
                                             start_new_session=True, preexec_fn=prepare)
         finally:
             for fd in set(streams):

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""crtctl against stand-ins for the services on a private bus: what it sends, shows and answers. Usage: test-crtctl.py CRTCTL"""
+"""crtctl against stand-ins for the services on a private bus: what it sends, shows and answers.
+
+Usage: test-crtctl.py CRTCTL"""
 
 import json
 import os
@@ -17,6 +19,7 @@ import time
 CRTCTL = os.path.abspath(sys.argv[1])
 HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGE = "docker.io/library/debian:latest"
+FOREVER = "while :; do sleep 0.05; done"
 CASES = []
 
 
@@ -47,8 +50,8 @@ class Terminal:
         termios.tcsetwinsize(slave, (rows, columns))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
-        self.process = subprocess.Popen([CRTCTL, *arguments], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                        env=dict(os.environ, TERM="xterm"))
+        self.process = subprocess.Popen([CRTCTL, *arguments], stdin=slave, stdout=slave, stderr=slave,
+                                        start_new_session=True, env=dict(os.environ, TERM="xterm"))
         self.text = b""
 
     def until(self, pattern, seconds=10):
@@ -97,7 +100,8 @@ def pull_gives_json():
 def pull_draws_bars_on_a_terminal():
     terminal = Terminal("pull", "slow")
     text = terminal.until(rb"layer    2abababababa downloading").decode()
-    assert re.search(r"downloading [0-9.]+M / 47\.6M, [0-9.]+M/s, [0-9.]+m?s left", terminal.until(rb"s left").decode()), text
+    summary = terminal.until(rb"s left").decode()
+    assert re.search(r"downloading [0-9.]+M / 47\.6M, [0-9.]+M/s, [0-9.]+m?s left", summary), text
     assert terminal.end() == 0
     assert b"slow: 0123456789ab" in terminal.text
 
@@ -239,13 +243,15 @@ def run_sends_what_it_was_told():
         variables.write("# comment\nA=file\nFROM_FILE=1\nINHERITED\n")
         variables.flush()
         crtctl("create", "--name=told", "-eA=b", "-e", "OWN", "-e", "ABSENT", f"--env-file={variables.name}",
-               f"-v{directory}:/data:ro", "-w/tmp", "-unobody:staff", "--hostname=h", "--entrypoint=/bin/e", "--read-only",
-               "--memory=512M", "--pids-limit=10", "--cpus=1.5", "--label=x=y", "-l", "flag", "--rm",
+               f"-v{directory}:/data:ro", "-w/tmp", "-unobody:staff", "--hostname=h", "--entrypoint=/bin/e",
+               "--read-only", "--memory=512M", "--pids-limit=10", "--cpus=1.5", "--label=x=y", "-l", "flag", "--rm",
                "--stop-signal=SIGINT", "options", "--", "-x", env=dict(os.environ, OWN="mine", INHERITED="yes"))
         text = services_said()
         for part in ("'A=b'", "'FROM_FILE=1'", "'INHERITED=yes'", "'OWN=mine'", "'/data'", "'rbind'", "'ro'", "'/tmp'",
-                     "'nobody:staff'", "'hostname'", "'/bin/e'", "'read-only'", "UInt64(536870912", "UInt64(10", "UInt64(150",
-                     "dbus.String('x'): dbus.String('y'", "dbus.String('flag'): dbus.String(''", "'auto-remove'", "'volatile'",
+                     "'nobody:staff'", "'hostname'", "'/bin/e'", "'read-only'", "UInt64(536870912", "UInt64(10",
+                     "UInt64(150",
+                     "dbus.String('x'): dbus.String('y'", "dbus.String('flag'): dbus.String(''", "'auto-remove'",
+                     "'volatile'",
                      "'SIGINT'", "'-x'", "'mounts'" if os.getuid() == 0 else "'binds'"):
             assert part in text, f"{part} in {text}"
         assert "ABSENT" not in text and "A=file" not in text and text.count("A=") == 1, text
@@ -257,7 +263,8 @@ def detached_run_prints_the_id():
     assert said(crtctl("run", "-d", "--name", "web", IMAGE, "sleep", "60")) == "web\n"
     rows = json.loads(said(crtctl("ps", "--json=short")))
     assert [r["id"] for r in rows] == ["web"] and rows[0]["state"] == "running" and rows[0]["exit-status"] == -1, rows
-    assert re.search(r"web +docker.io/library/debian:latest +sleep 60 +.* running \d+ms", said(crtctl("ps"))), said(crtctl("ps"))
+    table = said(crtctl("ps"))
+    assert re.search(r"web +docker.io/library/debian:latest +sleep 60 +.* running \d+ms", table), table
     assert "web: it runs" in complained(crtctl("rm", "web", status=1)).replace(" (--force kills it first)", "")
     crtctl("kill", "-s", "TERM", "web")
     assert said(crtctl("wait", "web")) == "143\n"
@@ -285,7 +292,7 @@ def stopped_containers_start_again_attached():
 
 @case
 def signals_reach_the_container():
-    run = subprocess.Popen([CRTCTL, "run", "--rm", IMAGE, "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done"],
+    run = subprocess.Popen([CRTCTL, "run", "--rm", IMAGE, "sh", "-c", f"trap 'exit 9' TERM; echo up; {FOREVER}"],
                            stdout=subprocess.PIPE)
     assert run.stdout.readline() == b"up\n"
     run.terminate()
@@ -295,7 +302,8 @@ def signals_reach_the_container():
 
 @case
 def terminal_is_the_containers():
-    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c", "stty size; tty; read x; echo got-$x; exit 5", rows=31, columns=77)
+    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c", "stty size; tty; read x; echo got-$x; exit 5",
+                        rows=31, columns=77)
     terminal.until(rb"31 77")
     terminal.until(rb"/dev/pts/")
     terminal.type(b"word\r")
@@ -305,7 +313,8 @@ def terminal_is_the_containers():
 
 @case
 def terminal_keys_are_not_ours():
-    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c", "trap 'echo interrupted; exit 4' INT; echo up; while :; do sleep 0.05; done")
+    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c",
+                        f"trap 'echo interrupted; exit 4' INT; echo up; {FOREVER}")
     terminal.until(rb"up")
     terminal.type(b"\x03")
     terminal.until(rb"interrupted")
@@ -314,7 +323,8 @@ def terminal_keys_are_not_ours():
 
 @case
 def window_changes_are_passed_on():
-    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c", "trap 'stty size; exit 0' WINCH; echo up; while :; do sleep 0.05; done")
+    terminal = Terminal("run", "--rm", "-ti", IMAGE, "sh", "-c",
+                        f"trap 'stty size; exit 0' WINCH; echo up; {FOREVER}")
     terminal.until(rb"up")
     termios.tcsetwinsize(terminal.slave, (50, 120))
     terminal.process.send_signal(signal.SIGWINCH)
@@ -336,7 +346,8 @@ def ctrl_p_ctrl_q_detaches():
 
 @case
 def own_terminal_is_not_given_away():
-    terminal = Terminal("run", "--rm", "-i", IMAGE, "sh", "-c", "for i in 0 1 2; do test -t $i && echo leaked; done; cat; echo end")
+    terminal = Terminal("run", "--rm", "-i", IMAGE, "sh", "-c",
+                        "for i in 0 1 2; do test -t $i && echo leaked; done; cat; echo end")
     terminal.type(b"hello\n\x04")
     terminal.until(rb"end")
     assert terminal.end() == 0
@@ -371,8 +382,10 @@ def escapes_do_not_reach_the_table():
 def wrong_usage_gets_a_hint():
     for arguments, status, hint in (((), 1, "crtctl --help"), (("frob",), 1, "'frob' is no verb"),
                                     (("run",), 125, "'crtctl run --help'"), (("run", "--bogus", "x"), 125, "--bogus"),
-                                    (("kill", "-s"), 1, "'-s' needs a value"), (("images", "x"), 1, "takes no operands"),
-                                    (("ps", "--json=x"), 1, "short, pretty"), (("run", "--memory=1Q", IMAGE), 125, "--memory=1Q"),
+                                    (("kill", "-s"), 1, "'-s' needs a value"),
+                                    (("images", "x"), 1, "takes no operands"),
+                                    (("ps", "--json=x"), 1, "short, pretty"),
+                                    (("run", "--memory=1Q", IMAGE), 125, "--memory=1Q"),
                                     (("run", "-vfoo", IMAGE), 125, "SOURCE:DESTINATION"), (("content",), 1, "--help")):
         text = complained(crtctl(*arguments, status=status))
         assert text.startswith("crtctl: ") and text.count("\n") == 1 and hint in text, (arguments, text)
@@ -383,6 +396,19 @@ def help_and_version():
     assert "run IMAGE" in said(crtctl("--help")) and "run IMAGE" in said(crtctl("-h"))
     assert "--entrypoint" in said(crtctl("run", "--help"))
     assert re.match(r"crtctl \d", said(crtctl("--version")))
+
+
+@case
+def manual_page_has_every_verb_and_option():
+    with open(os.path.join(HERE, "..", "..", "man", "crtctl.1"), encoding="utf-8") as file:
+        manual = file.read()
+    overview = said(crtctl("--help"))
+    verbs = re.findall(r"^  ([a-z]+(?: (?:ls|cat|rm|ingests|watch|cancel))?)(?= )", overview, re.MULTILINE)
+    assert len(verbs) == 22, verbs
+    for verb in verbs:
+        assert re.search(rf"^\.It Ic {verb}\b", manual, re.MULTILINE), f"{verb} is not described"
+        for option in re.findall(r"^  (?:-.|  ) --([a-z-]+)", said(crtctl(*verb.split(), "--help")), re.MULTILINE):
+            assert re.search(rf"\bFl -{option}\b|, -{option}\b", manual), f"{verb} --{option} is not described"
 
 
 @case
@@ -402,7 +428,8 @@ def start_bus(directory):
             <busconfig><type>system</type><listen>unix:path={directory}/bus</listen><policy context="default">
             <allow send_destination="*"/><allow own="*"/><allow receive_sender="*"/></policy></busconfig>""")
     os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={directory}/bus"
-    bus = subprocess.Popen(["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1"], stdout=subprocess.PIPE)
+    bus = subprocess.Popen(["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1"],
+                           stdout=subprocess.PIPE)
     assert bus.stdout.readline()
     return bus
 

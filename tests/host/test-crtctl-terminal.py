@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""crtctl on a terminal, with the real services behind it: keys, window, detaching, progress, and the terminal afterwards."""
+"""crtctl on a terminal, with the real services behind it: keys, window, detaching, progress, what is left."""
 
 import fcntl
 import json
@@ -32,7 +32,8 @@ class Terminal:
         self.master, self.slave = pty.openpty()
         termios.tcsetwinsize(self.slave, (rows, columns))
         self.before = termios.tcgetattr(self.slave)
-        self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
+        self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave,
+                                        start_new_session=True,
                                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
                                         env=dict(os.environ, TERM="xterm", LANG="C.UTF-8"))
         self.text = b""
@@ -62,8 +63,8 @@ class Terminal:
 
 
 def keys_and_screen_are_the_containers():
-    terminal = Terminal("crtctl", "run", "--rm", "-ti", IMAGE, "sh", "-c", "stty size; tty; read x; echo got-$x; exit 5",
-                        rows=31, columns=77)
+    terminal = Terminal("crtctl", "run", "--rm", "-ti", IMAGE, "sh", "-c",
+                        "stty size; tty; read x; echo got-$x; exit 5", rows=31, columns=77)
     terminal.until(rb"31 77")
     terminal.until(rb"/dev/")
     terminal.type(b"word\r")
@@ -121,7 +122,8 @@ def terminal_is_whole_after_a_failure():
 
 
 def terminal_is_whole_after_the_container_was_killed():
-    terminal = Terminal("crtctl", "run", "--rm", "--name", "killed", "-ti", IMAGE, "sh", "-c", "echo up; exec sleep 100")
+    terminal = Terminal("crtctl", "run", "--rm", "--name", "killed", "-ti", IMAGE,
+                        "sh", "-c", "echo up; exec sleep 100")
     terminal.until(rb"up")
     crtctl("kill", "killed")
     return terminal.end() == 137
@@ -144,8 +146,10 @@ def agent_for_passwords_is_there_while_we_ask():
         terminal.process.terminate()
         terminal.end()
     subprocess.run(["journalctl", "--sync"], check=True)
-    log = subprocess.run(["journalctl", "-q", "-u", "polkit", "-o", "cat"], check=True, capture_output=True, text=True).stdout
-    return re.search(rf"Registered Authentication Agent for {agent}.*pkttyagent", log) and f"Unregistered Authentication Agent for {agent}" in log
+    log = subprocess.run(["journalctl", "-q", "-u", "polkit", "-o", "cat"], check=True, capture_output=True,
+                         text=True).stdout
+    return (re.search(rf"Registered Authentication Agent for {agent}.*pkttyagent", log) and
+            f"Unregistered Authentication Agent for {agent}" in log)
 
 
 def main():
