@@ -24,7 +24,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/container.h"
 #include "runtime/oci-command.h"
-#include "runtime/own-binary.h"
+#include "runtime/oci-terminal.h"
 #include "runtime/state-file.h"
 
 #define SECCOMP_CACHE_NAME ".seccomp"
@@ -39,7 +39,8 @@ typedef struct CreateSession {
         int start_fd, result_fd; /* init's ends, for create */
         StateFile state;
         Container *container;
-        int console; /* connected --console-socket */
+        int console;            /* connected --console-socket */
+        bool forwards_terminal; /* without a socket it goes to the caller's own: run in the foreground */
         bool complete;
 } CreateSession;
 
@@ -61,6 +62,8 @@ static int connect_console(CreateSession *session, Fault *fault) {
         const OciOptions *options = session->options;
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         bool terminal = session->config->process.terminal;
+        if (!options->console_socket && terminal && session->forwards_terminal)
+                return 0;
         if (!options->console_socket && terminal)
                 return fault_set(fault, -EINVAL,
                                  "config.process.terminal: the terminal needs a --console-socket to go to");
@@ -237,27 +240,56 @@ int oci_create(const OciOptions *options, Fault *fault) {
         return r;
 }
 
+static void forward_signal(CreateSession *session, int signals, OciTerminal *terminal) {
+        struct signalfd_siginfo info;
+        if (read(signals, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGCHLD)
+                return;
+        if (info.ssi_signo == SIGWINCH && terminal->master >= 0)
+                oci_terminal_resize(terminal);
+        else
+                (void) container_kill(session->container, (int) info.ssi_signo);
+}
+
 /* Every signal that can be caught goes to init, while this process waits for its end. SIGCHLD is the
  * kernel's own word about it. */
-static int forward_until_end(CreateSession *session, int signals, Fault *fault) {
-        struct pollfd wait[] = {
+static int forward_until_end(CreateSession *session, int signals, OciTerminal *terminal, Fault *fault) {
+        struct pollfd wait[2 + OCI_TERMINAL_POLLS] = {
                 { .fd = container_pidfd(session->container), .events = POLLIN },
                 { .fd = signals, .events = POLLIN },
         };
+        nfds_t count = terminal->master >= 0 ? ELEMENTS_OF(wait) : 2;
         for (;;) {
-                if (poll(wait, ELEMENTS_OF(wait), -1) < 0 && errno != EINTR)
+                if (count > 2)
+                        oci_terminal_prepare(terminal, wait + 2);
+                if (poll(wait, count, -1) < 0) {
+                        if (errno == EINTR)
+                                continue;
                         return fault_set_errno(fault, -errno, "waiting for the container");
-                struct signalfd_siginfo info;
-                if ((wait[1].revents & POLLIN) && read(signals, &info, sizeof(info)) == sizeof(info) &&
-                    info.ssi_signo != SIGCHLD)
-                        (void) container_kill(session->container, (int) info.ssi_signo);
+                }
+                if (wait[1].revents & POLLIN)
+                        forward_signal(session, signals, terminal);
+                if (count > 2)
+                        oci_terminal_move(terminal, wait + 2);
                 if (!(wait[0].revents & POLLIN))
                         continue;
+                if (count > 2)
+                        oci_terminal_drain(terminal);
                 siginfo_t end;
                 int r = process_wait(container_pidfd(session->container), 0, &end);
                 return r < 0 ? fault_set_errno(fault, r, "waiting for the container")
                              : process_exit_status(&end);
         }
+}
+
+static int wait_for_end(CreateSession *session, int signals, Fault *fault) {
+        _cleanup_(oci_terminal_done) OciTerminal terminal = OCI_TERMINAL_INIT;
+        int master = container_take_terminal(session->container);
+        if (master >= 0) {
+                int r = oci_terminal_open(master, &terminal);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "the terminal");
+        }
+        return forward_until_end(session, signals, &terminal, fault);
 }
 
 static int block_signals(Fault *fault) {
@@ -288,6 +320,7 @@ int oci_run(const OciOptions *options, Fault *fault) {
         _cleanup_close_ int signals = options->detach ? -EBADF : block_signals(fault);
         if (signals < 0 && !options->detach)
                 return signals;
+        session.forwards_terminal = !options->detach;
         int r = session_run(&session, false, fault);
         if (r >= 0)
                 r = container_start(session.container, fault);
@@ -301,7 +334,7 @@ int oci_run(const OciOptions *options, Fault *fault) {
 
         /* Others may look at, signal and delete the container while it runs. */
         session.state.directory = fd_close(session.state.directory);
-        int status = forward_until_end(&session, signals, fault);
+        int status = wait_for_end(&session, signals, fault);
         if (status < 0 || options->keep)
                 return status;
         session.state.directory =

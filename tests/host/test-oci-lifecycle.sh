@@ -188,8 +188,35 @@ END
         wait $!
         output=$(tr -d '\r' <"$scratch/out")
         equal $'33 99\n/dev/pts/0\n88:0:7\nto the terminal' "$output"
-        fails oci run -b "$bundle" box
+        fails oci create -b "$bundle" box
         contains "$output" "needs a --console-socket"
+        fails oci run --detach -b "$bundle" box
+        contains "$output" "needs a --console-socket"
+        nothing_left
+}
+
+test_run_in_the_foreground_is_on_the_callers_terminal() {
+        bundle '.process.terminal = true' sh -c 'stty size; read line; echo "got $line"; head -c 100000 /dev/zero | tr "\\0" x; exit 3'
+        cat >"$scratch/foreground.py" <<'END'
+import fcntl, os, pty, struct, sys, termios
+pid, master = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 123, 0, 0))
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.write(master, b"hello\n")
+seen = b""
+while True:
+    try:
+        seen += os.read(master, 65536)
+    except OSError:
+        break
+status = os.waitstatus_to_exitcode(os.wait()[1])
+print(seen.replace(b"\r", b"").replace(b"x" * 100000, b"all").decode(), end="")
+print("status", status)
+END
+        output=$(python3 "$scratch/foreground.py" "${CRT_OCI:-crt-oci}" --root "$state" run -b "$bundle" box)
+        contains "$output" "41 123"
+        contains "$output" $'got hello\nallstatus 3'
         nothing_left
 }
 
