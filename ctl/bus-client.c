@@ -57,13 +57,15 @@ int client_close_options(sd_bus_message *message) {
         return sd_bus_message_close_container(message);
 }
 
-/* A service says ServiceUnknown and the like as sd-bus or the bus words it: say what that means here. */
+/* What the bus and sd-bus say themselves is about the bus: say what it means here. */
 int client_fault_from_error(const sd_bus_error *error, Fault *fault) {
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
             sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return fault_set(fault, -EHOSTUNREACH,
                                  "the service is not on the system bus (is crt installed?): %s",
                                  error->message);
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT))
+                return fault_set(fault, -ENOENT, "there is nothing of this name (any more)");
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
                 return fault_set(fault, -EHOSTUNREACH, "the service ended before it answered");
 

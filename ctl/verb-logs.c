@@ -261,13 +261,15 @@ static bool journal_is_closed_to_us(void) {
 
         if (geteuid() == 0 || sd_id128_get_machine(&machine) < 0)
                 return false;
+        bool closed = false;
         for (size_t i = 0; i < ELEMENTS_OF(directories); i++) {
                 snprintf(path, sizeof(path), "%s/%s/system.journal", directories[i],
                          sd_id128_to_string(machine, id));
-                if (access(path, F_OK) == 0)
-                        return access(path, R_OK) < 0;
+                if (access(path, R_OK) == 0)
+                        return false;
+                closed = closed || errno == EACCES;
         }
-        return false;
+        return closed;
 }
 
 /* Nothing was found: whether that is because nothing was said, because we may not see it, or because there

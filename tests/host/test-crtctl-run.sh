@@ -227,6 +227,10 @@ test_user_with_rights_has_containers() {
         echo hers >/home/alice/data/file
         chown -R alice /home/alice/data
         equal hers "$(as alice crtctl run --rm -v /home/alice/data:/data:ro "$image" cat /data/file)"
+        as alice crtctl run --name hers "$image" true
+        fails as alice crtctl logs hers
+        contains "$output" "systemd-journal"
+        as alice crtctl rm hers
         as alice crtctl rmi "$image"
         polkit_rule crtctl
 }
