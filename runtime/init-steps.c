@@ -13,6 +13,7 @@
 #include "lib/fd.h"
 #include "runtime/capabilities.h"
 #include "runtime/devices.h"
+#include "runtime/home-directory.h"
 #include "runtime/inherited-fds.h"
 #include "runtime/init-report.h"
 #include "runtime/masked-paths.h"
@@ -79,6 +80,7 @@ static const InitStep steps[] = {
         { "working directory", program_step_enter_directory },
         { "no new privileges", capabilities_step_no_new_privileges },
         { "seccomp", seccomp_filter_step_early },
+        { "home directory", home_directory_step_set },
         { "limits", process_limits_step_set },
         { "capabilities", capabilities_step_bound },
         { "user", user_step_change },

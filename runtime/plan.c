@@ -92,4 +92,6 @@ void plan_done(ContainerPlan *plan) {
         fd_close(plan->init_socket);
         free(plan->own_seccomp_filter);
         free(plan->program);
+        free(plan->home_assignment);
+        free(plan->environment);
 }

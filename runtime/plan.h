@@ -47,6 +47,8 @@ typedef struct ContainerPlan {
         mode_t caller_umask;
         bool enters_as_user; /* the working directory was closed to root */
         char *program;       /* the path that execve() is given */
+        char *home_assignment;
+        const char **environment; /* NULL: that of the configuration; only the array is owned */
 } ContainerPlan;
 
 /* Refuses what can be refused without making anything. */

@@ -103,8 +103,9 @@ int program_step_find(ContainerPlan *plan, Fault *fault) {
 int program_execute(ContainerPlan *plan, Fault *fault) {
         const RuntimeProcess *process = &plan->config->process;
         static const char *const nothing[] = { NULL };
+        const char *const *environment = plan->environment ? plan->environment : process->env;
         (void) execve(plan->program, (char *const *) process->args,
-                      (char *const *) (process->env ? process->env : nothing));
+                      (char *const *) (environment ? environment : nothing));
         int r = -errno;
         if (r == -ENOENT)
                 return fault_set(fault, r, "config.process.args[0]: %s: it or its interpreter is missing",

@@ -39,6 +39,22 @@ test_names_and_environment() {
         equal $'box\nexample.test\nb c' "$(head -n 3 <<<"$output")"
 }
 
+test_home_is_the_users() {
+        printf 'root:x:0:0::/root:/bin/sh\nbroken\nx:y:z\nbob:x:7:7::/home/bob:/bin/sh\n' >"$rootfs/etc/passwd"
+        inside '.process.user.uid = 7' sh -c 'echo $HOME'
+        equal /home/bob "$output"
+        inside '.process.user.uid = 8' sh -c 'echo $HOME'
+        equal / "$output"
+        inside '.process.env += ["HOME=/given"]' sh -c 'echo $HOME'
+        equal /given "$output"
+        # A pipe that nobody writes into, and a link out of the root.
+        rm "$rootfs/etc/passwd"
+        mkfifo "$rootfs/etc/passwd"
+        inside . sh -c 'echo $HOME'
+        equal / "$output"
+        rm "$rootfs/etc/passwd"
+}
+
 test_mounts() {
         inside . cat /proc/mounts
         contains "$output" "proc /proc proc rw"

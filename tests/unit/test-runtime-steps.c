@@ -10,6 +10,7 @@
 #include "runtime/cgroup-resources.h"
 #include "runtime/cgroup.h"
 #include "runtime/container.h"
+#include "runtime/home-directory.h"
 #include "runtime/init-report.h"
 #include "runtime/init-steps.h"
 #include "tests/unit/check.h"
@@ -172,11 +173,32 @@ static void a_report_from_the_container_is_not_believed_blindly(void) {
         CHECK(sizeof(InitReport) <= 4096);
 }
 
+static void the_home_directory_is_found_in_any_passwd_file(void) {
+        static const struct {
+                const char *passwd;
+                const char *home;
+        } cases[] = {
+                { "root:x:0:0::/root:/bin/sh\nbob:x:7:7:Bob:/home/bob:/bin/sh", "/home/bob" },
+                { "bob:x:7:7:Bob:/home/bob:/bin/sh\nother:x:7:7::/second:/bin/sh\n", "/home/bob" },
+                { "bob:x:7:7:Bob:relative:/bin/sh\n", "/" },
+                { "bob:x:7:7:Bob:/home/bob\n", "/" },
+                { "bob:x:77:7:Bob:/home/bob:\nbob:x: 7:7::/x:/y\nbob:x:-7:7::/x:/y", "/" },
+                { ":::::::\n\n\n:", "/" },
+                { "", "/" },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                _cleanup_free_ char *text = strdup(cases[i].passwd), *home = NULL;
+                CHECK_OK(home_directory_find(text, 7, &home));
+                CHECK_STRING(home, cases[i].home);
+        }
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(steps_are_in_an_order_that_is_safe),
                 CHECK_CASE(preparing_refuses_before_anything_is_made),
                 CHECK_CASE(shares_become_weights),
+                CHECK_CASE(the_home_directory_is_found_in_any_passwd_file),
                 CHECK_CASE(only_controllers_that_are_needed_are_asked_for),
                 CHECK_CASE(cgroups_have_a_place),
                 CHECK_CASE(a_report_from_the_container_is_not_believed_blindly),
