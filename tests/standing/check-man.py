@@ -162,7 +162,8 @@ def check_runtime():
 
 
 def check_markup(name):
-    commands = (["mandoc", "-T", "lint", "-W", "warning", name], ["groff", "-k", "-ww", "-mandoc", "-Tutf8", "-z", name])
+    commands = (["mandoc", "-T", "lint", "-W", "warning", name],
+                ["groff", "-k", "-ww", "-mandoc", "-Tutf8", "-z", name])
     for command in commands:
         if not shutil.which(command[0]):
             print(f"{command[0]} is not installed: {name} is not checked with it")
