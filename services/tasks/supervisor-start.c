@@ -42,12 +42,22 @@ static void start_done(Start *start) {
         strv_free(start->sources);
 }
 
-static int read_config(Start *start, Fault *fault) {
+/* While the service waits for others: a configuration that cannot be read is a matter of GO. */
+void supervisor_prepare(Supervisor *supervisor) {
         _cleanup_close_ int fd =
-                openat(start->supervisor->directory, RUN_CONFIG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                openat(supervisor->directory, RUN_CONFIG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
-                return fault_set_errno(fault, -errno, "%s", RUN_CONFIG);
-        return runtime_config_parse_fd(fd, &start->config, fault);
+                (void) fault_set_errno(&supervisor->config_fault, -errno, "%s", RUN_CONFIG);
+        else
+                (void) runtime_config_parse_fd(fd, &supervisor->config, &supervisor->config_fault);
+}
+
+static int take_config(Start *start, Fault *fault) {
+        Supervisor *supervisor = start->supervisor;
+        int error = supervisor->config_fault.error;
+        start->config = TAKE_PTR(supervisor->config);
+        fault_move(fault, &supervisor->config_fault);
+        return start->config ? 0 : MIN_OF(error, -EIO);
 }
 
 static const char *find_annotation(const RuntimeConfig *config, const char *key) {
@@ -235,7 +245,7 @@ int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *f
 
         int r = take_descriptors(&start, go, fds, fd_count, fault);
         if (r >= 0)
-                r = read_config(&start, fault);
+                r = take_config(&start, fault);
         if (r >= 0)
                 r = resolve_user(&start, fault);
         if (r >= 0) {
@@ -256,10 +266,8 @@ int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *f
                 *ret_status = status_of_failure(fault, r);
                 return r;
         }
+        supervisor->scope = TAKE_FD(scope);
         supervisor->started = true;
         supervisor_announce(supervisor);
-        /* Off the way of whoever waits for the start; what cannot be enabled is missed only by a container
-         * that makes cgroups of its own. */
-        (void) cgroup_delegate_controllers(scope);
         return 0;
 }

@@ -21,6 +21,9 @@
 #define SECOND UINT64_C(1000000)
 /* How long a container that is asked to stop by systemd may take; systemd's own patience is longer. */
 #define STOP_PATIENCE (8 * SECOND)
+/* A container that lives as long may want to make cgroups of its own. To move ourselves aside for that costs
+ * more than the rest of a start. */
+#define DELEGATE_DELAY (SECOND / 5)
 /* How long systemd may take to move us into the scope. */
 #define SCOPE_PATIENCE (2 * SECOND)
 /* How long output that somebody keeps open is waited for after the end. */
@@ -151,10 +154,29 @@ int supervisor_go(Supervisor *supervisor, const SupervisorMessage *go, int *fds,
                 write_exit(supervisor, &record);
                 return 0;
         }
+        supervisor->delegate_at = now_monotonic() + DELEGATE_DELAY;
         r = watch_container(supervisor);
         /* What the start took is given back: many containers, many of us. */
         (void) malloc_trim(0);
         return r;
+}
+
+/* The time of the next thing to do; 0: none. */
+static uint64_t do_what_is_due(Supervisor *supervisor) {
+        uint64_t now = now_monotonic();
+        if (supervisor->kill_at > 0 && now >= supervisor->kill_at) {
+                supervisor->kill_at = 0;
+                (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
+        }
+        if (supervisor->delegate_at > 0 && now >= supervisor->delegate_at) {
+                supervisor->delegate_at = 0;
+                (void) cgroup_delegate_controllers(supervisor->scope);
+                supervisor->scope = fd_close(supervisor->scope);
+                (void) malloc_trim(0);
+        }
+        if (supervisor->kill_at == 0 || supervisor->delegate_at == 0)
+                return MAX_OF(supervisor->kill_at, supervisor->delegate_at);
+        return MIN_OF(supervisor->kill_at, supervisor->delegate_at);
 }
 
 /* Until the container's init has ended. */
@@ -168,11 +190,7 @@ static int run(Supervisor *supervisor, siginfo_t *ret_info) {
                                 return r;
                 } else if (supervisor->connections[0] < 0)
                         return -ECANCELED; /* the inherited one ended before GO */
-                if (supervisor->kill_at > 0 && now_monotonic() >= supervisor->kill_at) {
-                        supervisor->kill_at = 0;
-                        (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
-                }
-                int r = turn(supervisor, supervisor->kill_at);
+                int r = turn(supervisor, do_what_is_due(supervisor));
                 if (r < 0)
                         return r;
         }
@@ -252,6 +270,7 @@ int main(int argc, char *argv[]) {
                 .cache = SUPERVISOR_FD_CACHE,
                 .listener = SUPERVISOR_FD_LISTENER,
                 .payload = -EBADF,
+                .scope = -EBADF,
                 .payload_cgroup = -EBADF,
                 .terminal = -EBADF,
         };
@@ -266,8 +285,10 @@ int main(int argc, char *argv[]) {
 
         siginfo_t info = { 0 };
         int r = open_supervisor(&supervisor);
-        if (r >= 0)
+        if (r >= 0) {
+                supervisor_prepare(&supervisor);
                 r = run(&supervisor, &info);
+        }
         if (r >= 0 && !supervisor.ended)
                 r = finish(&supervisor, &info);
         if (supervisor.ended)

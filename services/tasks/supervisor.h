@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "lib/fault.h"
+#include "lib/runtime-config.h"
 #include "services/tasks/run-directory.h"
 #include "services/tasks/supervisor-journal.h"
 #include "services/tasks/supervisor-protocol.h"
@@ -24,11 +25,15 @@ typedef struct Supervisor {
         /* Until the start. */
         int descriptors[SUPERVISOR_DESCRIPTORS_MAX];
         size_t descriptor_count;
+        RuntimeConfig *config; /* NULL: why not is in config_fault */
+        Fault config_fault;
 
         /* From the start on. */
         bool gone_on; /* GO was received */
         bool started; /* RUN_PAYLOAD is written */
         int payload;  /* pidfd of the container's init */
+        int scope;    /* its cgroup; -EBADF: its controllers are delegated, or need not be */
+        uint64_t delegate_at;
         int payload_cgroup;
         int terminal;
         int stop_signal;
@@ -41,7 +46,11 @@ typedef struct Supervisor {
         bool seen;
 } Supervisor;
 
-/* supervisor-start.c: makes and starts the container with the mount and the stdio of GO, which are consumed.
+/* supervisor-start.c */
+
+/* What can be done before GO. */
+void supervisor_prepare(Supervisor *supervisor);
+/* Makes and starts the container with the mount and the stdio of GO, which are consumed.
  * When it fails, *ret_status is what a shell would say. */
 int supervisor_start(Supervisor *supervisor, const SupervisorMessage *go, int *fds, size_t fd_count,
                      int *ret_status, Fault *fault);

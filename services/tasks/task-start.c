@@ -200,12 +200,13 @@ static int begin(TaskStart *start, Fault *fault) {
         int r = prepare_directory(task, fault);
         if (r < 0)
                 return r;
+        r = ask_for_mount(start); /* is answered while the supervisor is executed */
+        if (r < 0)
+                return fault_set_errno(fault, r, "the system bus");
         r = task_spawn_supervisor(task, fault);
         if (r < 0)
                 return r;
-        r = ask_for_mount(start);
-        if (r >= 0)
-                r = ask_for_scope(start);
+        r = ask_for_scope(start);
         if (r < 0) {
                 task_abandon_supervisor(task);
                 return fault_set_errno(fault, r, "the system bus");

@@ -92,10 +92,12 @@ static void on_started(Task *task, int *terminal) {
                 task->payload_pid = payload.pid;
                 task->record.started = payload.started;
         }
-        if (task->state == TASK_STARTING)
-                task_set_state(task, TASK_RUNNING);
+        bool news = task->state == TASK_STARTING;
+        task->state = TASK_RUNNING;
         if (task->start)
                 task_start_on_started(task, task->terminal);
+        if (news)
+                task_set_state(task, TASK_RUNNING); /* who started it hears first */
 }
 
 /* Its record is there before this is said. */

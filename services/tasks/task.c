@@ -187,9 +187,10 @@ static void note_end(Task *task, const RunExit *end) {
 
 void task_end(Task *task, const RunExit *end) {
         note_end(task, end);
-        task_set_state(task, TASK_STOPPED);
+        task->state = TASK_STOPPED;
         task->waiter_count = 0;
         task_waiters_answer(&task->waiters, task, 0, NULL);
+        task_set_state(task, TASK_STOPPED); /* who waits hears first */
 
         if (!task->record.auto_remove) {
                 int r = task_store_update(task->table->store, &task->record);
