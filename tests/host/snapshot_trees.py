@@ -97,6 +97,7 @@ class Snapshots:
         self.commit(name, f"new-{name}", **({"parent": parent} if parent else {}), **options)
 
     def clear(self):
+        self.keys()  # starts the service, if it has never run
         for (namespace,) in rows("SELECT DISTINCT namespace FROM snapshots"):
             keys, before = self.keys(namespace=namespace), None
             while keys and keys != before:
@@ -274,5 +275,5 @@ def slow_layer(key, store, size=8 << 20):
 
 
 __all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon",
-           "layer", "main_pid", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess",
+           "layer", "main_pid", "memfd", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess",
            "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]
