@@ -2,6 +2,7 @@
 /* org.crt.Tasks1 */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 
@@ -138,6 +139,11 @@ static int read_bind(sd_bus_message *message, BindList *list, sd_bus_error *erro
         r = sd_bus_message_read(message, "h", &fd);
         if (r < 0)
                 return r;
+        /* To name something is not to have a right to it: the kernel checked only who opened it for reading.
+         */
+        if (!peer_is_root(bus_current_peer(sd_bus_message_get_bus(message))) &&
+            fd_verify_access(fd, O_RDONLY) < 0)
+                return bus_invalid_argument(error, "option 'binds': a source is not open for reading");
         r = bind_source_new(fd, &larger[list->count - 1], &fault);
         return r < 0 ? bus_error_set_fault(error, r, &fault) : read_target(message, mount);
 }

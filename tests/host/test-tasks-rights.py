@@ -19,8 +19,8 @@ DENIED = {"AccessDenied", "InteractiveAuthorizationRequired"}
 def as_user(user, code):
     """Runs it as that user, with everything of task_containers; what it prints."""
     prelude = "import sys; from task_containers import *\n"
-    done = subprocess.run(["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--inh-caps=-all", sys.executable,
-                           "-c", prelude + code], text=True, capture_output=True, check=False,
+    done = subprocess.run(["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--inh-caps=-all",
+                           sys.executable, "-c", prelude + code], text=True, capture_output=True, check=False,
                           cwd=os.path.dirname(os.path.abspath(__file__)))
     assert done.returncode == 0, done.stderr[-600:]
     return done.stdout.strip()
@@ -132,10 +132,12 @@ import tempfile
 directory = tempfile.mkdtemp()
 with open(directory + '/file', 'w') as file:
     file.write('text')
-fds = Gio.UnixFDList.new()
-fd = os.open(directory, os.O_PATH)
-index = fds.append(fd)
-c = shell('cat /bound/file', fds=fds, binds=GLib.Variant('a(hsas)', [(index, '/bound', ['ro'])]))
+def give(path, flags):
+    fds = Gio.UnixFDList.new()
+    fd = os.open(path, flags)
+    return {'binds': GLib.Variant('a(hsas)', [(fds.append(fd), '/bound', ['ro'])]), 'fds': fds}
+failure('InvalidArgs', lambda: shell('true', **give('/root', os.O_PATH)))
+c = shell('cat /bound/file', **give(directory, os.O_RDONLY))
 r, w = os.pipe()
 c.start({'stdout': w})
 os.close(w)
@@ -169,4 +171,5 @@ except GLib.Error as error:
         forget()
 
 
+forget()
 main(globals())
