@@ -43,6 +43,11 @@ typedef struct Attach {
         bool ended;
 } Attach;
 
+/* Whose size the container's terminal has. */
+static int own_terminal(const Attach *attach) {
+        return attach->spec->interactive ? STDIN_FILENO : STDOUT_FILENO;
+}
+
 static void attach_done(Attach *attach) {
         terminal_restore();
         pump_free(attach->input);
@@ -160,7 +165,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         Attach *attach = userdata;
         if (info->ssi_signo == SIGWINCH) {
                 if (attach->master >= 0)
-                        terminal_copy_size(STDIN_FILENO, attach->master);
+                        terminal_copy_size(own_terminal(attach), attach->master);
                 return 0;
         }
         if (info->ssi_signo != SIGHUP && ++attach->insistence > INSISTENCE) {
@@ -212,7 +217,7 @@ static int append_start_options(const Attach *attach, sd_bus_message *message) {
         int r = sd_bus_message_open_container(message, 'a', "{sv}");
         if (attach->spec->terminal) {
                 unsigned rows, columns;
-                terminal_get_size(attach->spec->interactive ? STDIN_FILENO : STDOUT_FILENO, &rows, &columns);
+                terminal_get_size(own_terminal(attach), &rows, &columns);
                 if (r >= 0 && rows > 0 && columns > 0)
                         r = bus_append_entry(message, "rows", "u", rows);
                 if (r >= 0 && rows > 0 && columns > 0)
@@ -263,11 +268,11 @@ static int attach_pump_terminal(Attach *attach) {
         bool keys = attach->spec->interactive;
         int r = pump_new(attach->event, &output, &attach->output);
         if (r >= 0 && (keys || isatty(STDOUT_FILENO)))
-                r = terminal_make_raw(keys ? STDIN_FILENO : STDOUT_FILENO, keys);
+                r = terminal_make_raw(own_terminal(attach), keys);
         if (r < 0 || !keys)
                 return r;
 
-        terminal_copy_size(STDIN_FILENO, attach->master);
+        terminal_copy_size(own_terminal(attach), attach->master);
         /* A second descriptor: epoll has each only once. */
         int keyboard = fd_duplicate(attach->master);
         if (keyboard < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -214,11 +215,22 @@ static int dispatch(Context *context, int argc, char **argv, int *ret_failure, F
         return verb_run_with(context, verb, argc - index - words + 1, argv + index + words - 1, fault);
 }
 
+/* A standard descriptor that is closed must not be what is opened next: our own connection to the bus would
+ * be handed to a container as its output. */
+static int open_standard_descriptors(void) {
+        for (int fd = 0; fd < 3; fd++)
+                if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+                        return -EBADF;
+        return 0;
+}
+
 int main(int argc, char *argv[]) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         Context context = { .client = CLIENT_INIT };
         int failure = EXIT_FAILURE;
 
+        if (open_standard_descriptors() < 0)
+                return failure;
         (void) signal(SIGPIPE, SIG_IGN);
         int r = dispatch(&context, argc, argv, &failure, &fault);
         client_done(&context.client);

@@ -13,6 +13,11 @@ bool style_is_terminal(Stream stream) {
         return isatty((int) stream);
 }
 
+bool style_can_draw(Stream stream) {
+        const char *terminal = getenv("TERM");
+        return style_is_terminal(stream) && !string_is_empty(terminal) && strcmp(terminal, "dumb") != 0;
+}
+
 bool style_has_colour(Stream stream) {
         const char *wish = getenv("SYSTEMD_COLORS");
         if (wish)

@@ -19,7 +19,9 @@ typedef enum Stream {
 #define STYLE_DIM "\033[0;90m"
 
 bool style_is_terminal(Stream stream);
-/* A terminal that is not "dumb", unless $SYSTEMD_COLORS or $NO_COLOR say otherwise. */
+/* A terminal whose cursor can be moved. */
+bool style_can_draw(Stream stream);
+/* The same, unless $SYSTEMD_COLORS or $NO_COLOR say otherwise. */
 bool style_has_colour(Stream stream);
 bool style_has_utf8(void);
 /* Of the terminal, or 80 by 24. */

@@ -45,13 +45,13 @@ def complained(done):
 class Terminal:
     """crtctl on a terminal of its own."""
 
-    def __init__(self, *arguments, rows=24, columns=100):
+    def __init__(self, *arguments, rows=24, columns=100, **variables):
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.process = subprocess.Popen([CRTCTL, *arguments], stdin=slave, stdout=slave, stderr=slave,
-                                        start_new_session=True, env=dict(os.environ, TERM="xterm"))
+                                        start_new_session=True, env={**os.environ, "TERM": "xterm", **variables})
         self.text = b""
 
     def until(self, pattern, seconds=10):
@@ -157,6 +157,41 @@ def images_are_a_table():
 @case
 def legend_can_be_left_out():
     assert "NAME" not in said(crtctl("images", "--no-legend"))
+
+
+@case
+def long_lists_go_through_the_pager():
+    terminal = Terminal("images", rows=4, SYSTEMD_PAGER="sed s/^/paged:/")
+    terminal.until(rb"paged:.*NAME")
+    assert terminal.end() == 0
+    for variables in ({"SYSTEMD_PAGER": ""}, {"PAGER": "cat"}, {"SYSTEMD_PAGER": "/no/such/pager"}):
+        terminal = Terminal("images", rows=4, **variables)
+        terminal.until(rb"NAME")
+        assert terminal.end() == 0
+    terminal = Terminal("images", "--no-pager", rows=4, SYSTEMD_PAGER="sed s/^/paged:/")
+    terminal.until(rb"NAME")
+    assert terminal.end() == 0 and b"paged" not in terminal.text
+    terminal = Terminal("images", rows=40, SYSTEMD_PAGER="sed s/^/paged:/")
+    terminal.until(rb"NAME")
+    assert terminal.end() == 0 and b"paged" not in terminal.text
+
+
+@case
+def dumb_terminals_get_lines():
+    terminal = Terminal("pull", "slow-dumb", TERM="dumb")
+    terminal.until(rb"slow-dumb: 0123456789ab")
+    assert terminal.end() == 0 and b"\x1b" not in terminal.text, terminal.text
+
+
+@case
+def closed_streams_are_empty_ones():
+    """Not our connection to the bus."""
+    with tempfile.NamedTemporaryFile() as file:
+        command = f"for i in 0 1 2; do all=$all$(readlink /proc/$$/fd/$i); done; echo $all >{file.name}"
+        subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", CRTCTL, "run", "--rm", "-i", IMAGE, "sh", "-c", command],
+                       check=True, timeout=20)
+        text = file.read().decode()
+        assert text == "/dev/null" * 3 + "\n", text
 
 
 @case
