@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -277,6 +278,47 @@ static void every_consumer_sees_every_chunk(void) {
         CHECK(total == 5050 && (size_t) other == total);
 }
 
+typedef struct Producer {
+        ChunkRing *ring;
+        atomic_uint published;
+} Producer;
+
+static void *produce(void *userdata) {
+        Producer *producer = userdata;
+        for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
+                uint8_t *chunk = chunk_ring_reserve(producer->ring);
+                if (!chunk)
+                        return NULL;
+                memset(chunk, (int) i, CHUNK_SIZE);
+                chunk_ring_publish(producer->ring, CHUNK_SIZE);
+                producer->published++;
+        }
+        return NULL;
+}
+
+static void a_producer_waits_for_the_slowest(void) {
+        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
+        pthread_t thread;
+        const uint8_t *data;
+        size_t size;
+        CHECK_OK(chunk_ring_new(2, &ring));
+        Producer producer = { .ring = ring };
+        CHECK(pthread_create(&thread, NULL, produce, &producer) == 0);
+        for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
+                CHECK(chunk_ring_next(ring, 0, &data, &size) && data[0] == i && data[CHUNK_SIZE - 1] == i);
+                /* The other one has not begun: from here on the producer must stand. */
+                if (i == CHUNK_COUNT) {
+                        (void) usleep(20000);
+                        CHECK_INT(producer.published, CHUNK_COUNT);
+                        break;
+                }
+        }
+        for (unsigned i = 1; i <= CHUNK_COUNT; i++)
+                CHECK(chunk_ring_next(ring, 1, &data, &size) && data[0] == i && data[CHUNK_SIZE - 1] == i);
+        chunk_ring_abort(ring);
+        CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static void an_aborted_ring_wakes_everybody(void) {
         _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
         pthread_t thread;
@@ -298,6 +340,7 @@ int main(void) {
                 CHECK_CASE(refuses_damaged_zstd),
                 CHECK_CASE(a_silent_stream_fails),
                 CHECK_CASE(every_consumer_sees_every_chunk),
+                CHECK_CASE(a_producer_waits_for_the_slowest),
                 CHECK_CASE(an_aborted_ring_wakes_everybody),
                 {},
         });
