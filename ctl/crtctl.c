@@ -215,8 +215,8 @@ static int dispatch(Context *context, int argc, char **argv, int *ret_failure, F
         return verb_run_with(context, verb, argc - index - words + 1, argv + index + words - 1, fault);
 }
 
-/* A standard descriptor that is closed must not be what is opened next: our own connection to the bus would
- * be handed to a container as its output. */
+/* What is opened next must not take the place of a standard stream that is closed, and be handed over as
+ * such. */
 static int open_standard_descriptors(void) {
         for (int fd = 0; fd < 3; fd++)
                 if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)

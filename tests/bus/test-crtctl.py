@@ -185,13 +185,16 @@ def dumb_terminals_get_lines():
 
 @case
 def closed_streams_are_empty_ones():
-    """Not our connection to the bus."""
+    """Not what was opened in their place."""
+    master, slave = pty.openpty()
     with tempfile.NamedTemporaryFile() as file:
-        command = f"for i in 0 1 2; do all=$all$(readlink /proc/$$/fd/$i); done; echo $all >{file.name}"
-        subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", CRTCTL, "run", "--rm", "-i", IMAGE, "sh", "-c", command],
-                       check=True, timeout=20)
+        command = f"for i in 0 1 2; do all=\"$all $(readlink /proc/$$/fd/$i)\"; done; echo $all >{file.name}"
+        subprocess.run(["sh", "-c", '"$@" <&- 2>&-', "sh", CRTCTL, "run", "--rm", "-i", IMAGE, "sh", "-c", command],
+                       check=True, timeout=20, stdout=slave)
         text = file.read().decode()
-        assert text == "/dev/null" * 3 + "\n", text
+    os.close(master)
+    os.close(slave)
+    assert re.fullmatch(r"/dev/null pipe:\[\d+\] /dev/null\n", text), text
 
 
 @case
