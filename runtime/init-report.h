@@ -19,7 +19,7 @@ typedef enum InitReportKind {
 typedef struct InitReport {
         uint32_t kind;
         int32_t error; /* negative errno */
-        int32_t pid;   /* of init, from the process that joins namespaces */
+        int32_t pid;   /* of init, from the process that launches it */
         char step[60];
         char text[1024];
 } InitReport;

@@ -23,6 +23,7 @@
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
+#include "runtime/staging.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 #include "runtime/user.h"
@@ -66,6 +67,7 @@ static const InitStep steps[] = {
         { "cgroup namespace", namespaces_step_cgroup },
         { "keyring", step_keyring },
         { "host name", namespaces_step_names },
+        { "laid out mounts", staging_step_take },
         { "root file system", rootfs_step_attach },
         { "mounts", mounts_step_attach },
         { "devices", devices_step_create },

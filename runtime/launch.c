@@ -14,6 +14,7 @@
 #include "lib/process.h"
 #include "runtime/init-report.h"
 #include "runtime/namespaces.h"
+#include "runtime/staging.h"
 
 /* Like fork(): 0 in the child. */
 static pid_t clone_init(ContainerPlan *plan, uint64_t further_flags, int *ret_pidfd) {
@@ -41,12 +42,14 @@ static int clone_fault(int error, Fault *fault) {
         return fault_set_errno(fault, error, "cannot clone the container's init");
 }
 
-/* The launcher joins, clones init as a child of its own parent (CLONE_PARENT) and says init's pid. That pid
- * stays valid until the parent reaps it. */
+/* The launcher lays mounts out, joins, clones init as a child of its own parent (CLONE_PARENT) and says
+ * init's pid. That pid stays valid until the parent reaps it. */
 static _noreturn_ void launcher_run(ContainerPlan *plan, LaunchMain main, int answer) {
         Fault fault = FAULT_NULL;
         int pidfd = -EBADF;
-        pid_t pid = (pid_t) namespaces_join(plan, &fault);
+        pid_t pid = plan_has_user_namespace(plan) ? (pid_t) staging_lay_out(plan, &fault) : 0;
+        if (pid >= 0)
+                pid = (pid_t) namespaces_join(plan, &fault);
         if (pid >= 0) {
                 pid = clone_init(plan, CLONE_PARENT, &pidfd);
                 if (pid == 0) {
@@ -56,7 +59,7 @@ static _noreturn_ void launcher_run(ContainerPlan *plan, LaunchMain main, int an
                 if (pid < 0)
                         (void) clone_fault(pid, &fault);
         }
-        InitReport report = init_report_make(pid < 0 ? INIT_REPORT_FAILED : INIT_REPORT_READY, "joining",
+        InitReport report = init_report_make(pid < 0 ? INIT_REPORT_FAILED : INIT_REPORT_READY, "launching",
                                              pid < 0 ? pid : 0, pid < 0 ? fault_text(&fault, pid) : "");
         report.pid = pid;
         (void) fd_write_all(answer, &report, sizeof(report));
@@ -83,9 +86,9 @@ static int launch_through_launcher(ContainerPlan *plan, LaunchMain main, pid_t *
                 while (waitpid(launcher, NULL, 0) < 0 && errno == EINTR)
                         ;
         if (n < 0)
-                return fault_set_errno(fault, (int) n, "cannot make the process that joins namespaces");
+                return fault_set_errno(fault, (int) n, "cannot make the process that launches init");
         if (n != sizeof(report))
-                return fault_set(fault, -EIO, "the process that joins namespaces ended without a word");
+                return fault_set(fault, -EIO, "the process that launches init ended without a word");
         if (report.kind != INIT_REPORT_READY)
                 return fault_set(fault, report.error < 0 ? report.error : -EIO, "%s",
                                  init_report_text(&report));

@@ -55,10 +55,7 @@ uint64_t namespaces_clone_flags(const ContainerPlan *plan) {
 }
 
 bool namespaces_need_launcher(const ContainerPlan *plan) {
-        bool joins = false;
-        for (RuntimeNamespaceType type = 0; type < _RUNTIME_NAMESPACE_MAX; type++)
-                joins |= plan->namespace_fds[type] >= 0;
-        return joins && (plan->namespace_fds[RUNTIME_NAMESPACE_PID] >= 0 || plan_has_user_namespace(plan));
+        return plan->namespace_fds[RUNTIME_NAMESPACE_PID] >= 0 || plan_has_user_namespace(plan);
 }
 
 static int join_one(ContainerPlan *plan, RuntimeNamespaceType type, Fault *fault) {

@@ -12,8 +12,9 @@ int namespaces_prepare(ContainerPlan *plan, Fault *fault);
  * parent's cgroup instead of the one that it clones into. */
 uint64_t namespaces_clone_flags(const ContainerPlan *plan);
 
-/* True if a process between the caller and init has to join before init is cloned: setns() takes a pid
- * namespace only for children, and a new user namespace has no right to join those of the caller. */
+/* True if there has to be a process between the caller and init: setns(2) takes a pid namespace only for
+ * children; a new user namespace has no right to join those of the caller, and mounts have to be laid out
+ * for it (staging.h). */
 bool namespaces_need_launcher(const ContainerPlan *plan);
 
 /* Joins all; the caller is the launcher, or init where none is needed. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "runtime/mount-target.h"
 
 static const uint64_t propagation_flags[] = {
         [RUNTIME_PROPAGATION_DEFAULT] = MS_PRIVATE,       [RUNTIME_PROPAGATION_PRIVATE] = MS_PRIVATE,
@@ -61,19 +62,21 @@ int rootfs_prepare(ContainerPlan *plan, Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "the root file system is no detached mount") : 0;
 }
 
-/* First the namespace's own copy of the host's mounts is cut off: the unmounting of it all, later, must not
- * travel back. The new root then goes on top of "/", where no path lookup of this process finds it. */
-int rootfs_step_attach(ContainerPlan *plan, Fault *fault) {
+int rootfs_cut_off_host(Fault *fault) {
         _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (slash < 0)
-                return -errno;
-        int r = set_propagation(slash, MS_PRIVATE, true);
+        int r = slash < 0 ? -errno : set_propagation(slash, MS_PRIVATE, true);
+        return r < 0 ? fault_set_errno(fault, r, "cutting the mounts off from the host's") : 0;
+}
+
+/* The unmounting of the host's tree, later, must not travel back to it. The new root goes on top of "/",
+ * where no path lookup of this process finds it. */
+int rootfs_step_attach(ContainerPlan *plan, Fault *fault) {
+        int r = rootfs_cut_off_host(fault);
         if (r < 0)
-                return fault_set_errno(fault, r, "cutting the mounts off from the host's");
-        if (move_mount(plan->rootfs_fd, "", slash, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-            0)
-                return fault_set_errno(fault, -errno, "config.root");
-        return 0;
+                return r;
+        _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = slash < 0 ? -errno : mount_target_attach(slash, plan->rootfs_fd);
+        return r < 0 ? fault_set_errno(fault, r, "config.root") : 0;
 }
 
 int rootfs_step_readonly(ContainerPlan *plan, Fault *fault) {

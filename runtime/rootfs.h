@@ -8,6 +8,9 @@
 
 int rootfs_prepare(ContainerPlan *plan, Fault *fault);
 
+/* Makes every mount of this process's own mount namespace private. */
+int rootfs_cut_off_host(Fault *fault);
+
 /* Init's steps. */
 int rootfs_step_attach(ContainerPlan *plan, Fault *fault);
 int rootfs_step_readonly(ContainerPlan *plan, Fault *fault);

@@ -112,6 +112,27 @@ test_devices_are_not_made_through_links() {
         victim_is_unharmed
 }
 
+test_a_user_namespace_does_not_open_what_the_host_has_closed() {
+        with_rootfs
+        local userns='.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 0, size: 65536}]
+                | .linux.gidMappings = .linux.uidMappings | ["CAP_SYS_ADMIN", "CAP_MKNOD"] as $c
+                | .process.capabilities = {bounding: $c, permitted: $c, effective: $c}'
+        # Mapped to root itself: only the mount's own flags stand between it and the file.
+        mount --bind "$victim" "$victim"
+        mount -o remount,bind,ro,nosuid,nodev "$victim"
+        for how in remount,bind,rw,nosuid,nodev remount,bind,ro,suid,nodev remount,bind,ro,nosuid,dev; do
+                inside "$userns"' | .mounts += [{destination: "/data", type: "bind", source: "'"$victim"'", options: ["rbind"]},
+                        {destination: "/asked", type: "bind", source: "'"$rootfs"'/tmp", options: ["bind", "ro", "nosuid", "nodev"]}]' \
+                        sh -c "mount -o $how /data; mount -o $how /asked; echo x >/data/new; echo x >/asked/new; grep -E '/(data|asked) ' /proc/mounts" || true
+                equal 2 "$(grep -c ' ro,nosuid,nodev,' <<<"$output")"
+                equal file "$(ls "$victim")"
+        done
+        inside "$userns"' | .mounts += [{destination: "/data", type: "bind", source: "'"$victim"'", options: ["rbind"]}]' \
+                sh -c 'mkdir /tmp/m; mount --bind /data /tmp/m && mount -o remount,bind,rw /tmp/m; echo x >/tmp/m/new' || true
+        umount "$victim"
+        victim_is_unharmed
+}
+
 test_no_descriptor_leaks() {
         exec 5<"$scratch" 6<"$rootfs/bin/busybox"
         bundle . sh -c 'ls -l /proc/self/fd | wc -l; ls /proc/1/fd; true'
