@@ -54,6 +54,8 @@ struct Authorizer {
         Call *calls;
         void (*on_call)(void *userdata);
         void *userdata;
+        AuthorizerOwnerOf owner_of;
+        void *owner_of_userdata;
 };
 
 static const BusRule common_rules[] = {
@@ -147,20 +149,18 @@ static void call_log(const Call *call, int level, const char *verdict) {
 static void call_on_answer(PolkitAnswer answer, void *userdata);
 
 static void call_ask(Call *call, const char *action) {
-        const char *details[] = {
-                "verb",
-                call->rule->member,
-                "namespace",
-                call->details.namespace,
-                call->details.object   ? "object"
-                : call->rule->argument ? call->rule->argument
-                                       : NULL,
-                call->details.object ? call->details.object : call->details.argument,
-                NULL,
-        };
-        /* An argument that is no string, or absent, has no detail. */
-        if (!details[5])
-                details[4] = NULL;
+        const CallDetails *about = &call->details;
+        const char *details[2 * 4 + 1] = { "verb", call->rule->member, "namespace", about->namespace };
+        size_t n = 4;
+
+        if (about->object || (call->rule->argument && about->argument)) {
+                details[n++] = about->object ? "object" : call->rule->argument;
+                details[n++] = about->object ? about->object : about->argument;
+        }
+        if (about->option) {
+                details[n++] = call->rule->option;
+                details[n++] = about->option;
+        }
 
         const PolkitQuestion question = {
                 .action = action,
@@ -204,6 +204,16 @@ static void call_on_answer(PolkitAnswer answer, void *userdata) {
         }
 }
 
+static bool peer_is_owner(const Peer *peer, const Call *call) {
+        const Authorizer *authorizer = call->authorizer;
+        uid_t owner;
+
+        return call->rule->owner && authorizer->owner_of && call->details.object &&
+               authorizer->owner_of(authorizer->owner_of_userdata, call->details.namespace,
+                                    call->details.object, &owner) > 0 &&
+               owner == peer_uid(peer);
+}
+
 /* The sender is known: decide, or ask. */
 static void call_check(Call *call, const Peer *peer) {
         const BusRule *rule = call->rule;
@@ -220,7 +230,7 @@ static void call_check(Call *call, const Peer *peer) {
         }
         call->foreign = !string_equal(call->details.namespace, peer_namespace(peer));
 
-        if (peer_is_root(peer) || peer_is_sibling(peer, rule->siblings) ||
+        if (peer_is_root(peer) || peer_is_sibling(peer, rule->siblings) || peer_is_owner(peer, call) ||
             (rule->access == BUS_ANYONE && !call->foreign))
                 call_admit(call);
         else if (rule->access == BUS_SIBLINGS) {
@@ -264,7 +274,7 @@ static int call_begin(Authorizer *authorizer, sd_bus_message *message, const Bus
         };
         authorizer->calls = call;
 
-        int r = call_details_read(message, authorizer->root_path, &call->details);
+        int r = call_details_read(message, authorizer->root_path, rule->option, &call->details);
         if (r >= 0)
                 r = peer_registry_learn(authorizer->peers, sd_bus_message_get_sender(message), call_on_peer,
                                         call);
@@ -343,6 +353,11 @@ Authorizer *authorizer_free(Authorizer *authorizer) {
         sd_bus_unref(authorizer->bus);
         free(authorizer);
         return NULL;
+}
+
+void authorizer_set_owner_of(Authorizer *authorizer, AuthorizerOwnerOf owner_of, void *userdata) {
+        authorizer->owner_of = owner_of;
+        authorizer->owner_of_userdata = userdata;
 }
 
 bool authorizer_is_busy(const Authorizer *authorizer) {

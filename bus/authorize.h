@@ -9,9 +9,9 @@
  * Nothing blocks meanwhile. A call for which the table has no rule is refused, so a method that somebody
  * adds without one cannot be called by anyone, root included.
  *
- * polkit sees these details: "namespace", "verb" (the member's name), "object" (of an object's path), and
- * the rule's own name for the first string argument ("image", "digest", "reference", "snapshot",
- * "container"). */
+ * polkit sees these details: "namespace", "verb" (the member's name), "object" (of an object's path), the
+ * rule's own name for the first string argument ("image", "digest", "reference", "snapshot", "container"),
+ * and the option that the rule names. */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
@@ -38,6 +38,8 @@ typedef struct BusRule {
         const char *argument; /* name of the detail that shows the first argument, if that is a string; or
                                  NULL */
         BusSibling siblings;  /* siblings that may call this member; none unless listed */
+        const char *option;   /* a string option that is shown as a detail of the same name; or NULL */
+        bool owner;           /* who began the object passes without being asked about */
 } BusRule;
 
 /* Rules that every service needs: reading properties, introspection, the object tree. Properties.Set is not
@@ -54,6 +56,10 @@ void authorizer_configure(Authorizer *authorizer, const char *root_path, void (*
                           void *userdata);
 Authorizer *authorizer_free(Authorizer *authorizer);
 DEFINE_CLEANUP(Authorizer *, authorizer_free);
+
+/* Who began an object: 1 and the user, or 0 if that is not known. For rules with `owner`. */
+typedef int (*AuthorizerOwnerOf)(void *userdata, const char *namespace, const char *object, uid_t *ret);
+void authorizer_set_owner_of(Authorizer *authorizer, AuthorizerOwnerOf owner_of, void *userdata);
 
 /* Calls that wait for an answer of the bus or of polkit. */
 bool authorizer_is_busy(const Authorizer *authorizer);

@@ -15,9 +15,16 @@ void call_details_done(CallDetails *details) {
         *details = (CallDetails){ 0 };
 }
 
-/* Looks for the key "namespace" with a string in the a{sv} that comes next. The first one counts; a second
- * one is refused later. */
-static int read_namespace_option(sd_bus_message *message, char **ret) {
+/* Where the value of a string option goes that matters here. The first one counts; a second one is refused
+ * by the handler's parser. */
+static char **option_place(CallDetails *details, const char *option, const char *key) {
+        char **place = string_equal(key, "namespace")        ? &details->namespace
+                       : option && string_equal(key, option) ? &details->option
+                                                             : NULL;
+        return place && !*place ? place : NULL;
+}
+
+static int read_options(sd_bus_message *message, const char *option, CallDetails *details) {
         int r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
                 const char *key, *contents, *value;
@@ -27,9 +34,10 @@ static int read_namespace_option(sd_bus_message *message, char **ret) {
                         r = sd_bus_message_peek_type(message, &type, &contents);
                 if (r < 0)
                         break;
-                if (!*ret && string_equal(key, "namespace") && string_equal(contents, "s")) {
+                char **place = string_equal(contents, "s") ? option_place(details, option, key) : NULL;
+                if (place) {
                         r = sd_bus_message_read(message, "v", "s", &value);
-                        if (r >= 0 && !(*ret = strdup(value)))
+                        if (r >= 0 && !(*place = strdup(value)))
                                 r = -ENOMEM;
                 } else
                         r = sd_bus_message_skip(message, "v");
@@ -41,7 +49,7 @@ static int read_namespace_option(sd_bus_message *message, char **ret) {
         return r;
 }
 
-static int read_arguments(sd_bus_message *message, CallDetails *details) {
+static int read_arguments(sd_bus_message *message, const char *option, CallDetails *details) {
         for (unsigned position = 0;; position++) {
                 const char *contents, *value;
                 char type;
@@ -52,8 +60,8 @@ static int read_arguments(sd_bus_message *message, CallDetails *details) {
                         r = sd_bus_message_read(message, "s", &value);
                         if (r >= 0 && !(details->argument = strdup(value)))
                                 r = -ENOMEM;
-                } else if (type == 'a' && string_equal(contents, "{sv}") && !details->namespace)
-                        r = read_namespace_option(message, &details->namespace);
+                } else if (type == 'a' && string_equal(contents, "{sv}"))
+                        r = read_options(message, option, details);
                 else
                         r = sd_bus_message_skip(message, NULL);
                 if (r < 0)
@@ -61,13 +69,13 @@ static int read_arguments(sd_bus_message *message, CallDetails *details) {
         }
 }
 
-int call_details_read(sd_bus_message *message, const char *root_path, CallDetails *ret) {
+int call_details_read(sd_bus_message *message, const char *root_path, const char *option, CallDetails *ret) {
         _cleanup_(call_details_done) CallDetails details = { 0 };
 
         int r = object_path_decode(root_path, sd_bus_message_get_path(message), NULL, &details.namespace,
                                    &details.object);
         if (r >= 0)
-                r = read_arguments(message, &details);
+                r = read_arguments(message, option, &details);
         if (r >= 0)
                 r = sd_bus_message_rewind(message, true);
         if (r < 0)

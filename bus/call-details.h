@@ -12,8 +12,9 @@ typedef struct CallDetails {
         char *namespace; /* of the object's path, or the option "namespace"; NULL: the caller's own */
         char *object;    /* of the object's path; NULL if the path is not one of an object */
         char *argument;  /* the first argument, if that is a string; else NULL */
+        char *option;    /* the string option that was asked for; else NULL */
 } CallDetails;
 
 /* Leaves the message rewound. Malformed options are not reported here: the handler's parser does that. */
-int call_details_read(sd_bus_message *message, const char *root_path, CallDetails *ret);
+int call_details_read(sd_bus_message *message, const char *root_path, const char *option, CallDetails *ret);
 void call_details_done(CallDetails *details);

@@ -253,6 +253,7 @@ static int daemon_run(Daemon *daemon) {
                 log_error("cannot start: %s", fault_text(&fault, r));
                 return r;
         }
+        authorizer_set_owner_of(daemon->authorizer, daemon->spec->owner_of, daemon->service);
         r = sd_bus_request_name_async(daemon->bus, &daemon->name_slot, daemon->spec->bus_name, 0,
                                       on_name_acquired, daemon);
         if (r >= 0)
@@ -281,7 +282,8 @@ int daemon_main(const DaemonSpec *spec, int argc, char *argv[]) {
         Daemon daemon = { .spec = spec, .idle_usec = idle_usec(spec) };
         int r = daemon_run(&daemon);
         daemon_close(&daemon);
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return r == 0 ? EXIT_SUCCESS
+                      : EXIT_FAILURE; /* sd-bus ends the loop with EXIT_FAILURE when the bus is gone */
 }
 
 static int open_directory_of(const char *variable, Fault *fault) {

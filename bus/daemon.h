@@ -30,6 +30,9 @@ typedef struct DaemonSpec {
          * answered later. */
         bool (*is_busy)(void *service);
 
+        /* Who began an object, for rules with `owner`. May be NULL. */
+        AuthorizerOwnerOf owner_of;
+
         /* SIGTERM: stop what is going on so that it can be continued. May be NULL. */
         void (*stop)(void *service);
         void *(*free)(void *service);

@@ -42,6 +42,14 @@ static int table_find(void *service, const char *namespace, const char *object, 
         return 0;
 }
 
+int job_table_owner_of(JobTable *table, const char *namespace, const char *object, uid_t *ret) {
+        void *job;
+        int r = table_find(table, namespace, object, &job);
+        if (r > 0)
+                *ret = ((const Job *) job)->spec.owner;
+        return r;
+}
+
 static int table_list(void *service, ObjectKind *kind) {
         const JobTable *table = service;
         for (const Job *job = table->jobs; job; job = job->next) {

@@ -30,6 +30,8 @@ bool job_table_is_busy(const JobTable *table);
 /* A running job for the same work in that namespace, to be joined: work is the key given at job_new(). NULL
  * if there is none. */
 Job *job_table_find_running(JobTable *table, const char *namespace, const char *work);
+/* Who began the job of that object: 1 and the user, or 0. */
+int job_table_owner_of(JobTable *table, const char *namespace, const char *object, uid_t *ret);
 /* Cancels all that run: for the daemon's stop. */
 void job_table_cancel_all(JobTable *table);
 

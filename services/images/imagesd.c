@@ -29,7 +29,7 @@ static const BusRule rules[] = {
         { CRT_IMAGES_INTERFACE, "Resolve", BUS_POLKIT, INSPECT, "image" },
         { CRT_IMAGES_INTERFACE, "Remove", BUS_POLKIT, REMOVE, "image" },
         { CRT_TRANSFER_INTERFACE, "Wait", BUS_POLKIT, INSPECT },
-        { CRT_TRANSFER_INTERFACE, "Cancel", BUS_POLKIT, PULL },
+        { CRT_TRANSFER_INTERFACE, "Cancel", BUS_POLKIT, PULL, .owner = true },
 };
 
 static void *daemon_service_free(void *userdata) {
@@ -90,6 +90,11 @@ static int setup(Daemon *daemon, void **ret_service, Fault *fault) {
         return 0;
 }
 
+static int owner_of(void *userdata, const char *namespace, const char *object, uid_t *ret) {
+        const ImagesDaemon *images = userdata;
+        return job_table_owner_of(images->bus->transfers, namespace, object, ret);
+}
+
 static bool is_busy(void *userdata) {
         const ImagesDaemon *images = userdata;
         /* Outcomes that are kept do not hold up a stop. */
@@ -111,6 +116,7 @@ int main(int argc, char *argv[]) {
                 .rules = rules,
                 .rule_count = ELEMENTS_OF(rules),
                 .setup = setup,
+                .owner_of = owner_of,
                 .is_busy = is_busy,
                 .stop = stop,
                 .free = daemon_service_free,

@@ -39,7 +39,8 @@ static const BusRule rules[] = {
         { CRT_SNAPSHOTS_INTERFACE, "Unpack", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Mount", BUS_POLKIT, MOUNT, "snapshot", BUS_SIBLING_NONE },
         { CRT_SNAPSHOTS_JOB_INTERFACE, "Wait", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
-        { CRT_SNAPSHOTS_JOB_INTERFACE, "Cancel", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_JOB_INTERFACE, "Cancel", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES,
+          .owner = true },
 };
 
 /* Ends what uses the manager before it. */
@@ -95,6 +96,11 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
 }
 
 /* Outcomes that are still kept, and trees that are being deleted, are no reason to put a stop off. */
+static int service_owner_of(void *userdata, const char *namespace, const char *object, uid_t *ret) {
+        const SnapshotsService *service = userdata;
+        return job_table_owner_of(service->jobs, namespace, object, ret);
+}
+
 static bool service_is_busy(void *userdata) {
         const SnapshotsService *service = userdata;
         if (service->stopping)
@@ -116,6 +122,7 @@ int main(int argc, char *argv[]) {
                 .rules = rules,
                 .rule_count = ELEMENTS_OF(rules),
                 .setup = service_setup,
+                .owner_of = service_owner_of,
                 .is_busy = service_is_busy,
                 .stop = service_stop,
                 .free = service_free,

@@ -17,7 +17,7 @@
 #define ACTION_DELETE "org.crt.tasks.delete"
 
 static const BusRule rules[] = {
-        { CRT_TASKS_INTERFACE, "Create", BUS_POLKIT, ACTION_RUN, "container" },
+        { CRT_TASKS_INTERFACE, "Create", BUS_POLKIT, ACTION_RUN, "container", .option = "image" },
         { CRT_TASKS_INTERFACE, "Get", BUS_POLKIT, ACTION_INSPECT, "container", BUS_SIBLING_IMAGES },
         { CRT_TASKS_INTERFACE, "List", BUS_POLKIT, ACTION_INSPECT, NULL, BUS_SIBLING_IMAGES },
         { CRT_CONTAINER_INTERFACE, "Start", BUS_POLKIT, ACTION_RUN },

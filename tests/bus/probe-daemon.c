@@ -126,11 +126,12 @@ static const sd_bus_vtable probe_vtable[] = {
 
 static const BusRule probe_rules[] = {
         { PROBE_INTERFACE, "Echo", BUS_ANYONE },
-        { PROBE_INTERFACE, "Guarded", BUS_POLKIT, "org.crt.probe.guarded", "thing", BUS_SIBLING_IMAGES },
+        { PROBE_INTERFACE, "Guarded", BUS_POLKIT, "org.crt.probe.guarded", "thing", BUS_SIBLING_IMAGES,
+          "text" },
         { PROBE_INTERFACE, "Internal", BUS_SIBLINGS },
         { PROBE_INTERFACE, "Begin", BUS_ANYONE },
         { "org.crt.Probe1.Job", "Wait", BUS_ANYONE },
-        { "org.crt.Probe1.Job", "Cancel", BUS_ANYONE },
+        { "org.crt.Probe1.Job", "Cancel", BUS_POLKIT, "org.crt.probe.cancel", .owner = true },
 };
 
 static int probe_setup(Daemon *daemon, void **ret, Fault *fault) {
@@ -149,6 +150,10 @@ static int probe_setup(Daemon *daemon, void **ret, Fault *fault) {
 
 static bool probe_is_busy(void *service) {
         return job_table_is_busy(((Probe *) service)->jobs);
+}
+
+static int probe_owner_of(void *service, const char *namespace, const char *object, uid_t *ret) {
+        return job_table_owner_of(((Probe *) service)->jobs, namespace, object, ret);
 }
 
 static void probe_stop(void *service) {
@@ -171,6 +176,7 @@ int main(int argc, char *argv[]) {
                 .rules = probe_rules,
                 .rule_count = ELEMENTS_OF(probe_rules),
                 .setup = probe_setup,
+                .owner_of = probe_owner_of,
                 .is_busy = probe_is_busy,
                 .stop = probe_stop,
                 .free = probe_free,

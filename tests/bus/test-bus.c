@@ -268,6 +268,21 @@ static void joins_and_cancels_a_job(Fixture *f, gconstpointer data) {
         expect("0", JOB "system/_31 --method org.crt.Probe1.Job.Wait {}", "cancelled");
 }
 
+static void lets_who_began_a_job_cancel_it(Fixture *f, gconstpointer data) {
+        expect(USER, PROBE "Begin wait {}", "/org/crt/Probe/job/u65534/_31");
+        expect("1", PROBE "Begin wait {}", "/org/crt/Probe/job/u1/_32");
+        expect("1", JOB "u65534/_31 --method org.crt.Probe1.Job.Cancel {}",
+               "does not authorize org.crt.probe.cancel");
+        expect(USER, JOB "u65534/_31 --method org.crt.Probe1.Job.Cancel {}", "()");
+        expect(USER, JOB "u65534/_31 --method org.crt.Probe1.Job.Wait {}", "cancelled");
+}
+
+static void shows_polkit_the_option_that_a_rule_names(Fixture *f, gconstpointer data) {
+        expect(USER, PROBE "Guarded hi \"{'text': <'secret'>, 'count': <uint32 1>}\"", "does not authorize");
+        g_assert_cmpstr(f->asked->str, ==,
+                        "org.crt.probe.guarded verb=Guarded namespace=u65534 thing=hi text=secret\n");
+}
+
 static void hides_objects_of_other_namespaces(Fixture *f, gconstpointer data) {
         g_autofree char *mine = NULL, *all = NULL;
         expect("0", PROBE "Begin wait {}", "/org/crt/Probe/job/system/_31");
@@ -311,6 +326,9 @@ int main(int argc, char *argv[]) {
                   true },
                 { "/bus/answers-those-who-wait-for-a-job", answers_those_who_wait_for_a_job, true },
                 { "/bus/joins-and-cancels-a-job", joins_and_cancels_a_job, true },
+                { "/bus/lets-who-began-a-job-cancel-it", lets_who_began_a_job_cancel_it, true },
+                { "/bus/shows-polkit-the-option-that-a-rule-names",
+                  shows_polkit_the_option_that_a_rule_names, true },
                 { "/bus/hides-objects-of-other-namespaces", hides_objects_of_other_namespaces, true },
                 { "/bus/exits-when-idle", exits_when_idle, true },
         };
