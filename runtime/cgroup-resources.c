@@ -30,23 +30,25 @@ const char *cgroup_resources_controller_name(unsigned bit) {
         return bit < CGROUP_RESOURCES_CONTROLLERS ? controllers[bit] : NULL;
 }
 
-static bool is_set(int64_t number) {
-        return number != RUNTIME_UNSET;
+/* As callers of other runtimes have it, 0 is "not given"; and -1, "unlimited", is what a new cgroup is
+ * anyway, with or without the controller. */
+static bool is_limit(int64_t number) {
+        return number > 0;
 }
 
 unsigned cgroup_resources_controllers(const RuntimeResources *resources) {
         unsigned wanted = 0;
-        if ((is_set(resources->cpu_shares) && resources->cpu_shares > 0) || is_set(resources->cpu_quota) ||
-            is_set(resources->cpu_period) || is_set(resources->cpu_burst) || is_set(resources->cpu_idle))
+        if (is_limit(resources->cpu_shares) || is_limit(resources->cpu_quota) ||
+            is_limit(resources->cpu_burst) || is_limit(resources->cpu_idle))
                 wanted |= controller_bit("cpu.");
         if (resources->cpuset_cpus || resources->cpuset_mems)
                 wanted |= controller_bit("cpuset.");
-        if (is_set(resources->memory_limit) || is_set(resources->memory_reservation) ||
-            is_set(resources->memory_swap))
+        if (is_limit(resources->memory_limit) || is_limit(resources->memory_reservation) ||
+            is_limit(resources->memory_swap))
                 wanted |= controller_bit("memory.");
-        if (is_set(resources->pids_limit) && resources->pids_limit != 0)
+        if (is_limit(resources->pids_limit))
                 wanted |= controller_bit("pids.");
-        if (is_set(resources->blkio_weight) || resources->throttle_count > 0)
+        if (is_limit(resources->blkio_weight) || resources->throttle_count > 0)
                 wanted |= controller_bit("io.");
         if (resources->hugepage_limit_count > 0)
                 wanted |= controller_bit("hugetlb.");
@@ -66,16 +68,14 @@ static int write_text(int cgroup, const char *file, const char *field, const cha
                      : 0;
 }
 
-/* -1 is "max". */
-static int write_limit(int cgroup, const char *file, const char *field, int64_t limit, Fault *fault) {
+static int write_number(int cgroup, const char *file, const char *field, int64_t number, Fault *fault) {
         char text[32];
-        if (!is_set(limit))
-                return 0;
-        if (limit < 0)
-                (void) snprintf(text, sizeof(text), "max");
-        else
-                (void) snprintf(text, sizeof(text), "%" PRIi64, limit);
+        (void) snprintf(text, sizeof(text), "%" PRIi64, number);
         return write_text(cgroup, file, field, text, fault);
+}
+
+static int write_limit(int cgroup, const char *file, const char *field, int64_t limit, Fault *fault) {
+        return is_limit(limit) ? write_number(cgroup, file, field, limit, fault) : 0;
 }
 
 /* Shares from 2 to 262144 with 1024 in the middle become weights from 1 to 10000 with 100 in the middle: the
@@ -92,10 +92,6 @@ unsigned cgroup_resources_weight_of_shares(uint64_t shares) {
 
 static int apply_memory(int cgroup, const RuntimeResources *resources, Fault *fault) {
         int r;
-        /* The specification's swap includes memory. */
-        int64_t swap = resources->memory_swap;
-        if (is_set(swap) && swap >= 0)
-                swap -= MAX_OF(resources->memory_limit, 0);
         if (resources->memory_check_before_update && resources->memory_limit > 0) {
                 _cleanup_free_ char *current = NULL;
                 uint64_t used;
@@ -106,26 +102,27 @@ static int apply_memory(int cgroup, const RuntimeResources *resources, Fault *fa
                                          "config.linux.resources.memory.limit: is below what is in use");
         }
         if ((r = write_limit(cgroup, "memory.max", "memory.limit", resources->memory_limit, fault)) < 0 ||
-            (r = write_limit(cgroup, "memory.swap.max", "memory.swap", swap, fault)) < 0)
+            (r = write_limit(cgroup, "memory.low", "memory.reservation", resources->memory_reservation,
+                             fault)) < 0)
                 return r;
-        return write_limit(cgroup, "memory.low", "memory.reservation", resources->memory_reservation, fault);
+        /* The specification's swap is memory and swap together. */
+        if (!is_limit(resources->memory_swap))
+                return 0;
+        return write_number(cgroup, "memory.swap.max", "memory.swap",
+                            resources->memory_swap - MAX_OF(resources->memory_limit, 0), fault);
 }
 
 static int apply_cpu(int cgroup, const RuntimeResources *resources, Fault *fault) {
         char text[64];
         int r = 0;
-        if (is_set(resources->cpu_shares) && resources->cpu_shares > 0) {
+        if (is_limit(resources->cpu_shares)) {
                 (void) snprintf(text, sizeof(text), "%u",
                                 cgroup_resources_weight_of_shares((uint64_t) resources->cpu_shares));
                 r = write_text(cgroup, "cpu.weight", "cpu.shares", text, fault);
         }
-        if (r >= 0 && (is_set(resources->cpu_quota) || is_set(resources->cpu_period))) {
-                int64_t period = resources->cpu_period > 0 ? resources->cpu_period : 100000;
-                if (resources->cpu_quota > 0)
-                        (void) snprintf(text, sizeof(text), "%" PRIi64 " %" PRIi64, resources->cpu_quota,
-                                        period);
-                else
-                        (void) snprintf(text, sizeof(text), "max %" PRIi64, period);
+        if (r >= 0 && is_limit(resources->cpu_quota)) {
+                (void) snprintf(text, sizeof(text), "%" PRIi64 " %" PRIi64, resources->cpu_quota,
+                                resources->cpu_period > 0 ? resources->cpu_period : 100000);
                 r = write_text(cgroup, "cpu.max", "cpu.quota", text, fault);
         }
         if (r >= 0)
@@ -141,7 +138,7 @@ static int apply_cpu(int cgroup, const RuntimeResources *resources, Fault *fault
 
 static int apply_io(int cgroup, const RuntimeResources *resources, Fault *fault) {
         char text[96];
-        if (is_set(resources->blkio_weight)) {
+        if (is_limit(resources->blkio_weight)) {
                 (void) snprintf(text, sizeof(text), "%" PRIi64, resources->blkio_weight);
                 int r = fd_write_file_at(cgroup, "io.bfq.weight", text);
                 if (r < 0) {
@@ -165,9 +162,7 @@ static int apply_io(int cgroup, const RuntimeResources *resources, Fault *fault)
 
 static int apply_rest(int cgroup, const RuntimeResources *resources, Fault *fault) {
         char file[64], text[32];
-        int r = 0;
-        if (resources->pids_limit != 0)
-                r = write_limit(cgroup, "pids.max", "pids.limit", resources->pids_limit, fault);
+        int r = write_limit(cgroup, "pids.max", "pids.limit", resources->pids_limit, fault);
         for (size_t i = 0; i < resources->hugepage_limit_count && r >= 0; i++) {
                 const RuntimeHugepageLimit *limit = &resources->hugepage_limits[i];
                 (void) snprintf(file, sizeof(file), "hugetlb.%.32s.max", limit->page_size);

@@ -112,6 +112,7 @@ static void only_controllers_that_are_needed_are_asked_for(void) {
                 { "{}", NULL },
                 { "{\"devices\":[{\"allow\":false}]}", NULL },
                 { "{\"pids\":{\"limit\":5}}", "pids" },
+                { "{\"pids\":{\"limit\":-1},\"memory\":{\"limit\":-1},\"cpu\":{\"quota\":-1}}", NULL },
                 { "{\"memory\":{\"limit\":5}}", "memory" },
                 { "{\"cpu\":{\"quota\":5}}", "cpu" },
                 { "{\"cpu\":{\"cpus\":\"0\"}}", "cpuset" },
