@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "lib/limits.h"
 #include "services/snapshots/chunk-ring.h"
@@ -13,8 +12,6 @@
 #include "services/snapshots/layer-writer.h"
 
 enum { CONSUMER_HASH, CONSUMER_TREE, CONSUMER_COUNT };
-
-#define PROGRESS_NSEC UINT64_C(100000000)
 
 typedef struct Stage {
         pthread_t thread;
@@ -26,15 +23,9 @@ typedef struct Stage {
         Fault fault;
 } Stage;
 
-static uint64_t now_nsec(void) {
-        struct timespec now;
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * UINT64_C(1000000000) + (uint64_t) now.tv_nsec;
-}
-
 static int decompress_all(const LayerUnpack *unpack, ChunkRing *ring, LayerInput *input, Fault *fault) {
         Decompressor decompressor;
-        uint64_t total = 0, reported = 0, limit = unpack->size_max > 0 ? unpack->size_max : LIMIT_LAYER_SIZE;
+        uint64_t total = 0, limit = unpack->size_max > 0 ? unpack->size_max : LIMIT_LAYER_SIZE;
         int r = decompressor_init(&decompressor, unpack->compression, input, fault);
         if (r < 0)
                 return r;
@@ -53,11 +44,8 @@ static int decompress_all(const LayerUnpack *unpack, ChunkRing *ring, LayerInput
                         break;
                 }
                 chunk_ring_publish(ring, (size_t) n);
-                uint64_t now = now_nsec();
-                if (unpack->on_progress && (n == 0 || now - reported >= PROGRESS_NSEC)) {
+                if (unpack->on_progress)
                         unpack->on_progress(input->taken, unpack->userdata);
-                        reported = now;
-                }
                 if (n == 0)
                         break;
         }

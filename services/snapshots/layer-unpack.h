@@ -21,7 +21,8 @@ typedef struct LayerUnpack {
         uint64_t entries_max; /* 0: LIMIT_LAYER_ENTRIES */
         int stall_seconds;    /* a stream that is silent for so long has failed; 0: waits for ever */
 
-        /* Now and then, on a thread of its own, with the bytes of the layer that were read. May be NULL. */
+        /* After each chunk, on a thread of its own, with the bytes of the layer that were read. May be NULL.
+         */
         void (*on_progress)(uint64_t bytes, void *userdata);
         void *userdata;
 } LayerUnpack;
