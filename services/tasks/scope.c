@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/digest.h"
 #include "lib/fd.h"
 #include "lib/path.h"
 
@@ -27,21 +26,10 @@ static size_t escape(const char *text, char *ret, size_t size) {
 }
 
 int scope_name(const char *namespace, const char *id, char ret[SCOPE_NAME_MAX]) {
-        char escaped[4 * UNIT_NAME_MAX], hex[DIGEST_STRING_MAX];
-        Digest digest;
+        char escaped[4 * UNIT_NAME_MAX];
         (void) escape(namespace, escaped, sizeof(escaped));
         int n = snprintf(ret, SCOPE_NAME_MAX, "crt-%s-%s.scope", escaped, id);
-        if (n < UNIT_NAME_MAX)
-                return 0;
-        _cleanup_free_ char *both = NULL;
-        n = asprintf(&both, "%s/%s", namespace, id);
-        if (n < 0)
-                return -ENOMEM;
-        int r = digest_of_data(DIGEST_SHA256, both, (size_t) n, &digest);
-        if (r < 0)
-                return r;
-        (void) snprintf(ret, SCOPE_NAME_MAX, "crt-%s.scope", digest_to_hex(&digest, hex));
-        return 0;
+        return n < UNIT_NAME_MAX ? 0 : -EINVAL;
 }
 
 const char *scope_slice(unsigned bucket, char ret[SCOPE_SLICE_MAX]) {

@@ -27,8 +27,8 @@ typedef struct ScopeSpec {
         ScopeLimits limits;
 } ScopeSpec;
 
-/* "crt-<namespace>-<id>.scope", the namespace escaped so that no two containers share one; hashed where that
- * is too long for a unit. */
+/* "crt-<namespace>-<id>.scope", the namespace escaped so that no two containers share one. -EINVAL if that
+ * is too long for a unit: with many dashes in the namespace, each of which takes four characters. */
 int scope_name(const char *namespace, const char *id, char ret[SCOPE_NAME_MAX]);
 /* "crt-<bucket>.slice" */
 const char *scope_slice(unsigned bucket, char ret[SCOPE_SLICE_MAX]);

@@ -14,6 +14,9 @@
 #include "lib/strv.h"
 #include "services/tasks/task-table.h"
 
+#define RANDOM_ID_LENGTH 32
+#define RANDOM_ID_SAMPLE "0123456789abcdef0123456789abcdef"
+
 typedef struct TaskCreation {
         TaskTable *table; /* weak */
         TaskDone done;
@@ -249,13 +252,18 @@ static int fill_record(TaskCreation *creation) {
         record->labels = TAKE_PTR(creation->request.labels);
         if (copy_text(&record->namespace, request->namespace) < 0)
                 return -ENOMEM;
-        return request->id[0] ? copy_text(&record->id, request->id) : identifier_new_random(32, &record->id);
+        return request->id[0] ? copy_text(&record->id, request->id)
+                              : identifier_new_random(RANDOM_ID_LENGTH, &record->id);
 }
 
 static int check_request(TaskTable *table, const TaskCreateRequest *request, Fault *fault) {
         _cleanup_free_ char *controllers = NULL;
+        char unit[SCOPE_NAME_MAX];
         if (request->id[0] && !identifier_is_valid(request->id))
                 return fault_set(fault, -EINVAL, "id: '%s' is not a valid identifier", request->id);
+        if (scope_name(request->namespace, request->id[0] ? request->id : RANDOM_ID_SAMPLE, unit) < 0)
+                return fault_set(fault, -EINVAL,
+                                 "id: with this namespace it makes too long a name for a unit");
         const ScopeLimits *limits = &request->limits;
         if (limits->memory_max > 0 || limits->tasks_max > 0 || limits->cpu_quota > 0) {
                 int r = scope_read_controllers(&controllers);
