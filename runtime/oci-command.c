@@ -85,13 +85,14 @@ int oci_state(const OciOptions *options, Fault *fault) {
 }
 
 static int signal_all(const StateFile *state, int signal, Fault *fault) {
-        const char *path = state_file_cgroup(state);
-        if (!path)
-                return fault_set(fault, -EOPNOTSUPP, "container '%s' has no cgroup of its own", state->id);
+        _cleanup_free_ char *path = NULL;
+        int r = state_file_read_cgroup(state, &path);
+        if (r < 0)
+                return fault_set_errno(fault, r, "container '%s': its cgroup", state->id);
         _cleanup_close_ int root = cgroup_open_root(fault);
         if (root < 0)
                 return root;
-        int r = cgroup_signal(root, path, signal);
+        r = cgroup_signal(root, path, signal);
         return r < 0 && r != -ENOENT ? fault_set_errno(fault, r, "container '%s'", state->id) : 0;
 }
 
@@ -120,6 +121,17 @@ static int kill_init(int init, const char *id, Fault *fault) {
         return r > 0 ? 0 : fault_set(fault, -ETIMEDOUT, "container '%s' does not die", id);
 }
 
+static int remove_cgroup(const StateFile *state, Fault *fault) {
+        _cleanup_free_ char *path = NULL;
+        int r = state_file_read_cgroup(state, &path);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return fault_set_errno(fault, r, "container '%s': its cgroup", state->id);
+        _cleanup_close_ int root = cgroup_open_root(fault);
+        return root < 0 ? root : cgroup_remove(root, path, fault);
+}
+
 int oci_delete(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF, init = -EBADF;
@@ -138,14 +150,9 @@ int oci_delete(const OciOptions *options, Fault *fault) {
         if (init >= 0 && (r = kill_init(init, options->id, fault)) < 0)
                 return r;
 
-        const char *path = state_file_cgroup(&state);
-        if (path) {
-                _cleanup_close_ int hierarchy = cgroup_open_root(fault);
-                if (hierarchy < 0)
-                        return hierarchy;
-                if ((r = cgroup_remove(hierarchy, path, fault)) < 0)
-                        return r;
-        }
+        r = remove_cgroup(&state, fault);
+        if (r < 0)
+                return r;
         r = state_file_remove(&state);
         return r < 0 ? fault_set_errno(fault, r, "container '%s': removing its state", options->id) : 0;
 }

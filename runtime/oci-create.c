@@ -100,7 +100,9 @@ static int make_cgroup(CreateSession *session, Fault *fault) {
                 return r;
         session->cgroup =
                 cgroup_create(session->hierarchy, session->cgroup_path, &session->config->resources, fault);
-        return session->cgroup < 0 ? session->cgroup : 0;
+        if (session->cgroup < 0)
+                return session->cgroup;
+        return state_file_note_cgroup(&session->state, session->cgroup_path, fault);
 }
 
 /* Init gets the read side of "start" together with a write side, so that it never sees the end of it, and
@@ -178,7 +180,6 @@ static int write_state(CreateSession *session, Fault *fault) {
         StateFileRecord record = {
                 .config = session->config,
                 .bundle = session->bundle,
-                .cgroup = session->cgroup_path,
                 .pid = container_pid(session->container),
         };
         return state_file_write(&session->state, &record, fault);

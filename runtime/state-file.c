@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "lib/strv.h"
 
 #define STATE_NAME "state.json"
+#define CGROUP_NAME "cgroup"
 #define STATE_SIZE_MAX (16U * 1024U * 1024U)
 
 const char *container_status_to_string(ContainerStatus status) {
@@ -182,8 +184,6 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
             (r = add(document, "annotations", annotations_to_json(record->config))) < 0 ||
             (r = add(document, "startTime", json_object_new_uint64(start_time))) < 0)
                 return r;
-        if (record->cgroup && (r = add(document, "cgroup", json_object_new_string(record->cgroup))) < 0)
-                return r;
         *ret = TAKE_PTR(document);
         return 0;
 }
@@ -209,10 +209,7 @@ int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fau
 
 int state_file_remove(StateFile *state) {
         static const char *const names[] = {
-                STATE_NAME,
-                STATE_NAME "~",
-                STATE_FILE_START,
-                STATE_FILE_RESULT,
+                STATE_NAME, STATE_NAME "~", STATE_FILE_START, STATE_FILE_RESULT, CGROUP_NAME,
         };
         for (size_t i = 0; i < ELEMENTS_OF(names); i++)
                 if (unlinkat(state->directory, names[i], 0) < 0 && errno != ENOENT)
@@ -258,11 +255,22 @@ ContainerStatus state_file_status(const StateFile *state) {
                                                                            : CONTAINER_RUNNING;
 }
 
-const char *state_file_cgroup(const StateFile *state) {
-        json_object *value = NULL;
-        if (!state->document || !json_object_object_get_ex(state->document, "cgroup", &value))
-                return NULL;
-        return json_object_get_string(value);
+/* A link that leads nowhere holds a short text in one system call, whole or not at all. */
+int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault) {
+        if (symlinkat(path, state->directory, CGROUP_NAME) < 0)
+                return fault_set_errno(fault, -errno, "container '%s': noting its cgroup", state->id);
+        return 0;
+}
+
+int state_file_read_cgroup(const StateFile *state, char **ret) {
+        char path[PATH_MAX];
+        ssize_t n = readlinkat(state->directory, CGROUP_NAME, path, sizeof(path));
+        if (n < 0)
+                return -errno;
+        if ((size_t) n == sizeof(path))
+                return -ENAMETOOLONG;
+        *ret = strndup(path, (size_t) n);
+        return *ret ? 0 : -ENOMEM;
 }
 
 int state_file_print(const StateFile *state) {

@@ -46,7 +46,6 @@ void state_file_done(StateFile *state);
 typedef struct StateFileRecord {
         const RuntimeConfig *config;
         const char *bundle; /* absolute */
-        const char *cgroup; /* beneath the hierarchy's root; NULL: none of its own */
         pid_t pid;
 } StateFileRecord;
 
@@ -57,7 +56,12 @@ int state_file_remove(StateFile *state);
 /* A pidfd of init if it still runs, for sure this one and not a later process with its number. */
 int state_file_open_init(const StateFile *state);
 ContainerStatus state_file_status(const StateFile *state);
-const char *state_file_cgroup(const StateFile *state);
+
+/* Which cgroup is the container's, beneath the hierarchy's root: noted when it is known to be nobody else's,
+ * and before anybody is in it, so that "delete" finds init even if "create" was killed. */
+int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault);
+/* -ENOENT when none was noted. */
+int state_file_read_cgroup(const StateFile *state, char **ret);
 
 /* The JSON of the OCI operation "state". */
 int state_file_print(const StateFile *state);

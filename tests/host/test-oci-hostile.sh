@@ -235,7 +235,21 @@ test_a_taken_cgroup_is_refused_and_kept() {
         nothing_left
 }
 
-test_a_killed_create_is_cleaned_up_by_delete() {
+test_a_create_killed_at_any_point_is_cleaned_up_by_delete() {
+        local delay
+        bundle . sleep 100
+        for delay in 0.001 0.002 0.003 0.004 0.005 0.006 0.008 0.010 0.015 0.020; do
+                timeout --signal KILL "$delay" "${CRT_OCI:-crt-oci}" --root "$state" create -b "$bundle" box || true
+                oci delete --force box
+                equal "" "$(ls "$state")"
+                equal "" "$(pgrep -f -- "$bundle")"
+                # An empty cgroup may remain, of which no note was taken yet.
+                equal "" "$(cat /sys/fs/cgroup/crt-test-oci/box/cgroup.procs 2>/dev/null)"
+                rmdir /sys/fs/cgroup/crt-test-oci/box 2>/dev/null || true
+        done
+}
+
+test_a_killed_create_is_known_as_such() {
         mkdir -p "$state/box"
         fails oci start box
         fails oci state box
