@@ -42,6 +42,7 @@ typedef struct Call {
         const char *asked; /* the action that polkit is being asked about */
         sd_bus_slot *question;
         QuotaHold *hold;
+        bool pinned; /* its sender */
 } Call;
 
 struct Authorizer {
@@ -74,6 +75,9 @@ static struct {
         char *namespace;
         bool foreign;
 } current;
+
+/* The one that there is. */
+static Authorizer *the_authorizer;
 
 static void current_set(const Authorizer *authorizer, sd_bus_message *message, const char *namespace,
                         bool foreign) {
@@ -112,6 +116,8 @@ static void call_free(Call *call) {
                 *place = call->next;
         sd_bus_slot_unref(call->question);
         quota_hold_free(call->hold);
+        if (call->pinned)
+                peer_registry_unpin(call->authorizer->peers, sd_bus_message_get_sender(call->message));
         call_details_done(&call->details);
         sd_bus_message_unref(call->message);
         free(call);
@@ -247,6 +253,8 @@ static void call_on_peer(Peer *peer, void *userdata) {
                 call_free(call); /* gone before it could be answered */
                 return;
         }
+        peer_registry_pin(call->authorizer->peers, sd_bus_message_get_sender(call->message));
+        call->pinned = true;
         int r = quota_hold_new(peer_uid(peer), QUOTA_CALLS, &call->hold);
         if (r < 0) {
                 call_refuse(call, bus_error_name(r), "too many calls of this user wait for authorization");
@@ -293,9 +301,10 @@ static int authorize_filter(sd_bus_message *message, void *userdata, sd_bus_erro
 
         Call *call = call_find_admitted(authorizer, message);
         if (call) {
+                bool is_there = peer_registry_find(authorizer->peers, sd_bus_message_get_sender(message));
                 current_set(authorizer, message, call->details.namespace, call->foreign);
                 call_free(call);
-                return 0;
+                return is_there ? 0 : 1; /* nobody to do it for any more */
         }
 
         if (authorizer->on_call)
@@ -305,13 +314,16 @@ static int authorize_filter(sd_bus_message *message, void *userdata, sd_bus_erro
         const BusRule *rule = rule_find(authorizer->rules, authorizer->rule_count, interface, member);
         if (!rule)
                 rule = rule_find(common_rules, ELEMENTS_OF(common_rules), interface, member);
-        if (!rule)
-                return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_ACCESS_DENIED,
+        /* Whatever becomes of the answer (a caller may want none): what is not admitted ends here. */
+        if (!rule) {
+                (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_ACCESS_DENIED,
                                                   "%s.%s: no rule allows this call",
                                                   interface ? interface : "(no interface)", member);
+                return 1;
+        }
         r = call_begin(authorizer, message, rule);
         if (r < 0)
-                return sd_bus_reply_method_errorf(message, bus_error_name(r), "cannot authorize: %s",
+                (void) sd_bus_reply_method_errorf(message, bus_error_name(r), "cannot authorize: %s",
                                                   strerror(-r));
         return 1;
 }
@@ -331,6 +343,7 @@ int authorizer_new(sd_bus *bus, PeerRegistry *peers, const BusRule *rules, size_
         int r = sd_bus_add_filter(bus, &authorizer->filter, authorize_filter, authorizer);
         if (r < 0)
                 return r;
+        the_authorizer = authorizer;
         *ret = TAKE_PTR(authorizer);
         return 0;
 }
@@ -347,6 +360,8 @@ Authorizer *authorizer_free(Authorizer *authorizer) {
                 return NULL;
         if (current.authorizer == authorizer)
                 current_set(NULL, NULL, NULL, false);
+        if (the_authorizer == authorizer)
+                the_authorizer = NULL;
         sd_bus_slot_unref(authorizer->filter);
         while (authorizer->calls)
                 call_free(authorizer->calls);
@@ -376,11 +391,23 @@ const char *bus_call_namespace(sd_bus_message *message) {
         return current.namespace;
 }
 
-bool bus_may_see_namespace(sd_bus *bus, const char *namespace) {
-        const Peer *peer = bus_current_peer(bus);
-        if (!peer)
-                return true;
+PeerRegistry *bus_peers(sd_bus *bus) {
+        return the_authorizer && the_authorizer->bus == bus ? the_authorizer->peers : NULL;
+}
+
+bool bus_peer_may_see_namespace(const Peer *peer, const char *namespace) {
         return peer_is_root(peer) || peer_is_sibling(peer, BUS_SIBLING_IMAGES | BUS_SIBLING_CONTENT) ||
-               string_equal(namespace, peer_namespace(peer)) ||
+               string_equal(namespace, peer_namespace(peer));
+}
+
+bool bus_may_see_namespace(sd_bus *bus, const char *namespace) {
+        sd_bus_message *message = sd_bus_get_current_message(bus);
+        const Peer *peer = bus_current_peer(bus);
+        uint8_t type;
+
+        if (!peer) /* a call that was not admitted sees nothing */
+                return !message || sd_bus_message_get_type(message, &type) < 0 ||
+                       type != SD_BUS_MESSAGE_METHOD_CALL;
+        return bus_peer_may_see_namespace(peer, namespace) ||
                (current.foreign && string_equal(namespace, current.namespace));
 }

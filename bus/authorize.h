@@ -72,6 +72,11 @@ Peer *bus_current_peer(sd_bus *bus);
  * the caller's own. Valid until the handler returns. */
 const char *bus_call_namespace(sd_bus_message *message);
 
+/* The peers of the service that this connection serves; NULL where nothing is authorized. */
+PeerRegistry *bus_peers(sd_bus *bus);
+/* Its own namespace: yes; others: root and siblings. */
+bool bus_peer_may_see_namespace(const Peer *peer, const char *namespace);
+
 /* May the peer of the current call see things of that namespace? Its own and the one that the call was
  * authorized for: yes; others: root and siblings. Outside a call (signals): yes. */
 bool bus_may_see_namespace(sd_bus *bus, const char *namespace);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "bus/authorize.h"
 #include "bus/bus-error.h"
 #include "bus/job-private.h"
 #include "bus/options.h"
@@ -77,18 +78,7 @@ static int property_time(sd_bus *bus, const char *path, const char *interface, c
                                      string_equal(property, "Started") ? job->started : job->finished);
 }
 
-/* The answer to Wait or Cancel of a job that has ended. */
-int job_reply(Job *job, sd_bus_message *message) {
-        bool cancel = string_equal(sd_bus_message_get_member(message), "Cancel");
-        if (cancel && job->state == JOB_CANCELLED)
-                return sd_bus_reply_method_return(message, NULL);
-        if (cancel)
-                return sd_bus_reply_method_errorf(message, bus_error_name(-EBUSY),
-                                                  "it has ended already: %s",
-                                                  job_state_to_string(job->state));
-        if (job->error < 0)
-                return bus_reply_fault(message, job->error, &job->fault);
-
+static int job_build_reply(const Job *job, sd_bus_message *message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         int r = sd_bus_message_new_method_return(message, &reply);
         if (r >= 0)
@@ -96,15 +86,53 @@ int job_reply(Job *job, sd_bus_message *message) {
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+/* The answer to Wait or Cancel of a job that has ended. */
+void job_reply(Job *job, sd_bus_message *message) {
+        bool cancel = string_equal(sd_bus_message_get_member(message), "Cancel");
+        int r;
+
+        if (cancel && job->state == JOB_CANCELLED)
+                r = sd_bus_reply_method_return(message, NULL);
+        else if (cancel)
+                r = sd_bus_reply_method_errorf(message, bus_error_name(-EBUSY), "it has ended already: %s",
+                                               job_state_to_string(job->state));
+        else if (job->error < 0)
+                r = bus_reply_fault(message, job->error, &job->fault);
+        else
+                r = job_build_reply(job, message);
+        if (r < 0)
+                (void) sd_bus_reply_method_errorf(message, bus_error_name(r), "the outcome cannot be told");
+}
+
+void job_waiter_free(JobWaiter *waiter) {
+        JobWaiter **place = &waiter->job->waiters;
+        while (*place != waiter)
+                place = &(*place)->next;
+        *place = waiter->next;
+        waiter->job->waiter_count--;
+        peer_watch_free(waiter->watch);
+        sd_bus_message_unref(waiter->message);
+        free(waiter);
+}
+
+static void waiter_on_gone(void *userdata) {
+        job_waiter_free(userdata);
+}
+
 static int job_add_waiter(Job *job, sd_bus_message *message, sd_bus_error *error) {
         if (job->waiter_count >= LIMIT_WAITERS_PER_JOB)
                 return bus_error_set_fault(error, -EDQUOT, NULL);
-        sd_bus_message **larger = realloc(job->waiters, (job->waiter_count + 1) * sizeof(sd_bus_message *));
-        if (!larger)
+        JobWaiter *waiter = new0(JobWaiter, 1);
+        if (!waiter)
                 return -ENOMEM;
-        job->waiters = larger;
-        job->waiters[job->waiter_count++] = sd_bus_message_ref(message);
-        return 1;
+        *waiter = (JobWaiter){ .next = job->waiters, .job = job, .message = sd_bus_message_ref(message) };
+        job->waiters = waiter;
+        job->waiter_count++;
+        int r = peer_watch_new(bus_current_peer(sd_bus_message_get_bus(message)), waiter_on_gone, waiter,
+                               &waiter->watch);
+        if (r < 0)
+                job_waiter_free(waiter);
+        return r < 0 ? r : 1;
 }
 
 static int method_wait(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -112,7 +140,10 @@ static int method_wait(sd_bus_message *message, void *userdata, sd_bus_error *er
         int r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
                 return r;
-        return job->state == JOB_RUNNING ? job_add_waiter(job, message, error) : job_reply(job, message);
+        if (job->state == JOB_RUNNING)
+                return job_add_waiter(job, message, error);
+        job_reply(job, message);
+        return 1;
 }
 
 static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -120,8 +151,10 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
         int r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
                 return r;
-        if (job->state != JOB_RUNNING)
-                return job_reply(job, message);
+        if (job->state != JOB_RUNNING) {
+                job_reply(job, message);
+                return 1;
+        }
         r = job_add_waiter(job, message, error);
         if (r >= 0)
                 job_cancel(job);

@@ -5,6 +5,7 @@
 
 #include "bus/job.h"
 #include "bus/object-kind.h"
+#include "bus/peer.h"
 
 typedef struct JobPartState {
         char *id;
@@ -22,6 +23,13 @@ typedef enum JobState {
         _JOB_STATE_MAX,
         _JOB_STATE_INVALID = -22,
 } JobState;
+
+typedef struct JobWaiter {
+        struct JobWaiter *next;
+        Job *job; /* weak */
+        sd_bus_message *message;
+        PeerWatch *watch;
+} JobWaiter;
 
 struct JobTable {
         sd_bus *bus;
@@ -48,7 +56,7 @@ struct Job {
         char **changed; /* properties that are to be announced */
         bool announced; /* within the last fifth of a second */
         sd_event_source *timer;
-        sd_bus_message **waiters; /* Wait and Cancel calls to be answered at the end */
+        JobWaiter *waiters; /* Wait and Cancel calls to be answered at the end */
         size_t waiter_count;
         QuotaHold *hold;
 };
@@ -58,4 +66,5 @@ void job_free(Job *job);
 
 /* job-bus.c */
 extern const sd_bus_vtable job_vtable[];
-int job_reply(Job *job, sd_bus_message *message);
+void job_reply(Job *job, sd_bus_message *message);
+void job_waiter_free(JobWaiter *waiter);

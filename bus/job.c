@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "bus/job-private.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 
 #define ANNOUNCE_INTERVAL_USEC 200000U
@@ -131,9 +132,8 @@ void job_free(Job *job) {
         if (*place)
                 *place = job->next;
         sd_event_source_disable_unref(job->timer);
-        for (size_t i = 0; i < job->waiter_count; i++)
-                sd_bus_message_unref(job->waiters[i]);
-        free(job->waiters);
+        while (job->waiters)
+                job_waiter_free(job->waiters);
         parts_free(job);
         strv_free(job->result);
         strv_free(job->changed);
@@ -273,11 +273,24 @@ void job_cancel(Job *job) {
         job->spec.cancel(job, job->spec.userdata);
 }
 
-static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
-        Job *job = userdata;
+static void job_forget(Job *job) {
         (void) object_kind_emit_removed(job->table->objects, job->namespace, job->number);
         job_free(job);
+}
+
+static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
+        job_forget(userdata);
         return 0;
+}
+
+/* Keeps at most so many outcomes of one user; the list begins with the newest job. */
+static void job_forget_some(JobTable *table, uid_t owner) {
+        size_t kept = 0;
+        for (Job *job = table->jobs, *next; job; job = next) {
+                next = job->next;
+                if (job->state != JOB_RUNNING && job->spec.owner == owner && ++kept > LIMIT_OUTCOMES_PER_UID)
+                        job_forget(job);
+        }
 }
 
 void job_finish(Job *job, int r, const Fault *fault) {
@@ -299,11 +312,12 @@ void job_finish(Job *job, int r, const Fault *fault) {
                 if (!strv_contains((const char *const *) job->changed, final[i]))
                         (void) strv_append(&job->changed, final[i]);
         job_announce_now(job);
-        for (size_t i = 0; i < job->waiter_count; i++) {
-                (void) job_reply(job, job->waiters[i]);
-                sd_bus_message_unref(job->waiters[i]);
+        while (job->waiters) {
+                job_reply(job, job->waiters->message);
+                job_waiter_free(job->waiters);
         }
-        job->waiter_count = 0;
         if (job_set_timer(job, OUTCOME_KEPT_USEC, on_forget) < 0)
-                job_free(job);
+                job_forget(job);
+        else
+                job_forget_some(job->table, job->spec.owner);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bus/addressed-signal.h"
 #include "bus/authorize.h"
 #include "bus/object-path.h"
 #include "lib/strv.h"
@@ -99,27 +100,95 @@ ObjectKind *object_kind_free(ObjectKind *kind) {
         return NULL;
 }
 
+static int append_property(ObjectKind *kind, sd_bus_message *signal, const char *path, const char *name,
+                           const sd_bus_vtable *entry, void *object) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        assert(entry->x.property.get);
+        int r = sd_bus_message_open_container(signal, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "s", name);
+        if (r >= 0)
+                r = sd_bus_message_open_container(signal, 'v', entry->x.property.signature);
+        if (r >= 0)
+                r = entry->x.property.get(kind->bus, path, kind->interface, name, signal, object, &error);
+        if (r >= 0)
+                r = sd_bus_message_close_container(signal);
+        return r < 0 ? r : sd_bus_message_close_container(signal);
+}
+
+/* The a{sv} of these properties; of all when names is NULL. */
+static int append_properties(ObjectKind *kind, sd_bus_message *signal, const char *path, char *const *names,
+                             void *object) {
+        int r = sd_bus_message_open_container(signal, 'a', "{sv}");
+        for (const sd_bus_vtable *entry = kind->spec.vtable; r >= 0 && entry->type != _SD_BUS_VTABLE_END;
+             entry++) {
+                if (entry->type != _SD_BUS_VTABLE_PROPERTY)
+                        continue;
+                const char *name = entry->x.property.member;
+                if (!names || strv_contains((const char *const *) names, name))
+                        r = append_property(kind, signal, path, name, entry, object);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(signal);
+}
+
 int object_kind_emit_added(ObjectKind *kind, const char *namespace, const char *object) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
         _cleanup_free_ char *path = NULL;
-        int r = object_kind_get_path(kind, namespace, object, &path);
-        if (r < 0)
+        void *found;
+        int r = kind->spec.find(kind->spec.service, namespace, object, &found);
+        if (r <= 0)
                 return r;
-        return sd_bus_emit_interfaces_added(kind->bus, path, kind->interface, NULL);
+        r = object_kind_get_path(kind, namespace, object, &path);
+        if (r >= 0)
+                r = sd_bus_message_new_signal(kind->bus, &signal, kind->root,
+                                              "org.freedesktop.DBus.ObjectManager", "InterfacesAdded");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "o", path);
+        if (r >= 0)
+                r = sd_bus_message_open_container(signal, 'a', "{sa{sv}}");
+        if (r >= 0)
+                r = sd_bus_message_open_container(signal, 'e', "sa{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "s", kind->interface);
+        if (r >= 0)
+                r = append_properties(kind, signal, path, NULL, found);
+        if (r >= 0)
+                r = sd_bus_message_close_container(signal);
+        if (r >= 0)
+                r = sd_bus_message_close_container(signal);
+        return r < 0 ? r : addressed_signal_send(kind->bus, signal, namespace);
 }
 
 int object_kind_emit_removed(ObjectKind *kind, const char *namespace, const char *object) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
         _cleanup_free_ char *path = NULL;
         int r = object_kind_get_path(kind, namespace, object, &path);
-        if (r < 0)
-                return r;
-        return sd_bus_emit_interfaces_removed(kind->bus, path, kind->interface, NULL);
+        if (r >= 0)
+                r = sd_bus_message_new_signal(kind->bus, &signal, kind->root,
+                                              "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "oas", path, 1, kind->interface);
+        return r < 0 ? r : addressed_signal_send(kind->bus, signal, namespace);
 }
 
 int object_kind_emit_changed(ObjectKind *kind, const char *namespace, const char *object,
                              char **properties) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
         _cleanup_free_ char *path = NULL;
-        int r = object_kind_get_path(kind, namespace, object, &path);
-        if (r < 0)
+        void *found;
+        int r = kind->spec.find(kind->spec.service, namespace, object, &found);
+        if (r <= 0)
                 return r;
-        return sd_bus_emit_properties_changed_strv(kind->bus, path, kind->interface, properties);
+        r = object_kind_get_path(kind, namespace, object, &path);
+        if (r >= 0)
+                r = sd_bus_message_new_signal(kind->bus, &signal, path, "org.freedesktop.DBus.Properties",
+                                              "PropertiesChanged");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "s", kind->interface);
+        if (r >= 0)
+                r = append_properties(kind, signal, path, properties, found);
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "as", 0);
+        return r < 0 ? r : addressed_signal_send(kind->bus, signal, namespace);
 }

@@ -9,9 +9,21 @@
 #include <string.h>
 
 #include "bus/bus-error.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 
 #define OPTIONS_MAX 64
+
+static int check_bounds(char *const *strv, sd_bus_error *error) {
+        size_t count = 0, size = 0;
+        for (; strv[count]; count++)
+                size += strlen(strv[count]) + 1;
+        if (count <= LIMIT_OPTION_ENTRIES && size <= LIMIT_OPTION_BYTES)
+                return 0;
+        return sd_bus_error_setf(error, bus_error_name(-EDQUOT),
+                                 "an option may have %u entries and %u bytes in all", LIMIT_OPTION_ENTRIES,
+                                 LIMIT_OPTION_BYTES);
+}
 
 static int read_strv(sd_bus_message *message, void *field, sd_bus_error *error) {
         char **strv = NULL;
@@ -20,6 +32,11 @@ static int read_strv(sd_bus_message *message, void *field, sd_bus_error *error) 
                 return r;
         if (!strv && !(strv = new0(char *, 1)))
                 return -ENOMEM;
+        r = check_bounds(strv, error);
+        if (r < 0) {
+                strv_free(strv);
+                return r;
+        }
         strv_free(*(char ***) field);
         *(char ***) field = strv;
         return 0;
@@ -30,8 +47,10 @@ static int read_string_map(sd_bus_message *message, void *field, sd_bus_error *e
         if (!strv)
                 return -ENOMEM;
         int r = sd_bus_message_enter_container(message, 'a', "{ss}");
-        while (r >= 0) {
+        for (size_t count = 0; r >= 0; count++) {
                 const char *key, *value;
+                if (count > LIMIT_OPTION_ENTRIES)
+                        return check_bounds(strv, error);
                 r = sd_bus_message_read(message, "{ss}", &key, &value);
                 if (r <= 0)
                         break;
@@ -41,6 +60,8 @@ static int read_string_map(sd_bus_message *message, void *field, sd_bus_error *e
         }
         if (r >= 0)
                 r = sd_bus_message_exit_container(message);
+        if (r >= 0)
+                r = check_bounds(strv, error);
         if (r < 0)
                 return r;
         strv_free(*(char ***) field);

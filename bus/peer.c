@@ -30,6 +30,8 @@ struct Peer {
         PeerRegistry *registry; /* weak */
         char *name;
         bool known;
+        unsigned pins;
+        uint64_t last_call; /* by the registry's count of calls */
         uid_t uid;
         pid_t pid;
         char namespace[NAMESPACE_SIZE];
@@ -42,6 +44,7 @@ struct PeerRegistry {
         sd_bus *bus;
         sd_bus_slot *owner_changed;
         size_t count;
+        uint64_t calls;
         Peer *buckets[BUCKETS];
 };
 
@@ -188,9 +191,24 @@ static int on_credentials(sd_bus_message *message, void *userdata, sd_bus_error 
         return 0;
 }
 
+/* The one that called least recently and has nothing under way. */
+static Peer *registry_find_idle(PeerRegistry *registry) {
+        Peer *idle = NULL;
+        for (size_t i = 0; i < BUCKETS; i++)
+                for (Peer *peer = registry->buckets[i]; peer; peer = peer->next)
+                        if (peer->known && peer->pins == 0 && !peer->watches &&
+                            (!idle || peer->last_call < idle->last_call))
+                                idle = peer;
+        return idle;
+}
+
 static int peer_new(PeerRegistry *registry, const char *name, Peer **ret) {
-        if (registry->count >= LIMIT_PEERS)
-                return -EDQUOT;
+        if (registry->count >= LIMIT_PEERS) {
+                Peer *idle = registry_find_idle(registry);
+                if (!idle)
+                        return -EDQUOT;
+                peer_free(idle);
+        }
         Peer *peer = new0(Peer, 1);
         if (!peer)
                 return -ENOMEM;
@@ -220,6 +238,9 @@ static int peer_new(PeerRegistry *registry, const char *name, Peer **ret) {
 
 int peer_registry_learn(PeerRegistry *registry, const char *unique_name, PeerReady ready, void *userdata) {
         Peer *peer = registry_find_any(registry, unique_name);
+        registry->calls++;
+        if (peer)
+                peer->last_call = registry->calls;
         if (peer && peer->known) {
                 ready(peer, userdata);
                 return 0;
@@ -236,8 +257,34 @@ int peer_registry_learn(PeerRegistry *registry, const char *unique_name, PeerRea
                         return r;
                 }
         }
+        peer->last_call = registry->calls;
         question->next = peer->questions;
         peer->questions = question;
+        return 0;
+}
+
+void peer_registry_pin(PeerRegistry *registry, const char *unique_name) {
+        Peer *peer = peer_registry_find(registry, unique_name);
+        if (peer)
+                peer->pins++;
+}
+
+void peer_registry_unpin(PeerRegistry *registry, const char *unique_name) {
+        Peer *peer = peer_registry_find(registry, unique_name);
+        if (!peer)
+                return;
+        assert(peer->pins > 0);
+        peer->pins--;
+}
+
+int peer_registry_visit(PeerRegistry *registry, int (*visit)(const Peer *peer, void *userdata),
+                        void *userdata) {
+        for (size_t i = 0; i < BUCKETS; i++)
+                for (const Peer *peer = registry->buckets[i]; peer; peer = peer->next) {
+                        int r = peer->known ? visit(peer, userdata) : 0;
+                        if (r < 0)
+                                return r;
+                }
         return 0;
 }
 

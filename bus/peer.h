@@ -34,6 +34,16 @@ bool peer_is_root(const Peer *peer);
 /* The namespace of a caller that names none. */
 const char *peer_namespace(const Peer *peer);
 
+/* Keeps a peer from being forgotten while something of it is under way: there is room for LIMIT_PEERS, and
+ * the one that called least recently makes place for a new one, to be learned again when it calls again.
+ * Nothing happens if it is gone. */
+void peer_registry_pin(PeerRegistry *registry, const char *unique_name);
+void peer_registry_unpin(PeerRegistry *registry, const char *unique_name);
+
+/* Every known peer, until visit() returns a negative value. */
+int peer_registry_visit(PeerRegistry *registry, int (*visit)(const Peer *peer, void *userdata),
+                        void *userdata);
+
 /* Calls gone() when the connection ends (client exited, or crashed). The returned watch is the caller's;
  * free it to stop. */
 typedef struct PeerWatch PeerWatch;

@@ -14,6 +14,7 @@
 #include "lib/process.h"
 
 #define ARGUMENTS_MAX 16
+#define MESSAGES_IN_A_TURN 32 /* the loop has others to serve */
 
 struct Worker {
         sd_event *event;
@@ -65,7 +66,8 @@ static int worker_on_socket(sd_event_source *source, int fd, uint32_t events, vo
         static char buffer[MESSAGE_SIZE_MAX]; /* one thread, and callbacks do not run the loop */
 
         worker->calls++;
-        while (worker_read_message(worker, buffer) > 0)
+        for (unsigned i = 0;
+             (worker->exited || i < MESSAGES_IN_A_TURN) && worker_read_message(worker, buffer) > 0; i++)
                 ;
         worker->calls--;
         if (worker->freed && worker->calls == 0)

@@ -7,7 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/strv.h"
+
+/* What others wrote may be part of the sentence, and it goes to terminals and to the bus. */
 static void fault_assign(Fault *fault, int error, char *text) {
+        if (text)
+                string_make_printable(text);
         fault->error = error;
         fault->text = text;
 }
@@ -67,6 +72,7 @@ int fault_prefix(Fault *fault, int error, const char *format, ...) {
         char *whole = NULL;
         if (asprintf(&whole, "%s: %s", prefix, fault_text(fault, fault->error)) < 0)
                 return error;
+        string_make_printable(whole);
         free(fault->text);
         fault->text = whole;
         return error;

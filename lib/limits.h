@@ -22,6 +22,10 @@
 #define LIMIT_INGEST_REFERENCE_LENGTH 512
 #define LIMIT_LABEL_LENGTH 4096
 
+/* One option of a method call that is a list or a dictionary. */
+#define LIMIT_OPTION_ENTRIES 1024
+#define LIMIT_OPTION_BYTES (1024U * 1024U)
+
 /* What one user other than root may hold at once. */
 #define LIMIT_INGESTS_PER_UID 64
 #define LIMIT_TRANSFERS_PER_UID 32
@@ -30,6 +34,7 @@
 #define LIMIT_SNAPSHOTS_PER_UID 1024
 #define LIMIT_CONTAINERS_PER_UID 256
 #define LIMIT_WAITERS_PER_JOB 256
+#define LIMIT_OUTCOMES_PER_UID 64
 
 /* What a service holds at most in all. */
 #define LIMIT_PEERS 4096

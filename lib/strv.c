@@ -141,6 +141,20 @@ bool string_is_printable(const char *string) {
         return true;
 }
 
+void string_make_printable(char *string) {
+        uint8_t *p = (uint8_t *) string;
+        size_t left = strlen(string);
+        while (left > 0) {
+                size_t n = utf8_sequence(p, left);
+                if (n == 0 || *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0)) {
+                        n = MAX_OF(n, 1U);
+                        memset(p, '?', n);
+                }
+                p += n;
+                left -= n;
+        }
+}
+
 int string_to_uint64(const char *string, uint64_t maximum, uint64_t *ret) {
         uint64_t value = 0;
         if (string_is_empty(string))

@@ -44,6 +44,8 @@ bool string_ends_with(const char *string, const char *suffix);
 bool string_is_empty(const char *string);
 /* Valid UTF-8 without control characters. */
 bool string_is_printable(const char *string);
+/* Puts '?' where that is not so. */
+void string_make_printable(char *string);
 bool string_is_utf8(const char *string, size_t size);
 
 /* Whole-string conversion in base 10: -EINVAL for anything else, -ERANGE beyond the type or maximum. */

@@ -18,6 +18,7 @@ typedef struct Probe {
         Daemon *daemon;
         JobTable *jobs;
         sd_bus_slot *slot;
+        unsigned unlisted_ran;
 } Probe;
 
 typedef struct ProbeOptions {
@@ -49,14 +50,16 @@ static int method_echo(sd_bus_message *message, void *userdata, sd_bus_error *er
                 return r;
 
         _cleanup_free_ char *reply = NULL;
-        if (asprintf(&reply, "%s %s %s %i %u %zu %s", text, bus_call_namespace(message), options.text,
+        if (asprintf(&reply, "%s %s %s %i %u %zu %s ran:%u", text, bus_call_namespace(message), options.text,
                      options.flag, options.count, strv_length(options.list),
-                     options.map && *options.map ? *options.map : "-") < 0)
+                     options.map && *options.map ? *options.map : "-",
+                     ((Probe *) userdata)->unlisted_ran) < 0)
                 return -ENOMEM;
         return sd_bus_reply_method_return(message, "s", reply);
 }
 
 static int method_unlisted(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        ((Probe *) userdata)->unlisted_ran++;
         return sd_bus_reply_method_return(message, NULL);
 }
 

@@ -193,6 +193,24 @@ static void refuses_what_has_no_rule(Fixture *f, gconstpointer data) {
                "no rule allows this call");
 }
 
+static int unlisted_calls_that_ran(Fixture *f) {
+        g_autofree char *text =
+                call("0", "--object-path /org/crt/Probe --method org.crt.Probe1.Echo count {}");
+        const char *mark = strstr(text, "ran:");
+        g_assert_nonnull(mark);
+        return atoi(mark + strlen("ran:"));
+}
+
+/* A refusal that nobody wants to hear is one all the same. */
+static void refuses_calls_that_want_no_answer(Fixture *f, gconstpointer data) {
+        static const char command[] =
+                "setpriv --reuid " USER " --clear-groups busctl call --expect-reply=false "
+                "org.crt.Probe /org/crt/Probe org.crt.Probe1 Unlisted";
+        expect(USER, PROBE "Unlisted", "no rule");
+        g_assert_cmpint(system(command), ==, 0);
+        g_assert_cmpint(unlisted_calls_that_ran(f), ==, 0);
+}
+
 static void does_not_ask_about_root(Fixture *f, gconstpointer data) {
         expect("0", PROBE "Guarded hi {}", "'hi system");
         expect("0", PROBE "Guarded hi \"{'namespace': <'other'>}\"", "'hi other");
@@ -231,7 +249,7 @@ static void names_the_option_that_is_wrong(Fixture *f, gconstpointer data) {
         expect("0",
                PROBE "Echo hi \"{'text': <'t'>, 'flag': <true>, 'count': <uint32 7>, 'list': <['a', 'b']>, "
                      "'map': <{'k': 'v'}>}\"",
-               "'hi system t 1 7 2 k=v'");
+               "'hi system t 1 7 2 k=v ran:0'");
         expect("0", PROBE "Echo hi \"{'colour': <'red'>}\"", "option 'colour': not known");
         expect("0", PROBE "Echo hi \"{'count': <'1'>}\"", "option 'count': must have type 'u', not 's'");
         expect("0", PROBE "Echo hi \"{'map': <{'a=b': 'v'}>}\"", "'a=b' cannot be a key");
@@ -316,6 +334,7 @@ int main(int argc, char *argv[]) {
                 bool polkit;
         } cases[] = {
                 { "/bus/refuses-what-has-no-rule", refuses_what_has_no_rule, true },
+                { "/bus/refuses-calls-that-want-no-answer", refuses_calls_that_want_no_answer, true },
                 { "/bus/does-not-ask-about-root", does_not_ask_about_root, true },
                 { "/bus/refuses-then-allows-as-polkit-says", refuses_then_allows_as_polkit_says, true },
                 { "/bus/asks-again-about-a-foreign-namespace", asks_again_about_a_foreign_namespace, true },

@@ -51,6 +51,30 @@ def call_all_as(user, **options):
     return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)
 
 
+def listen(seconds):
+    """Signals of crt that reach this user within so many seconds, though it calls every service and asks for all."""
+    connection, loop, heard = bus(), GLib.MainLoop(), []
+    connection.signal_subscribe(None, None, None, None, None, Gio.DBusSignalFlags.NONE,
+                                lambda _c, sender, path, interface, member, _a: heard.append(f"{member} {path}")
+                                if path.startswith("/org/crt/") else None)
+    for service in ("Content", "Images", "Snapshots", "Tasks"):
+        call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.ObjectManager",
+             "GetManagedObjects")
+    print("listening", flush=True)
+    GLib.timeout_add(int(seconds * 1000), loop.quit)
+    loop.run()
+    print(json.dumps(heard))
+
+
+def heard_by(user, command):
+    """What this user hears while root does something."""
+    listener = subprocess.Popen(["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable,
+                                 __file__, "listen"], stdout=subprocess.PIPE, text=True)
+    assert listener.stdout.readline() == "listening\n"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(listener.communicate()[0])
+
+
 def set_rule(text):
     if text:
         with open(RULE, "w", encoding="utf-8") as file:
@@ -75,6 +99,11 @@ def main():
     cases.case("nothing of another namespace can be reached without rights",
                [f"{m} answered '{e}'" for m, e in foreign.items() if e not in REFUSED])
 
+    ingest = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Ingest", "sa{sv}", "x", "0"]
+    abort = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Abort", "sa{sv}", "x", "0"]
+    cases.case("signals reach those who may see", [] if heard_by("root", ingest) else ["root heard nothing"])
+    cases.case("signals of another namespace reach nobody else", heard_by("alice", abort))
+
     try:
         set_rule('polkit.addRule(function(action, subject) {'
                  ' if (action.id.indexOf("org.crt.") == 0 && subject.user == "alice") return polkit.Result.YES; });')
@@ -92,7 +121,9 @@ def main():
     cases.end()
 
 
-if len(sys.argv) > 1:
+if sys.argv[1:] == ["listen"]:
+    listen(2)
+elif len(sys.argv) > 1:
     print(json.dumps(call_all(json.loads(sys.argv[1]))))
 else:
     main()
