@@ -275,5 +275,6 @@ def slow_layer(key, store, size=8 << 20):
 
 
 __all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon",
-           "layer", "main_pid", "memfd", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess",
-           "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]
+           "layer", "main_pid", "memfd", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer",
+           "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",
+           "worker_pids", "write"]
