@@ -73,6 +73,9 @@ static int overlay_setup(int trees, bool *ret_fallback, Fault *fault) {
 static int overlay_make(int tree, int like, Fault *fault) {
         if (mkdirat(tree, "fs", 0755) < 0 || mkdirat(tree, "work", 0700) < 0)
                 return fault_set_errno(fault, -errno, "Can't make a tree");
+        /* Whatever the daemon's umask is: this is the root of containers whose layers do not describe it. */
+        if (fchmodat(tree, "fs", 0755, 0) < 0)
+                return fault_set_errno(fault, -errno, "Can't make a tree");
         if (like < 0)
                 return 0;
         _cleanup_close_ int from = path_open(like, "fs", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);

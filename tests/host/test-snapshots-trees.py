@@ -60,6 +60,15 @@ def test_a_layer_on_its_parent():
           {key: value for key, value in store.stat("top").items() if key != "created"})
 
 
+def test_a_root_that_no_layer_describes_is_open_to_all_users():
+    store.put("base", layer(entry("f", b"x")))
+    store.prepare("a", "base")
+    store.prepare("b")
+    for key in ("a", "b"):
+        with store.mount(key) as path:
+            equal(0o40755, os.stat(path).st_mode)
+
+
 def test_layers_unpacked_at_once_and_chained_afterwards():
     jobs = []
     for i in range(8):
