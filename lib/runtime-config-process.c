@@ -11,11 +11,22 @@
 #include "lib/strv.h"
 
 static const char *const process_members[] = {
-        "terminal", "consoleSize",     "user",        "args", "env", "cwd", "capabilities",
-        "rlimits",  "noNewPrivileges", "oomScoreAdj", NULL,
+        "terminal",
+        "consoleSize",
+        "user",
+        "args",
+        "env",
+        "cwd",
+        "capabilities",
+        "rlimits",
+        "noNewPrivileges",
+        "oomScoreAdj",
+        "apparmorProfile",
+        "selinuxLabel",
+        NULL,
 };
 static const char *const process_unsupported[] = {
-        "commandLine", "apparmorProfile", "selinuxLabel", "ioPriority", "scheduler", "execCPUAffinity", NULL,
+        "commandLine", "ioPriority", "scheduler", "execCPUAffinity", NULL,
 };
 
 static const char *const capability_names[] = {
@@ -223,6 +234,18 @@ static int parse_console_size(const JsonNode *node, RuntimeProcess *process, Fau
         return 0;
 }
 
+/* Names that the runtime writes into a file of the kernel. */
+static int parse_label(const JsonNode *node, const char *key, const char **ret, Fault *fault) {
+        const char *label = NULL;
+        int r = json_get_string(node, key, JSON_OPTIONAL, &label, fault);
+        if (r <= 0 || string_is_empty(label))
+                return r;
+        if (!string_is_printable(label))
+                return json_fault_member(node, key, fault, -EBADMSG, "has control characters");
+        *ret = label;
+        return 0;
+}
+
 int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *fault) {
         int r;
         if ((r = config_refuse_members(node, process_members, process_unsupported, fault)) < 0 ||
@@ -236,7 +259,9 @@ int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *f
             (r = parse_rlimits(node, process, fault)) < 0 ||
             (r = json_get_bool(node, "noNewPrivileges", JSON_OPTIONAL, &process->no_new_privileges, fault)) <
                     0 ||
-            (r = config_get_number(node, "oomScoreAdj", -1000, 1000, &process->oom_score_adj, fault)) < 0)
+            (r = config_get_number(node, "oomScoreAdj", -1000, 1000, &process->oom_score_adj, fault)) < 0 ||
+            (r = parse_label(node, "apparmorProfile", &process->apparmor_profile, fault)) < 0 ||
+            (r = parse_label(node, "selinuxLabel", &process->selinux_label, fault)) < 0)
                 return r;
 
         if (!process->args[0] || process->args[0][0] == '\0')

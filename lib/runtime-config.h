@@ -168,7 +168,8 @@ typedef struct RuntimeProcess {
         RuntimeRlimit *rlimits;
         size_t rlimit_count;
         bool no_new_privileges;
-        int64_t oom_score_adj; /* RUNTIME_UNSET: not given */
+        int64_t oom_score_adj;                        /* RUNTIME_UNSET: not given */
+        const char *apparmor_profile, *selinux_label; /* NULL: not given */
 } RuntimeProcess;
 
 typedef enum RuntimePropagation {

@@ -23,6 +23,7 @@
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
+#include "runtime/security-label.h"
 #include "runtime/staging.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
@@ -67,6 +68,7 @@ static const InitStep steps[] = {
         { "cgroup namespace", namespaces_step_cgroup },
         { "keyring", step_keyring },
         { "host name", namespaces_step_names },
+        { "security label", security_label_step_set },
         { "laid out mounts", staging_step_take },
         { "root file system", rootfs_step_attach },
         { "mounts", mounts_step_attach },
@@ -78,11 +80,11 @@ static const InitStep steps[] = {
         { "masked paths", masked_paths_step_mask },
         { "read-only root", rootfs_step_readonly },
         { "root file system", rootfs_step_pivot },
+        { "home directory", home_directory_step_set }, /* by the caller's /proc */
         { "descriptors", inherited_fds_step_arrange },
         { "working directory", program_step_enter_directory },
         { "no new privileges", capabilities_step_no_new_privileges },
         { "seccomp", seccomp_filter_step_early },
-        { "home directory", home_directory_step_set },
         { "limits", process_limits_step_set },
         { "capabilities", capabilities_step_bound },
         { "user", user_step_change },

@@ -17,6 +17,7 @@
 #include "runtime/namespaces.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
+#include "runtime/security-label.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 
@@ -71,9 +72,9 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
         int r;
         if ((r = check_request(request, fault)) < 0 || (r = open_own_tree(plan, fault)) < 0 ||
             (r = namespaces_prepare(plan, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
-            (r = sysctl_prepare(plan, fault)) < 0 || (r = rootfs_prepare(plan, fault)) < 0 ||
-            (r = mounts_prepare(plan, fault)) < 0 || (r = terminal_prepare(plan, fault)) < 0 ||
-            (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = security_label_prepare(plan, fault)) < 0 || (r = sysctl_prepare(plan, fault)) < 0 ||
+            (r = rootfs_prepare(plan, fault)) < 0 || (r = mounts_prepare(plan, fault)) < 0 ||
+            (r = terminal_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */

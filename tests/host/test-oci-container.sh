@@ -177,6 +177,18 @@ test_no_new_privileges() {
         equal $'NoNewPrivs:\t0' "$output"
 }
 
+test_security_labels_are_not_left_out() {
+        if ! grep -qs Y /sys/module/apparmor/parameters/enabled; then
+                refused '.process.apparmorProfile = "unconfined"' "AppArmor is not enabled in this kernel"
+        else
+                inside '.process.apparmorProfile = "unconfined"' cat /proc/self/attr/apparmor/current
+                contains "$output" unconfined
+                refused '.process.apparmorProfile = "no-such-profile"' "config.process.apparmorProfile"
+        fi
+        [[ -d /sys/fs/selinux/booleans ]] ||
+                refused '.process.selinuxLabel = "system_u:system_r:container_t:s0"' "SELinux is not enabled in this kernel"
+}
+
 test_user_groups_umask_and_directory() {
         inside '.process.user = {uid: 11, gid: 12, additionalGids: [13, 14], umask: 63} | .process.cwd = "/made/for/it"' \
                 sh -c 'id -u; id -g; id -G; umask; pwd'
