@@ -6,6 +6,7 @@ consistent-deep       the same with nested arrays
 consistent-huge       the same with a valid manifest of 5 MiB
 consistent-layers     a valid manifest that names one layer less than its config
 consistent-old        Docker's first kind of manifest
+recompressed          layers differ in a byte of gzip's header: what is in them is right, their digest is not
 guarded               Basic credentials are asked for; blobs are elsewhere, where Authorization is refused
 """
 
@@ -70,6 +71,10 @@ class Handler(faulty.Handler):
             self.close_connection = True
 
     def get_blob(self, fault, number, fixture, digest):
+        data = fixture.read(digest)
+        if fault == "recompressed" and data[:2] == b"\x1f\x8b":
+            self.send_blob(data[:4] + bytes([data[4] ^ 1]) + data[5:])
+            return
         super().get_blob("redirect" if fault == "guarded" else fault, number, fixture, digest)
 
 

@@ -54,6 +54,13 @@ def test_wrong_bytes_of_a_large_layer_that_is_unpacked_meanwhile():
     refused("wrong-digest", "DigestMismatch", image="debian:bookworm-gzip")
 
 
+def test_wrong_digest_of_what_unpacks_well():
+    for image in ("busybox", "debian:bookworm-gzip"):
+        message = failure("DigestMismatch", lambda: images.pull(f"{OWN}/recompressed/{image}"))  # pylint: disable=W0640
+        assert OWN in message, message
+        check_empty()
+
+
 def test_truncated_layer():
     refused("truncated", "BadContent", REGISTRY, "by the registry's account", "by its descriptor")
 

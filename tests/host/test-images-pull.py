@@ -64,6 +64,11 @@ def test_tls_with_a_certificate_of_ones_own():
     check_image("localhost:5443/busybox:latest", images.pull("localhost:5443/busybox", ca=CA))
 
 
+def test_many_layers_side_by_side_over_http2():
+    for reference in ("localhost:5443/layers:edge", "localhost:5443/debian:bookworm"):
+        check_image(reference, images.pull(reference, ca=CA))
+
+
 def test_anonymous_token():
     check_image("localhost:5001/busybox:latest", images.pull("localhost:5001/busybox"))
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Content, Snapshots and a fetch worker as test-image-transfer.c gives them to transfers: what they are
+ * asked waits in a queue, and happens one thing after the other. */
+
+#include <stdbool.h>
+
+#include "services/images/fetch-client.h"
+#include "services/images/store-client.h"
+
+#define FAKE_THINGS_MAX 256
+
+typedef struct FakeBlob {
+        char namespace[32];
+        char digest[160];
+        bool is_ingest;
+} FakeBlob;
+
+typedef struct FakeSnapshot {
+        char namespace[32];
+        char key[256];
+        char parent[160];
+        bool is_unpacked;
+} FakeSnapshot;
+
+/* What the registry has; the test fills it. */
+typedef struct FakeDocument {
+        char digest[160];
+        char *data;
+        size_t size;
+        bool is_wrong; /* other bytes arrive */
+} FakeDocument;
+
+typedef struct FakeWorld {
+        FakeBlob blobs[FAKE_THINGS_MAX];
+        size_t blob_count;
+        FakeSnapshot snapshots[FAKE_THINGS_MAX];
+        size_t snapshot_count;
+        FakeDocument documents[FAKE_THINGS_MAX];
+        size_t document_count;
+        unsigned gets;    /* of the registry */
+        unsigned commits; /* of snapshots */
+        unsigned fail_at; /* this call of a store fails, counted from 1; 0: none */
+        unsigned calls;
+        const char *broken_rule; /* what was asked in a wrong order */
+} FakeWorld;
+
+extern FakeWorld world;
+
+void fake_world_reset(void);
+const char *fake_world_add_document(const void *data, size_t size);
+FakeDocument *fake_world_find_document(const char *digest);
+bool fake_world_has_blob(const char *namespace, const char *digest);
+FakeSnapshot *fake_world_find_snapshot(const char *namespace, const char *key);
+unsigned fake_world_count_unfinished(void);
+unsigned fake_world_count_ingests(void);
+
+/* One thing of the queue; false if it is empty. */
+bool fake_world_step(void);
