@@ -187,10 +187,11 @@ static void record_note(const DirectoryRecord *record, FILE *notes) {
         if (record->path[0] == '\0') {
                 if (record->described)
                         (void) fwrite("r", 1, 2, notes);
-        } else if (!record->described)
-                (void) fprintf(notes, "i%s%c", record->path, '\0');
+        }
         if (record->opaque)
                 (void) fprintf(notes, "o%s%c", record->path, '\0');
+        if (record->path[0] != '\0' && !record->described)
+                (void) fprintf(notes, "i%s%c", record->path, '\0');
 }
 
 /* Parents before children: a note about a parent must be acted on first. */

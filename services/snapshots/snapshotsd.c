@@ -95,12 +95,12 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         return 0;
 }
 
-/* Outcomes that are still kept, and trees that are being deleted, are no reason to put a stop off. */
 static int service_owner_of(void *userdata, const char *namespace, const char *object, uid_t *ret) {
         const SnapshotsService *service = userdata;
         return job_table_owner_of(service->jobs, namespace, object, ret);
 }
 
+/* Outcomes that are still kept, and trees that are being deleted, are no reason to put a stop off. */
 static bool service_is_busy(void *userdata) {
         const SnapshotsService *service = userdata;
         if (service->stopping)

@@ -28,20 +28,25 @@ static int open_root(int trees, int64_t id) {
 }
 
 /* What one layer says about a directory: 1 it has it, 0 it has nothing to say, -ENOTDIR it says that there
- * is none (a whiteout, a file or an opaque directory on the way hides what lies below). */
+ * is none (a whiteout, a file or an opaque directory on the way hides what lies below), -ELOOP there is a
+ * symbolic link on the way. */
 static int layer_find(int layer, const char *path, int *ret) {
         _cleanup_close_ int at = fd_duplicate(layer);
         _cleanup_free_ char *copy = strdup(path);
         if (at < 0 || !copy)
                 return at < 0 ? at : -ENOMEM;
         bool opaque = tree_is_opaque(at);
+        struct stat st;
         char *state = NULL;
         for (char *part = strtok_r(copy, "/", &state); part; part = strtok_r(NULL, "/", &state)) {
                 int next = path_open(at, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
                 if (next == -ENOENT)
                         return opaque ? -ENOTDIR : 0;
+                if (next == -ENOTDIR && fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
+                    S_ISLNK(st.st_mode))
+                        return -ELOOP;
                 if (next < 0)
-                        return next == -ELOOP ? -ENOTDIR : next;
+                        return next;
                 fd_close(at);
                 at = next;
                 opaque = opaque || tree_is_opaque(at);
@@ -50,20 +55,26 @@ static int layer_find(int layer, const char *path, int *ret) {
         return 1;
 }
 
-/* A directory that the layer's archive names only as part of other paths is what it was below. */
-static int finish_implied(const Finish *finish, const char *path) {
+/* A directory that the layer's archive names only as part of other paths is what it was below. Where that is
+ * a symbolic link, the directory would hide all that the link leads to (think of "bin/x" on a base whose
+ * "bin" is a link to "usr/bin"), and nobody said so. */
+static int finish_implied(const Finish *finish, const char *path, Fault *fault) {
         _cleanup_close_ int to = path_open(finish->root, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         if (to < 0)
                 return to == -ENOENT || to == -ENOTDIR || to == -ELOOP ? 0 : to;
-        if (tree_is_opaque(to))
-                return 0;
         for (size_t i = 0; i < finish->parent_count; i++) {
                 _cleanup_close_ int layer = open_root(finish->trees, finish->parents[i]);
                 if (layer < 0)
                         return layer;
                 _cleanup_close_ int from = -EBADF;
                 int r = layer_find(layer, path, &from);
-                if (r == -ENOTDIR)
+                if (r == -ELOOP && !tree_is_opaque(to))
+                        return fault_set(
+                                fault, -EBADMSG,
+                                "%s: the layer has entries below it, but in its parent it is, or is "
+                                "reached by, a symbolic link",
+                                path);
+                if (r == -ENOTDIR || r == -ELOOP)
                         return 0;
                 if (r < 0)
                         return r;
@@ -93,7 +104,7 @@ static int finish_notes(const Finish *finish, const char *notes, size_t size, Fa
                         return fault_set(fault, -EBADMSG, "The notes about the layer are damaged");
                 int r = 0;
                 if (p[0] == 'i')
-                        r = finish_implied(finish, p + 1);
+                        r = finish_implied(finish, p + 1, fault);
                 else if (p[0] == 'o')
                         r = finish_opaque(finish, p + 1);
                 else if (p[0] == 'r')

@@ -312,7 +312,7 @@ static void whiteouts_spare_the_layer_itself(void) {
         check_contents("f", "kept");
         check_contents("g", "kept");
         check_contents("d3/x", "kept");
-        CHECK_STRING(notes_text, "o od1 od2 id3 od3 ");
+        CHECK_STRING(notes_text, "o od1 od2 od3 id3 ");
 }
 
 static void notes_what_is_implied(void) {

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a layer that was unpacked alone gets from the parents it is put on: what its archive does not say."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import Snapshots, check_disk, entry, equal, failure, layer  # noqa: E402
+
+store = Snapshots()
+LINK = {"kind": tarfile.SYMTYPE}
+BASE = layer(entry("./", mode=0o711, uid=9), entry("usr/"), entry("usr/bin/"), entry("usr/bin/sh", b"sh"),
+             entry("bin", linkname="usr/bin", **LINK), entry("srv/", mode=0o2770, gid=33, mtime=77),
+             entry("srv/deep/", mode=0o700, uid=5), entry("srv/file", b"f"))
+
+
+def clean():
+    store.clear()
+    check_disk()
+
+
+def seen(*layers):
+    """A layer after the other, and the mount of them all."""
+    store.clear()
+    parent = ""
+    for i, data in enumerate(layers):
+        store.put(f"l{i}", data, parent)
+        parent = f"l{i}"
+    store.view("v", parent)
+    return store.mount("v")
+
+
+def fields(path):
+    st = os.stat(path)
+    return oct(st.st_mode & 0o7777), st.st_uid, st.st_gid
+
+
+def test_directories_and_root_that_are_not_described():
+    with seen(BASE, layer("other/"), layer(entry("srv/deep/x", b"x"))) as path:
+        equal(("0o711", 9, 0), fields(path))
+        equal(("0o2770", 0, 33), fields(f"{path}/srv"))
+        equal(77, int(os.stat(f"{path}/srv").st_mtime))
+        equal(("0o700", 5, 0), fields(f"{path}/srv/deep"))
+
+
+def test_what_is_described_stays():
+    with seen(BASE, layer(entry("./", mode=0o755), entry("srv/", mode=0o750), entry("srv/deep/x", b"x"))) as path:
+        equal(("0o755", 0, 0), fields(path))
+        equal(("0o750", 0, 0), fields(f"{path}/srv"))
+        equal(("0o700", 5, 0), fields(f"{path}/srv/deep"))
+
+
+def test_what_was_removed_in_between_gives_nothing():
+    with seen(BASE, layer(entry(".wh.srv")), layer(entry("srv/deep/x", b"x"))) as path:
+        equal(("0o755", 0, 0), fields(f"{path}/srv"))
+        equal(["deep"], os.listdir(f"{path}/srv"))
+    with seen(BASE, layer("srv/", entry("srv/.wh..wh..opq")), layer(entry("srv/deep/x", b"x"))) as path:
+        equal(("0o755", 0, 0), fields(f"{path}/srv/deep"))
+        equal(["deep"], os.listdir(f"{path}/srv"))
+    with seen(BASE, layer(entry(".wh.srv"), entry("srv/new", b"x"))) as path:
+        equal(["new"], os.listdir(f"{path}/srv"))
+
+
+def test_a_link_is_not_hidden_by_accident():
+    store.put("base", BASE)
+    store.prepare("p")
+    store.unpack("p", layer(entry("bin/tool", b"x")))
+    assert "symbolic link" in failure("BadContent", lambda: store.commit("c", "p", parent="base"))
+    equal("active", store.stat("p")["kind"])
+    store.prepare("q")
+    store.unpack("q", layer(entry("bin/sub/tool", b"x")))
+    failure("BadContent", lambda: store.commit("c", "q", parent="base"))
+    for said in (layer("bin/", entry("bin/tool", b"x")), layer(entry(".wh.bin"), entry("bin/tool", b"x"))):
+        with seen(BASE, said) as path:
+            equal(["tool"], os.listdir(f"{path}/bin"))
+            equal("sh", open(f"{path}/usr/bin/sh", encoding="ascii").read())
+
+
+def test_one_bad_layer_does_not_fail_the_commits_of_others():
+    store.put("base", BASE)
+    good, bad = layer(entry("srv/x", b"x")), layer(entry("bin/tool", b"x"))
+    calls = {}
+    for i in range(6):
+        store.prepare(f"p{i}")
+        store.unpack(f"p{i}", bad if i == 3 else good)
+    for i in range(6):
+        calls[i] = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
+                                     "Commit", "ssa{sv}", f"c{i}", f"p{i}", "1", "parent", "s", "base"],
+                                    stderr=subprocess.PIPE, text=True)
+    for i, process in calls.items():
+        _, sentence = process.communicate()
+        equal(i == 3, "symbolic link" in sentence)
+    equal([f"c{i}" for i in range(6) if i != 3], [key for key in store.keys() if key.startswith("c")])
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
