@@ -286,7 +286,9 @@ void task_start_on_ended(Task *task, const RunExit *end) {
 void task_start_on_supervisor_gone(Task *task) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         TaskStart *start = task->start;
-        int r = begin(start, &fault);
+        int r = task->removal
+                        ? fault_set(&fault, -ECANCELED, "container %s is being deleted", task->record.id)
+                        : begin(start, &fault);
         if (r < 0)
                 fail(start, r, &fault);
 }

@@ -76,7 +76,7 @@ static int on_supervisor_exit(sd_event_source *source, int fd, uint32_t events, 
         }
         if (task->start)
                 task_start_on_supervisor_gone(task);
-        else if (task->removal)
+        if (task->removal)
                 task_removal_continue(task); /* the task may be gone now */
         return 0;
 }

@@ -111,7 +111,8 @@ void task_table_forget(Task *task) {
 bool task_table_is_busy(const TaskTable *table) {
         for (size_t i = 0; i < table->count; i++) {
                 const Task *task = table->tasks[i];
-                if (task->start || task->removal || task->creating || task->removed || task->waiters)
+                if (task->start || task_removal_is_busy(task->removal) || task->creating || task->removed ||
+                    task->waiters)
                         return true;
         }
         return table->creating > 0;

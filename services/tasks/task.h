@@ -133,8 +133,10 @@ TaskStart *task_start_free(TaskStart *start);
 /* ---- task-remove.c ---- */
 
 /* Removes snapshot, record and directory; kills it before if force is set, -EBUSY if it runs otherwise. done
- * may be NULL. */
+ * may be NULL. What fails is tried again, also after done() was told so. */
 int task_remove(Task *task, bool force, TaskDone done, void *userdata, Fault *fault);
 /* From task_end() and task-supervisor.c: goes on once it has ended and its supervisor is gone. */
 void task_removal_continue(Task *task);
+/* Whether it is waited for; one that failed for long is left to the next Delete or run of the service. */
+bool task_removal_is_busy(const TaskRemoval *removal);
 TaskRemoval *task_removal_free(TaskRemoval *removal);

@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from task_containers import (Container, Failing, GLib, Gio, call_later, command, containers, contains,  # noqa: E402
-                             create, equal, failure, journal, loop_until, main, read_all, scopes, shell, snapshots,
-                             terminal_read, wait_for)
+                             create, equal, failure, journal, loop_until, main, read_all, run_directories, scopes, shell,
+                             snapshots, terminal_read, wait_for)
 
 
 # ---- what comes out ----
@@ -329,8 +329,36 @@ def test_when_the_siblings_fail():
     equal(3, container.run())
     with Failing("Remove", "Unavailable"):
         failure("Unavailable", container.delete)
-    equal(3, container.run())
-    container.delete()
+        contains("is being deleted", failure("FailedPrecondition", container.start))
+    wait_for(lambda: not containers()[0] and not snapshots(), what="the deletion that failed to be finished")
+
+
+def test_what_delays_a_removal_passes():
+    """A mount goes away a moment after the last process in it."""
+    for options in {}, {"auto_remove": True}:
+        container = shell("exit 3", id="delayed", **options)
+        answers = []
+        with Failing("Remove", "FailedPrecondition"):
+            equal(3, container.run())
+            if not options:
+                call_later(container, "Delete", answers.append)
+            time.sleep(0.5)
+            equal({"system/container-delayed"}, snapshots())
+        wait_for(lambda: not snapshots() and not run_directories(), what="the removal to be finished")
+        loop_until(lambda: options or answers == [()])
+
+
+def test_force_ends_a_start_that_waits():
+    """A start just after the end waits for the supervisor of the last run."""
+    for i in range(30):
+        container = shell("test -e /again && sleep 100; touch /again", id=f"again{i}")
+        answers = []
+        container.start()
+        equal(0, container.wait())
+        call_later(container, "Start", lambda _: None)
+        call_later(container, "Delete", answers.append, force=True)
+        loop_until(lambda: answers, seconds=5)
+        equal([()], answers)
 
 
 def test_ten_at_once():
