@@ -47,35 +47,36 @@ static int unwatch(const Supervisor *supervisor, int fd) {
 }
 
 static int watch_streams(const Supervisor *supervisor, bool on) {
+        int r = 0;
         for (size_t i = 0; i < JOURNAL_STREAMS; i++) {
                 int pipe = supervisor->journal.streams[i].pipe;
-                int r = pipe < 0 ? 0
-                        : on     ? supervisor_watch(supervisor, pipe, EPOLLIN, SOURCE_STREAM + (unsigned) i)
-                                 : unwatch(supervisor, pipe);
-                if (r < 0)
-                        return r;
+                int done = pipe < 0 ? 0
+                           : on ? supervisor_watch(supervisor, pipe, EPOLLIN, SOURCE_STREAM + (unsigned) i)
+                                : unwatch(supervisor, pipe);
+                if (done < 0)
+                        r = done;
         }
+        return r;
+}
+
+/* The streams are read only as long as the journal takes what they bring. Nothing that goes wrong with the
+ * journal is a reason to end, which would be the container's end, too. */
+static int on_stream(Supervisor *supervisor, size_t index) {
+        Journal *journal = &supervisor->journal;
+        if (journal_stream_read(journal, index) == -EAGAIN &&
+            supervisor_watch(supervisor, journal->socket, EPOLLOUT, SOURCE_JOURNAL) >= 0)
+                (void) watch_streams(supervisor, false);
         return 0;
 }
 
-/* The streams are read only as long as the journal takes what they bring. */
-static int set_blocked(const Supervisor *supervisor, bool blocked) {
-        int socket = supervisor->journal.socket;
-        int r = watch_streams(supervisor, !blocked);
-        if (r < 0)
-                return r;
-        return blocked ? supervisor_watch(supervisor, socket, EPOLLOUT, SOURCE_JOURNAL)
-                       : unwatch(supervisor, socket);
-}
-
-static int on_stream(Supervisor *supervisor, size_t index) {
-        int r = journal_stream_read(&supervisor->journal, index);
-        return r == -EAGAIN ? set_blocked(supervisor, true) : r;
-}
-
+/* To send may replace the socket, when the journal has made its own anew. */
 static int on_journal_writable(Supervisor *supervisor) {
-        int r = journal_resume(&supervisor->journal);
-        return r == -EAGAIN ? 0 : set_blocked(supervisor, false);
+        Journal *journal = &supervisor->journal;
+        (void) unwatch(supervisor, journal->socket);
+        if (journal_resume(journal) != -EAGAIN ||
+            supervisor_watch(supervisor, journal->socket, EPOLLOUT, SOURCE_JOURNAL) < 0)
+                (void) watch_streams(supervisor, true);
+        return 0;
 }
 
 static int on_signal(Supervisor *supervisor) {

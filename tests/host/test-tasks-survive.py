@@ -197,6 +197,42 @@ def test_interrupted_delete():
     equal([], containers()[0])
 
 
+def test_a_removal_that_failed_is_continued():
+    """By the next run of the service."""
+    for options in {}, {"auto_remove": True}:
+        container = shell("exit 3", id="later", **options)
+        with Failing("Remove", "Unavailable"):
+            equal(3, container.run())
+            if not options:
+                failure("Unavailable", container.delete)
+            systemctl("stop", "crt-tasks")
+            equal({"system/container-later"}, snapshots())
+        systemctl("start", "crt-tasks")
+        wait_for(lambda: not snapshots() and not run_directories(), what="the removal to be continued")
+
+
+def restart_journal():
+    systemctl("stop", "systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald-audit.socket",
+              "systemd-journald.service")
+    systemctl("start", "systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald.service")
+
+
+def test_containers_survive_the_journal():
+    """Its socket is made anew while a container waits for it to take more."""
+    container = shell("yes | head -n 50000; echo written; sleep 100", id="writes")
+    pid = int(systemctl("show", "-P", "MainPID", "systemd-journald"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        container.start()
+        time.sleep(0.5)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        restart_journal()
+    wait_for(lambda: "written" in journal("writes"), seconds=20, what="what it wrote in the end")
+    equal("running", container.State)
+    container.delete(force=True)
+
+
 def test_after_the_machine_went_down():
     """What is left of a crash: the database, and nothing in /run."""
     running, kept = shell("sleep 100", id="running"), shell("exit 4", id="kept")
