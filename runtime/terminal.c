@@ -29,14 +29,24 @@ int terminal_prepare(const ContainerPlan *plan, Fault *fault) {
                          "config.process.terminal: needs a devpts file system at /dev/pts in config.mounts");
 }
 
+/* What an image has at that name is not opened: of a device that alone can have effects. */
+static int open_console(int dev) {
+        struct stat st;
+        _cleanup_close_ int fd = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+                fd = openat(dev, "console", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        return S_ISLNK(st.st_mode) ? -ELOOP : TAKE_FD(fd);
+}
+
 static int put_on_console(ContainerPlan *plan, int slave, Fault *fault) {
         _cleanup_close_ int dev = devices_open_directory(plan, fault);
         if (dev < 0)
                 return dev;
-        _cleanup_close_ int file = openat(
-                dev, "console", O_CREAT | O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
+        _cleanup_close_ int file = open_console(dev);
         if (file < 0)
-                return fault_set_errno(fault, -errno, "/dev/console");
+                return fault_set_errno(fault, file, "/dev/console");
         _cleanup_close_ int clone =
                 open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
         int r = clone < 0 ? -errno : mount_target_attach(file, clone);

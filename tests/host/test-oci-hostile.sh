@@ -104,6 +104,21 @@ test_masks_do_not_come_from_the_image() {
         equal 1:3 "$output"
 }
 
+test_a_console_that_is_a_link() {
+        with_rootfs
+        ln -s "$victim/file" "$rootfs/dev/console"
+        bundle '.process.terminal = true | .mounts |= map(select(.destination | startswith("/dev") | not)) |
+                .mounts += [{destination: "/dev/pts", type: "devpts", source: "devpts"}]' true
+        fails oci run -b "$bundle" box
+        contains "$output" "/dev/console"
+        victim_is_unharmed
+        nothing_left
+        rm "$rootfs/dev/console"
+        # A device is covered, not opened.
+        mknod "$rootfs/dev/console" c 10 130
+        oci run -b "$bundle" box
+}
+
 test_devices_are_not_made_through_links() {
         with_rootfs
         ln -s "$victim" "$rootfs/devices"
