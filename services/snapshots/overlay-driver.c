@@ -86,8 +86,15 @@ static int overlay_make(int tree, int like, Fault *fault) {
 
 /* ---- mounting ---- */
 
+/* A layer may hold any device node: whoever is handed a tree must not be able to open one. Containers get a
+ * /dev of their own. */
 static uint64_t mount_attributes(const SnapshotMount *spec) {
-        return spec->read_only || spec->upper == 0 ? MOUNT_ATTR_RDONLY : 0;
+        uint64_t attributes = MOUNT_ATTR_NODEV;
+        if (spec->read_only || spec->upper == 0)
+                attributes |= MOUNT_ATTR_RDONLY;
+        if (spec->no_setuid)
+                attributes |= MOUNT_ATTR_NOSUID;
+        return attributes;
 }
 
 static int context_set(int context, const char *key, const char *value) {
@@ -161,8 +168,8 @@ static int mount_by_options(const SnapshotMount *spec) {
         int r = format_options(spec, options);
         if (r < 0)
                 return r;
-        if (mount("crt", MOUNT_POINT, "overlay", mount_attributes(spec) & MOUNT_ATTR_RDONLY ? MS_RDONLY : 0,
-                  options) < 0)
+        /* MOUNT_ATTR_RDONLY, NOSUID and NODEV are MS_RDONLY, NOSUID and NODEV. */
+        if (mount("crt", MOUNT_POINT, "overlay", (unsigned long) mount_attributes(spec), options) < 0)
                 return -errno;
         int fd = open_tree(AT_FDCWD, MOUNT_POINT, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
         if (fd < 0)
@@ -175,17 +182,18 @@ static int mount_by_options(const SnapshotMount *spec) {
         return fd;
 }
 
-/* A tree without layers below it is no overlay. Whatever flags the storage itself is mounted with are not
- * the tree's: what a container may do with it is decided by who attaches it. */
+/* A tree without layers below it is no overlay. Whatever other flags the storage itself is mounted with are
+ * not the tree's. */
 static int mount_directory(const SnapshotMount *spec) {
         char path[TREE_PATH_SIZE];
         _cleanup_close_ int fd = open_tree(AT_FDCWD, tree_path(spec->upper, "fs", path),
                                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
         if (fd < 0)
                 return -errno;
+        uint64_t set = mount_attributes(spec);
         struct mount_attr attributes = {
-                .attr_set = mount_attributes(spec),
-                .attr_clr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                .attr_set = set,
+                .attr_clr = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) & ~set,
                 .propagation = MS_PRIVATE,
         };
         if (mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)

@@ -223,6 +223,7 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                 .layer_count = active && !upper ? count : count - 1,
                 .upper = upper ? snapshot->id : 0,
                 .read_only = options->read_only,
+                .no_setuid = options->no_setuid,
                 .is_volatile = is_volatile,
                 .fallback = manager->fallback,
         };

@@ -59,9 +59,10 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
 typedef struct SnapshotMountOptions {
         bool read_only;
         bool is_volatile;
+        bool no_setuid; /* for callers who may not make a setuid file run */
 } SnapshotMountOptions;
 
-/* The descriptor of a detached mount. */
+/* The descriptor of a detached mount. Device nodes can't be opened on it. */
 int snapshot_manager_mount(SnapshotManager *manager, const char *namespace, const char *key,
                            const SnapshotMountOptions *options, Fault *fault);
 

@@ -226,6 +226,10 @@ static int method_mount(sd_bus_message *message, void *userdata, sd_bus_error *e
                 r = bus_options_read(message, mount_options, ELEMENTS_OF(mount_options), &options, error);
         if (r < 0)
                 return r;
+        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
+        if (!peer)
+                return -ENOTCONN;
+        options.no_setuid = peer_uid(peer) != 0;
         _cleanup_close_ int fd =
                 snapshot_manager_mount(face->manager, bus_call_namespace(message), key, &options, &fault);
         if (fd < 0)

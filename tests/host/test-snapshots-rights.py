@@ -35,6 +35,14 @@ def do_many(client, count):
         client.prepare(f"many{i}")
 
 
+def do_flags(client, key, **options):
+    """What the mount that one gets lets nobody do."""
+    tree = client.mount(key, **options)
+    found = os.fstatvfs(tree.fd).f_flag
+    tree.close()
+    return ",".join(name for name in ("NOSUID", "NODEV") if found & getattr(os, f"ST_{name}"))
+
+
 def do_mount(client, key, **options):
     client.mount(key, **options).close()
 
@@ -46,6 +54,7 @@ ACTIONS = {
     "Remove": lambda client, key, **options: client.remove(key, **options),
     "Unpack": lambda client, key, **options: client.unpack(key, DATA, **options)["diff-id"],
     "Mount": do_mount,
+    "Flags": do_flags,
     "Stat": lambda client, key, **options: client.stat(key, **options)["kind"],
     "List": lambda client, **options: ",".join(client.keys(**options)) or None,
     "Cancel": lambda client, job: client.cancel(job),
@@ -115,6 +124,16 @@ def test_a_rule_can_see_verb_and_snapshot():
     refused(as_user("alice", "Prepare", "yours"))
     refused(as_user("alice", "Remove", "mine"))
     refused(as_user("alice", "Mount", "mine"))
+
+
+def test_a_mount_is_no_way_to_devices_or_to_setuid_files():
+    set_rule(ALICE)
+    as_user("alice", "Chain")
+    as_user("alice", "View", "v", "layer")
+    as_user("alice", "Prepare", "alone")
+    for key in ("v", "a", "alone"):
+        equal("NOSUID,NODEV", as_user("alice", "Flags", key))
+    equal("NODEV", do_flags(store, "v", namespace=f"u{uid()}"))
 
 
 def test_another_namespace_takes_two_rights():
