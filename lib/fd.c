@@ -3,11 +3,13 @@
 #include "lib/fd.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 int fd_close(int fd) {
@@ -190,6 +192,21 @@ int fd_verify_access(int fd, int access) {
                 return -EINVAL;
         int mode = flags & O_ACCMODE;
         return mode == O_RDWR || mode == access ? 0 : -EINVAL;
+}
+
+int fd_reopen_regular(int fd, int flags, int proc) {
+        char path[FD_PROC_PATH_SIZE];
+        struct statfs file_system;
+        int r = fd_verify_type(fd, S_IFREG);
+        if (r < 0)
+                return r;
+        if (fstatfs(proc, &file_system) < 0)
+                return -errno;
+        if (file_system.f_type != PROC_SUPER_MAGIC)
+                return -ENODEV;
+        (void) snprintf(path, sizeof(path), "self/fd/%i", fd);
+        int copy = openat(proc, path, flags | O_CLOEXEC);
+        return copy < 0 ? -errno : copy;
 }
 
 const char *fd_proc_path(int fd, char buffer[FD_PROC_PATH_SIZE]) {

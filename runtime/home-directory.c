@@ -6,10 +6,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/path.h"
 #include "lib/strv.h"
 
 #define PASSWD_SIZE_MAX (1024U * 1024U)
@@ -37,13 +37,14 @@ int home_directory_find(char *passwd, unsigned uid, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-/* The file is the image's: it may be anything, even a pipe that nobody writes into. */
-static int read_passwd(char **ret) {
-        struct stat st;
-        _cleanup_close_ int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        return S_ISREG(st.st_mode) ? fd_read_all(fd, PASSWD_SIZE_MAX, ret, NULL) : -EINVAL;
+/* The file is the image's: it may be anything, even a device, a pipe that nobody writes into, or a
+ * link to one of init's own descriptors. */
+static int read_passwd(const ContainerPlan *plan, char **ret) {
+        _cleanup_close_ int place = path_open(plan->rootfs_fd, "/etc/passwd", O_PATH, 0, PATH_IN_ROOT);
+        if (place < 0)
+                return place;
+        _cleanup_close_ int fd = fd_reopen_regular(place, O_RDONLY, plan->proc_fd);
+        return fd < 0 ? fd : fd_read_all(fd, PASSWD_SIZE_MAX, ret, NULL);
 }
 
 int home_directory_step_set(ContainerPlan *plan, Fault *fault) {
@@ -52,7 +53,7 @@ int home_directory_step_set(ContainerPlan *plan, Fault *fault) {
         size_t count = 0;
         if (strv_get_environment(process->env, "HOME"))
                 return 0;
-        int r = read_passwd(&passwd);
+        int r = read_passwd(plan, &passwd);
         if (r == -ENOMEM)
                 return r;
         r = passwd ? home_directory_find(passwd, process->uid, &home) : 0;

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,12 +62,14 @@ int user_step_become_root(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-/* Pipes and terminals handed in keep working when they are opened again by name (/dev/stderr): they are
- * given to the user. What the kernel refuses here the payload will notice by itself. */
+/* Pipes handed in keep working when they are opened again by name (/dev/stderr): they are given to the user,
+ * as a terminal that was made for the container is where it is opened. Nothing that has a name on the host
+ * is: neither a FIFO nor a terminal that somebody else uses, too. What the kernel refuses here the payload
+ * will notice by itself. */
 static void give_standard_fds(uid_t uid) {
         for (int fd = 0; fd < 3; fd++) {
-                struct stat st;
-                if (fstat(fd, &st) >= 0 && st.st_uid != uid && (S_ISFIFO(st.st_mode) || isatty(fd)))
+                struct statfs file_system;
+                if (fstatfs(fd, &file_system) >= 0 && file_system.f_type == PIPEFS_MAGIC)
                         (void) !fchown(fd, uid, (gid_t) -1);
         }
 }

@@ -22,14 +22,16 @@ void user_identity_done(UserIdentity *identity) {
         *identity = (UserIdentity){ 0 };
 }
 
-/* Neither a link out of the root, nor a fifo that never answers, nor a file without end. */
+/* Neither a link out of the root, nor a device, nor a fifo that never answers, nor a file without end. */
 static int read_database(int root, const char *path, char **ret, Fault *fault) {
-        _cleanup_close_ int fd = path_open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, PATH_IN_ROOT);
-        if (fd == -ENOENT || fd == -ENOTDIR) {
+        _cleanup_close_ int place = path_open(root, path, O_PATH, 0, PATH_IN_ROOT);
+        if (place == -ENOENT || place == -ENOTDIR) {
                 *ret = strdup("");
                 return *ret ? 0 : -ENOMEM;
         }
-        int r = fd < 0 ? fd : fd_verify_type(fd, S_IFREG);
+        _cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int fd = place < 0 ? place : fd_reopen_regular(place, O_RDONLY, proc);
+        int r = fd;
         if (r >= 0)
                 r = fd_read_all(fd, DATABASE_MAX, ret, NULL);
         return r < 0 ? fault_set_errno(fault, r, "/%s of the image", path) : 0;

@@ -55,6 +55,27 @@ test_home_is_the_users() {
         rm "$rootfs/etc/passwd"
 }
 
+# Whether something opened the fifo is seen by a writer that can go on.
+test_what_is_no_passwd_is_not_opened() {
+        rm -f "$rootfs/etc/passwd"
+        mkfifo "$rootfs/etc/passwd"
+        ( echo x >"$rootfs/etc/passwd"; touch "$scratch/opened" ) &
+        local writer=$!
+        inside . sh -c 'echo $HOME'
+        equal / "$output"
+        [[ ! -e $scratch/opened ]] || fail "it was opened"
+        kill "$writer"
+        rm "$rootfs/etc/passwd"
+}
+
+test_pipes_are_the_users_and_nothing_else_is() {
+        mkfifo -m 0600 "$scratch/fifo"
+        bundle '.process.user.uid = 7' sh -c 'echo named >/dev/stdout'
+        oci run -b "$bundle" box <>"$scratch/fifo" 2>&1 | equal named "$(cat)"
+        equal 0 "$(stat -c %u "$scratch/fifo")"
+        rm "$scratch/fifo"
+}
+
 test_mounts() {
         inside . cat /proc/mounts
         contains "$output" "proc /proc proc rw"

@@ -2,6 +2,7 @@
 
 #include "lib/fd.h"
 
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -126,6 +127,26 @@ static void knows_kinds_and_access(void) {
         fd_close_many(pipes, 2);
 }
 
+static void reopens_files_and_opens_nothing_else(void) {
+        char events[256];
+        _cleanup_close_ int directory = check_directory(), proc = open("/proc", O_PATH | O_CLOEXEC);
+        check_directory_write(directory, "file", "text");
+        CHECK_OK(mkfifoat(directory, "fifo", 0600));
+        _cleanup_close_ int file = openat(directory, "file", O_PATH | O_CLOEXEC);
+        _cleanup_close_ int fifo = openat(directory, "fifo", O_PATH | O_CLOEXEC);
+        _cleanup_close_ int again = fd_reopen_regular(file, O_RDONLY, proc);
+        _cleanup_free_ char *text = NULL;
+        CHECK_OK(fd_read_all(again, 10, &text, NULL));
+        CHECK_STRING(text, "text");
+        CHECK_ERROR(fd_reopen_regular(file, O_RDONLY, directory), -ENODEV);
+
+        char path[FD_PROC_PATH_SIZE];
+        _cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        CHECK_OK(inotify_add_watch(watch, fd_proc_path(fifo, path), IN_OPEN));
+        CHECK_ERROR(fd_reopen_regular(fifo, O_RDONLY | O_NONBLOCK, proc), -EINVAL);
+        CHECK(read(watch, events, sizeof(events)) < 0 && errno == EAGAIN);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(closing_keeps_errno),
@@ -138,6 +159,7 @@ int main(void) {
                 CHECK_CASE(a_failed_replacement_leaves_nothing),
                 CHECK_CASE(writes_only_files_that_exist),
                 CHECK_CASE(knows_kinds_and_access),
+                CHECK_CASE(reopens_files_and_opens_nothing_else),
                 {},
         });
 }

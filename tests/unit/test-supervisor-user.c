@@ -2,7 +2,9 @@
 /* services/tasks/supervisor-user.c: names in an image that may be hostile. */
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "services/tasks/supervisor-user.h"
@@ -94,8 +96,14 @@ static void an_image_without_files_has_numbers_only(void) {
 static void what_is_no_file_is_not_read(void) {
         _cleanup_close_ int root = make_root(NULL, GROUP);
         UserIdentity identity;
+        char path[FD_PROC_PATH_SIZE], events[256];
         CHECK_OK(mkfifoat(root, "etc/passwd", 0644));
+        /* Nor is it opened: of a device, that may be enough. */
+        _cleanup_close_ int fifo = openat(root, "etc/passwd", O_PATH | O_CLOEXEC);
+        _cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        CHECK_OK(inotify_add_watch(watch, fd_proc_path(fifo, path), IN_OPEN));
         CHECK_FAULT(user_resolve(root, "root", &identity, &fault), -EINVAL, "/etc/passwd of the image");
+        CHECK(read(watch, events, sizeof(events)) < 0 && errno == EAGAIN);
         CHECK_OK(unlinkat(root, "etc/passwd", 0));
         CHECK_OK(mkdirat(root, "etc/passwd", 0755));
         CHECK_FAULT(user_resolve(root, "root", &identity, &fault), -EINVAL, "/etc/passwd of the image");
