@@ -29,7 +29,8 @@ class Images:
         entries = {key.replace("_", "-"): value if isinstance(value, GLib.Variant) else
                    GLib.Variant(TYPES.get(type(value), "t"), value) for key, value in options.items()}
         signature = "(" + "s" * len(arguments) + "a{sv})"
-        return call(self.connection, NAME, PATH, INTERFACE, member, GLib.Variant(signature, (*arguments, entries)), fds)[0]
+        packed = GLib.Variant(signature, (*arguments, entries))
+        return call(self.connection, NAME, PATH, INTERFACE, member, packed, fds)[0]
 
     def begin(self, reference, ca=None, **options):
         """The path of the transfer."""
@@ -115,7 +116,8 @@ def check_empty(**options):
     equal([], images.names(**options))
     equal(set(), digests(**options))
     equal([], snapshots.keys(**options))
-    equal({}, {path: i for path, i in content.ingests().items() if i["Namespace"] == options.get("namespace", "system")})
+    namespace = options.get("namespace", "system")
+    equal({}, {path: ingest for path, ingest in content.ingests().items() if ingest["Namespace"] == namespace})
 
 
 def clear(*namespaces):
@@ -148,7 +150,8 @@ def pids_of(program):
 
 def journal(*arguments):
     subprocess.run(["journalctl", "--sync"], check=True)
-    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True, capture_output=True).stdout
+    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True,
+                          capture_output=True).stdout
 
 
 def set_rule(condition):
@@ -158,13 +161,13 @@ def set_rule(condition):
     cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
     if condition:
         with open(RULE, "w", encoding="utf-8") as file:
-            file.write("polkit.addRule(function(action, subject) { if (" + condition + ") return polkit.Result.YES; });")
+            file.write(f"polkit.addRule(function(action, subject) {{ if ({condition}) return polkit.Result.YES; }});")
     else:
         os.unlink(RULE)
     systemctl("start", "polkit")
     wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
 
 
-__all__ = ["CA", "FAULTY", "FIXTURES", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear", "content", "digests",
-           "equal", "failure", "forget", "images", "journal", "outcome", "pid_of", "pids_of", "registry", "run_cases",
-           "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]
+__all__ = ["CA", "FAULTY", "FIXTURES", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear",
+           "content", "digests", "equal", "failure", "forget", "images", "journal", "outcome", "pid_of",
+           "pids_of", "registry", "run_cases", "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A registry within the test's own process, with faults that need two answers to agree; see faulty-registry.py for the others.
+"""A registry within the test's own process, with faults that need two answers to agree; see faulty-registry.py for
+the others.
 
 consistent-garbage    the manifest is no JSON, and has the digest that it is said to have
 consistent-deep       the same with nested arrays
@@ -49,6 +50,13 @@ def spoil(fault, data):
 
 
 class Handler(faulty.Handler):
+    def answer(self, status, body=b"", **headers):
+        """Who has seen enough hangs up."""
+        try:
+            super().answer(status, body, **headers)
+        except ConnectionError:
+            self.close_connection = True
+
     def common_fault(self, fault, number):
         if fault == "guarded" and self.headers.get("Authorization") != CREDENTIALS:
             self.error(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="guarded"')
@@ -65,10 +73,8 @@ class Handler(faulty.Handler):
         if reference not in (tag, digest):
             self.error(404, "MANIFEST_UNKNOWN")
             return
-        try:
-            self.answer(200, data, Content_Type="application/vnd.oci.image.manifest.v1+json", Docker_Content_Digest=digest)
-        except ConnectionError:
-            self.close_connection = True
+        self.answer(200, data, Content_Type=json.loads(fixture.read(fixture.resolve(tag)))["mediaType"],
+                    Docker_Content_Digest=digest)
 
     def get_blob(self, fault, number, fixture, digest):
         data = fixture.read(digest)
