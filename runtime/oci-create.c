@@ -282,15 +282,11 @@ static int forward_until_end(CreateSession *session, int signals, OciTerminal *t
         }
 }
 
-static int wait_for_end(CreateSession *session, int signals, Fault *fault) {
-        _cleanup_(oci_terminal_done) OciTerminal terminal = OCI_TERMINAL_INIT;
-        int master = container_take_terminal(session->container);
-        if (master >= 0) {
-                int r = oci_terminal_open(master, &terminal);
-                if (r < 0)
-                        return fault_set_errno(fault, r, "the terminal");
-        }
-        return forward_until_end(session, signals, &terminal, fault);
+/* Before the program is started: it finds a terminal of the right size. */
+static int open_terminal(CreateSession *session, OciTerminal *terminal, Fault *fault) {
+        int master = session->forwards_terminal ? container_take_terminal(session->container) : -EBADF;
+        int r = master >= 0 ? oci_terminal_open(master, terminal) : 0;
+        return r < 0 ? fault_set_errno(fault, r, "the terminal") : 0;
 }
 
 static int block_signals(Fault *fault) {
@@ -318,11 +314,14 @@ static int finish_run(CreateSession *session, Fault *fault) {
 
 int oci_run(const OciOptions *options, Fault *fault) {
         _cleanup_(session_done) CreateSession session = CREATE_SESSION_INIT(options);
+        _cleanup_(oci_terminal_done) OciTerminal terminal = OCI_TERMINAL_INIT;
         _cleanup_close_ int signals = options->detach ? -EBADF : block_signals(fault);
         if (signals < 0 && !options->detach)
                 return signals;
         session.forwards_terminal = !options->detach;
         int r = session_run(&session, false, fault);
+        if (r >= 0)
+                r = open_terminal(&session, &terminal, fault);
         if (r >= 0)
                 r = container_start(session.container, fault);
         if (r < 0)
@@ -335,7 +334,7 @@ int oci_run(const OciOptions *options, Fault *fault) {
 
         /* Others may look at, signal and delete the container while it runs. */
         session.state.directory = fd_close(session.state.directory);
-        int status = wait_for_end(&session, signals, fault);
+        int status = forward_until_end(&session, signals, &terminal, fault);
         if (status < 0 || options->keep)
                 return status;
         session.state.directory =
