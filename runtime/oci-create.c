@@ -333,13 +333,12 @@ int oci_run(const OciOptions *options, Fault *fault) {
                 return 0;
 
         /* Others may look at, signal and delete the container while it runs. */
-        session.state.directory = fd_close(session.state.directory);
+        state_file_unlock(&session.state);
         int status = forward_until_end(&session, signals, &terminal, fault);
-        if (status < 0 || options->keep)
+        if (status < 0 || options->keep || state_file_lock(&session.state) < 0)
                 return status;
-        session.state.directory =
-                openat(session.root, options->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (session.state.directory >= 0 && (r = finish_run(&session, fault)) < 0)
+        r = finish_run(&session, fault);
+        if (r < 0)
                 return r;
         return status;
 }

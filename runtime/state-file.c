@@ -60,33 +60,36 @@ int state_file_open_root(const char *path, Fault *fault) {
         return fd < 0 ? fault_set_errno(fault, -errno, "--root: %s", path) : fd;
 }
 
-static int lock(int directory) {
+void state_file_unlock(StateFile *state) {
+        (void) flock(state->directory, LOCK_UN);
+}
+
+int state_file_lock(StateFile *state) {
+        struct stat st;
         int r;
         do
-                r = flock(directory, LOCK_EX);
+                r = flock(state->directory, LOCK_EX);
         while (r < 0 && errno == EINTR);
-        return r < 0 ? -errno : 0;
+        if (r < 0 || fstat(state->directory, &st) < 0)
+                return -errno;
+        /* Whoever had the lock may have deleted the container. */
+        return st.st_nlink > 0 ? 0 : -ENOENT;
 }
 
 static int open_directory(int root, const char *id, StateFile *ret) {
-        _cleanup_close_ int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        int r = lock(fd);
-        if (r < 0)
+        StateFile state = STATE_FILE_INIT;
+        state.directory = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int r = state.directory < 0 ? -errno : state_file_lock(&state);
+        if (r >= 0) {
+                state.root = root;
+                state.id = strdup(id);
+                r = state.id ? 0 : -ENOMEM;
+        }
+        if (r < 0) {
+                state_file_done(&state);
                 return r;
-        /* Whoever had the lock may have deleted the container. */
-        struct stat st;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (st.st_nlink == 0)
-                return -ENOENT;
-        *ret = STATE_FILE_INIT;
-        ret->id = strdup(id);
-        if (!ret->id)
-                return -ENOMEM;
-        ret->root = root;
-        ret->directory = TAKE_FD(fd);
+        }
+        *ret = state;
         return 0;
 }
 

@@ -43,6 +43,11 @@ int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
 int state_file_open(int root, const char *id, StateFile *ret, Fault *fault);
 void state_file_done(StateFile *state);
 
+/* Lets others work on it for a while, and takes it back: -ENOENT if it was deleted meanwhile, even if there
+ * is another one of that name by now. */
+void state_file_unlock(StateFile *state);
+int state_file_lock(StateFile *state);
+
 typedef struct StateFileRecord {
         const RuntimeConfig *config;
         const char *bundle; /* absolute */

@@ -73,6 +73,21 @@ test_run_forwards_signals() {
         nothing_left
 }
 
+test_run_leaves_a_successor_of_its_name_alone() {
+        bundle . sh -c 'echo ready; sleep 100'
+        "${CRT_OCI:-crt-oci}" --root "$state" run -b "$bundle" box >"$scratch/out" &
+        local first=$!
+        wait_for 5 grep -q ready "$scratch/out"
+        kill -STOP "$first"
+        oci delete --force box
+        oci run --detach -b "$bundle" box >/dev/null
+        kill -CONT "$first"
+        wait "$first" || true
+        equal running "$(status_of box)"
+        oci delete --force box
+        nothing_left
+}
+
 test_run_detached_and_kept() {
         bundle . sh -c 'sleep 100'
         oci run --detach -b "$bundle" box
