@@ -84,8 +84,6 @@ static const int stream_calls[] = {
         SCMP_SYS(read),
         SCMP_SYS(readahead),
         SCMP_SYS(readv),
-        SCMP_SYS(recvfrom),
-        SCMP_SYS(recvmsg),
         SCMP_SYS(restart_syscall),
         SCMP_SYS(rseq),
         SCMP_SYS(rt_sigaction),
@@ -105,6 +103,12 @@ static const int stream_calls[] = {
         SCMP_SYS(vmsplice),
         SCMP_SYS(write),
         SCMP_SYS(writev),
+};
+
+/* Orders of the daemon, and descriptors with them: not for whoever could open what lies in a directory that
+ * is passed in. */
+static const int order_calls[] = {
+        SCMP_SYS(recvmsg),
 };
 
 /* A tree below open directories. Which directories these can be is a matter of the mount namespace and the
@@ -187,6 +191,8 @@ static int filter_load(SandboxProfile profile) {
         int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         if (r >= 0)
                 r = filter_allow_many(filter, stream_calls, ELEMENTS_OF(stream_calls));
+        if (r >= 0 && profile == SANDBOX_STREAM)
+                r = filter_allow_many(filter, order_calls, ELEMENTS_OF(order_calls));
         if (r >= 0 && profile == SANDBOX_TREE)
                 r = filter_allow_many(filter, tree_calls, ELEMENTS_OF(tree_calls));
         if (r >= 0)

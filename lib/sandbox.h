@@ -11,8 +11,9 @@
 #include "lib/fault.h"
 
 typedef enum SandboxProfile {
-        SANDBOX_STREAM, /* read, write, sync, poll, memory, threads: on the descriptors that are open */
-        SANDBOX_TREE,   /* STREAM, and making files, links and attributes below open directories */
+        SANDBOX_STREAM, /* read, write, sync, poll, memory, threads: on the descriptors that are open, or come */
+        SANDBOX_TREE,   /* that without receiving any, and making files, links and attributes below open
+                           directories */
         _SANDBOX_PROFILE_MAX,
         _SANDBOX_PROFILE_INVALID = -22,
 } SandboxProfile;

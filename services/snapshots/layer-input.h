@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The compressed bytes of a layer from a file, pipe or socket, buffered. */
+/* The compressed bytes of a layer from a file or pipe, buffered. */
 
 #include <stdbool.h>
 #include <stddef.h>

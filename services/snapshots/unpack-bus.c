@@ -85,13 +85,14 @@ static int read_compression(const UnpackOptions *options, Compression *ret, sd_b
                         : 0;
 }
 
-/* Directories and devices would be read by the worker in the caller's stead. */
+/* Directories and devices would be read by the worker in the caller's stead, and through a socket the caller
+ * could pass it descriptors. */
 static int check_layer(int fd, sd_bus_error *error) {
         struct stat st;
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
-                return bus_invalid_argument(error, "layer: must be a regular file, a pipe or a socket");
+        if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+                return bus_invalid_argument(error, "layer: must be a regular file or a pipe");
         return fd_verify_access(fd, O_RDONLY) < 0
                        ? bus_invalid_argument(error, "layer: must be open for reading")
                        : 0;

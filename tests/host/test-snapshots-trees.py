@@ -3,6 +3,7 @@
 """Layers unpacked, stacked, mounted and written to, as a container sees them."""
 
 import os
+import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -254,6 +255,11 @@ def test_arguments_of_unpack_are_checked():
         fd = os.open(path, flags)
         failure(invalid, lambda fd=fd: store.unpack_begin("p", fd, sha256(BASE)))
         os.close(fd)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        ends = socket.socketpair(socket.AF_UNIX, kind)
+        failure(invalid, lambda ends=ends: store.unpack_begin("p", ends[0].fileno(), sha256(BASE)))
+        for end in ends:
+            end.close()
     store.unpack("p", BASE)
     assert "commit it first" in failure("FailedPrecondition", lambda: store.mount("p"))
     failure("FailedPrecondition", lambda: store.unpack_begin("p", BASE, sha256(BASE)))

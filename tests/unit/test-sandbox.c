@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/message.h"
 #include "lib/path.h"
 #include "lib/sandbox.h"
 #include "tests/unit/check.h"
@@ -87,6 +88,33 @@ static int act_stat(void) {
 
 static int act_socket(void) {
         return socket(AF_INET, SOCK_STREAM, 0) < 0;
+}
+
+static int received = -EBADF; /* a socket on which a message waits, with a descriptor */
+
+static int act_receive(void) {
+        char byte;
+        int fds[MESSAGE_FDS_MAX];
+        size_t count;
+        return message_receive(received, &byte, 1, fds, &count) == 1 && count == 1 ? 0 : 1;
+}
+
+static int act_receive_from(void) {
+        char byte;
+        return recv(received, &byte, 1, 0) < 0;
+}
+
+/* Whoever can open what lies in a directory must be given none but its own. */
+static void a_tree_worker_receives_no_descriptor(void) {
+        int sender;
+        CHECK_OK(message_pair(&sender, &received));
+        CHECK_OK(message_send(sender, "x", 1, &scratch, 1));
+        CHECK_INT(run_confined(&tree, act_receive), -SIGSYS);
+        CHECK_INT(run_confined(&tree, act_receive_from), -SIGSYS);
+        CHECK_INT(run_confined(&stream, act_receive_from), -SIGSYS);
+        CHECK_INT(run_confined(&stream, act_receive), 0);
+        fd_close(sender);
+        received = fd_close(received);
 }
 
 static int act_fork(void) {
@@ -288,6 +316,7 @@ int main(void) {
                 CHECK_CASE(the_rest_kills_a_stream_worker),
                 CHECK_CASE(tree_makes_files_links_and_attributes),
                 CHECK_CASE(tree_can_do_no_more_than_that),
+                CHECK_CASE(a_tree_worker_receives_no_descriptor),
                 CHECK_CASE(nothing_is_left_of_roots_capabilities),
                 CHECK_CASE(capabilities_to_keep_are_kept),
                 CHECK_CASE(limits_hold),
