@@ -25,6 +25,9 @@
 /* One option of a method call that is a list or a dictionary. */
 #define LIMIT_OPTION_ENTRIES 1024
 #define LIMIT_OPTION_BYTES (1024U * 1024U)
+/* What one container is made with, in bytes in all: the service holds that of every container. */
+#define LIMIT_CONTAINER_SIZE (1024U * 1024U)
+#define LIMIT_MOUNT_OPTIONS 64
 
 /* What one user other than root may hold at once. */
 #define LIMIT_INGESTS_PER_UID 64

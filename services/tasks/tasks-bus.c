@@ -82,7 +82,9 @@ static void create_options_done(CreateOptions *options) {
 
 static int add_mount(SpecMount **items, size_t *count, SpecMount **ret, sd_bus_error *error) {
         if (*count == SPEC_MOUNTS_MAX)
-                return bus_invalid_argument(error, "more than %i mounts", SPEC_MOUNTS_MAX);
+                return sd_bus_error_setf(error, bus_error_name(-EDQUOT),
+                                         "options 'mounts' and 'binds': may have %i entries each",
+                                         SPEC_MOUNTS_MAX);
         SpecMount *larger = realloc(*items, (*count + 1) * sizeof(SpecMount));
         if (!larger)
                 return -ENOMEM;
@@ -92,16 +94,35 @@ static int add_mount(SpecMount **items, size_t *count, SpecMount **ret, sd_bus_e
         return 0;
 }
 
+/* Counted while they are read: they take more here than in the message. */
+static int read_mount_options(sd_bus_message *message, SpecMount *mount, sd_bus_error *error) {
+        size_t count = 0;
+        const char *text;
+        mount->options = new0(char *, LIMIT_MOUNT_OPTIONS + 1);
+        if (!mount->options)
+                return -ENOMEM;
+        int r = sd_bus_message_enter_container(message, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_read(message, "s", &text)) > 0) {
+                if (count == LIMIT_MOUNT_OPTIONS)
+                        return sd_bus_error_setf(
+                                error, bus_error_name(-EDQUOT),
+                                "options 'mounts' and 'binds': one has more than %i options of its own",
+                                LIMIT_MOUNT_OPTIONS);
+                mount->options[count] = strdup(text);
+                if (!mount->options[count++])
+                        return -ENOMEM;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
 /* Destination and options, which both kinds end with. */
-static int read_target(sd_bus_message *message, SpecMount *mount) {
+static int read_target(sd_bus_message *message, SpecMount *mount, sd_bus_error *error) {
         const char *destination;
         int r = sd_bus_message_read(message, "s", &destination);
-        if (r >= 0)
-                r = sd_bus_message_read_strv(message, &mount->options);
         if (r < 0)
                 return r;
         mount->destination = strdup(destination);
-        return mount->destination ? 0 : -ENOMEM;
+        return mount->destination ? read_mount_options(message, mount, error) : -ENOMEM;
 }
 
 static int read_mounts(sd_bus_message *message, void *field, sd_bus_error *error) {
@@ -116,7 +137,7 @@ static int read_mounts(sd_bus_message *message, void *field, sd_bus_error *error
                 if (r >= 0 && !(mount->source = strdup(source)))
                         r = -ENOMEM;
                 if (r >= 0)
-                        r = read_target(message, mount);
+                        r = read_target(message, mount, error);
                 if (r >= 0)
                         r = sd_bus_message_exit_container(message);
         }
@@ -145,7 +166,7 @@ static int read_bind(sd_bus_message *message, BindList *list, sd_bus_error *erro
             fd_verify_access(fd, O_RDONLY) < 0)
                 return bus_invalid_argument(error, "option 'binds': a source is not open for reading");
         r = bind_source_new(fd, &larger[list->count - 1], &fault);
-        return r < 0 ? bus_error_set_fault(error, r, &fault) : read_target(message, mount);
+        return r < 0 ? bus_error_set_fault(error, r, &fault) : read_target(message, mount, error);
 }
 
 static int read_binds(sd_bus_message *message, void *field, sd_bus_error *error) {
@@ -178,6 +199,53 @@ static int join_mounts(CreateOptions *options, TaskCreateRequest *request) {
         return 0;
 }
 
+static size_t text_size(const char *text) {
+        return text ? strlen(text) + 1 : 0;
+}
+
+static size_t list_size(char *const *list) {
+        size_t size = 0;
+        for (; list && *list; list++)
+                size += text_size(*list);
+        return size;
+}
+
+static size_t mounts_size(const SpecMount *mounts, size_t count) {
+        size_t size = 0;
+        for (size_t i = 0; i < count; i++)
+                size += text_size(mounts[i].source) + text_size(mounts[i].destination) +
+                        list_size(mounts[i].options);
+        return size;
+}
+
+static int check_size(const CreateOptions *options, sd_bus_error *error) {
+        const struct {
+                const char *key;
+                size_t size;
+        } parts[] = {
+                { "image", text_size(options->image) },
+                { "cwd", text_size(options->working_directory) },
+                { "user", text_size(options->user) },
+                { "hostname", text_size(options->hostname) },
+                { "stop-signal", text_size(options->stop_signal) },
+                { "args", list_size(options->arguments) },
+                { "entrypoint", list_size(options->entrypoint) },
+                { "env", list_size(options->environment) },
+                { "labels", list_size(options->labels) },
+                { "mounts", mounts_size(options->mounts.items, options->mounts.count) },
+                { "binds", mounts_size(options->binds.items, options->binds.count) },
+        };
+        size_t size = 0;
+        for (size_t i = 0; i < ELEMENTS_OF(parts); i++) {
+                size += parts[i].size;
+                if (size > LIMIT_CONTAINER_SIZE)
+                        return sd_bus_error_setf(error, bus_error_name(-EDQUOT),
+                                                 "option '%s': with it, all take more than %u bytes",
+                                                 parts[i].key, LIMIT_CONTAINER_SIZE);
+        }
+        return 0;
+}
+
 static int check_create(sd_bus_message *message, const CreateOptions *options, sd_bus_error *error) {
         if (!options->image)
                 return bus_invalid_argument(error, "option 'image' is missing");
@@ -190,7 +258,7 @@ static int check_create(sd_bus_message *message, const CreateOptions *options, s
                 if (strlen(*label) > LIMIT_LABEL_LENGTH)
                         return bus_invalid_argument(error, "option 'labels': one is longer than %i bytes",
                                                     LIMIT_LABEL_LENGTH);
-        return 0;
+        return check_size(options, error);
 }
 
 static void on_created(Task *task, int r, const Fault *fault, void *userdata) {

@@ -305,6 +305,20 @@ def test_what_is_not_there():
     failure("InvalidArgs", lambda: create("true", stop_signal="NOSUCH"))
 
 
+def test_what_a_container_is_made_with_is_bounded():
+    half = ["x" * 1000] * 600
+    many = [f"{i}=" for i in range(2000)]
+    mount = "a(ssas)"
+    for part, options in (("option", {"env": many}), ("option", {"labels": dict.fromkeys(map(str, range(2000)), "")}),
+                          ("option 'args'", {"args": half, "cwd": "/" + "x" * 600000}),
+                          ("option 'env'", {"args": half, "env": half}),
+                          ("option 'hostname'", {"hostname": "x" * 2000000}),
+                          ("'mounts'", {"mounts": GLib.Variant(mount, [("/tmp", f"/tmp/{i}", []) for i in range(65)])}),
+                          ("'mounts'", {"mounts": GLib.Variant(mount, [("/tmp", "/tmp/x", ["ro"] * 1000000)])})):
+        contains(part, failure("LimitsExceeded", lambda given=options: create(id="large", **given)))
+    equal(0, create("true", env=[f"V{i}=" for i in range(1000)], labels={"k": "v" * 4000}).run())
+
+
 def test_limits_need_controllers():
     with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
         controllers = file.read().split()
