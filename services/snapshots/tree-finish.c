@@ -4,89 +4,155 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "services/snapshots/directory-walk.h"
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-store.h"
 
 #define NOTES_MAX ((size_t) 1024 * 1024 * 1024)
+/* Some seconds to a minute; an image that takes more was made to. Counted instead of timed: what is refused
+ * here is refused everywhere. */
+#define WORK_MAX (UINT64_C(128) * 1024 * 1024)
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+
+/* A directory that the layer's archive names only as part of other paths. */
+typedef struct ImpliedDirectory {
+        const char *path; /* in the text of the notes, sorted */
+        bool opaque;
+} ImpliedDirectory;
 
 typedef struct Finish {
         int trees;
-        int root; /* of the tree in question */
+        int64_t id; /* of the tree in question */
+        int root;
         const int64_t *parents;
         size_t parent_count;
+        ImpliedDirectory *implied; /* that nobody has decided about yet */
+        size_t implied_count;
+        uint64_t work; /* that may still be done */
 } Finish;
+
+static void finish_done(Finish *finish) {
+        free(finish->implied);
+}
 
 static int open_root(int trees, int64_t id) {
         char path[TREE_PATH_SIZE];
         return path_open(trees, tree_path(id, "fs", path), DIRECTORY_FLAGS, 0, PATH_BENEATH);
 }
 
-/* What one layer says about a directory: 1 it has it, 0 it has nothing to say, -ENOTDIR it says that there
- * is none (a whiteout, a file or an opaque directory on the way hides what lies below), -ELOOP there is a
- * symbolic link on the way. */
-static int layer_find(int layer, const char *path, int *ret) {
-        _cleanup_close_ int at = fd_duplicate(layer);
-        _cleanup_free_ char *copy = strdup(path);
-        if (at < 0 || !copy)
-                return at < 0 ? at : -ENOMEM;
-        bool opaque = tree_is_opaque(at);
-        struct stat st;
-        char *state = NULL;
-        for (char *part = strtok_r(copy, "/", &state); part; part = strtok_r(NULL, "/", &state)) {
-                int next = path_open(at, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
-                if (next == -ENOENT)
-                        return opaque ? -ENOTDIR : 0;
-                if (next == -ENOTDIR && fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
-                    S_ISLNK(st.st_mode))
-                        return -ELOOP;
-                if (next < 0)
-                        return next;
-                fd_close(at);
-                at = next;
-                opaque = opaque || tree_is_opaque(at);
-        }
-        *ret = TAKE_FD(at);
-        return 1;
+static int start_walk(Finish *finish, int64_t id, DirectoryWalk *ret) {
+        int root = open_root(finish->trees, id);
+        return root < 0 ? root : directory_walk_init(ret, root, &finish->work);
 }
 
-/* A directory that the layer's archive names only as part of other paths is what it was below. Where that is
- * a symbolic link, the directory would hide all that the link leads to (think of "bin/x" on a base whose
- * "bin" is a link to "usr/bin"), and nobody said so. */
-static int finish_implied(const Finish *finish, const char *path, Fault *fault) {
-        _cleanup_close_ int to = path_open(finish->root, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
-        if (to < 0)
-                return to == -ENOENT || to == -ENOTDIR || to == -ELOOP ? 0 : to;
-        for (size_t i = 0; i < finish->parent_count; i++) {
-                _cleanup_close_ int layer = open_root(finish->trees, finish->parents[i]);
-                if (layer < 0)
-                        return layer;
-                _cleanup_close_ int from = -EBADF;
-                int r = layer_find(layer, path, &from);
-                if (r == -ELOOP && !tree_is_opaque(to))
-                        return fault_set(
-                                fault, -EBADMSG,
-                                "%s: the layer has entries below it, but in its parent it is, or is "
-                                "reached by, a symbolic link",
-                                path);
-                if (r == -ENOTDIR || r == -ELOOP)
-                        return 0;
-                if (r < 0)
-                        return r;
-                if (r > 0)
-                        return tree_copy_attributes(from, to);
+static int walk_fault(const Finish *finish, int r, const char *path, Fault *fault) {
+        if (finish->work < DIRECTORY_WALK_STEP_MAX && r == -EBADMSG)
+                return fault_set(fault, r,
+                                 "The layer has more directories that it does not describe, on more layers "
+                                 "and in greater depth, than can be handled");
+        return fault_set_errno(fault, r, "Can't finish the directory '%s'", path);
+}
+
+/* ---- what the tree itself says ---- */
+
+static int add_implied(Finish *finish, const DirectoryWalk *tree, const DirectoryLevel *to,
+                       const char *path) {
+        /* Something else took its place, or nothing of a lower layer is seen here. */
+        if (to->fd < 0 || directory_walk_parent(tree)->opaque)
+                return 0;
+        size_t count = finish->implied_count;
+        if ((count & (count - 1)) == 0) { /* full: it grows by powers of two */
+                ImpliedDirectory *larger =
+                        reallocarray(finish->implied, count > 0 ? count * 2 : 1, sizeof(*larger));
+                if (!larger)
+                        return -ENOMEM;
+                finish->implied = larger;
         }
+        finish->implied[finish->implied_count++] =
+                (ImpliedDirectory){ .path = path, .opaque = tree_is_opaque(to->fd) };
         return 0;
 }
 
-static int finish_opaque(const Finish *finish, const char *path) {
-        _cleanup_close_ int fd = path_open(finish->root, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
-        return fd < 0 ? fd : tree_set_opaque(fd);
+static int act_on_note(Finish *finish, DirectoryWalk *tree, const char *note, bool *root_described) {
+        const DirectoryLevel *at;
+        if (note[0] == 'r') {
+                *root_described = true;
+                return 0;
+        }
+        if (note[0] != 'i' && note[0] != 'o')
+                return -EIO;
+        int r = directory_walk_to(tree, note + 1, &at);
+        if (r < 0)
+                return r;
+        if (note[0] == 'i')
+                return add_implied(finish, tree, at, note + 1);
+        return at->fd < 0 ? at->fd : directory_walk_set_opaque(tree);
+}
+
+static int read_notes(Finish *finish, const char *notes, size_t size, bool *root_described, Fault *fault) {
+        _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 };
+        int r = start_walk(finish, finish->id, &tree);
+        for (const char *p = notes; r >= 0 && p < notes + size;) {
+                const char *end = memchr(p, '\0', (size_t) (notes + size - p));
+                r = end ? act_on_note(finish, &tree, p, root_described) : -EIO;
+                if (r < 0)
+                        return walk_fault(finish, r, *p ? p + 1 : "", fault);
+                p = end + 1;
+        }
+        return r < 0 ? fault_set_errno(fault, r, "Can't open the tree") : 0;
+}
+
+/* ---- what its parents say ---- */
+
+/* 1: that decides; 0: it has nothing to say, the next one may. A directory is what it was below. Where that
+ * is a symbolic link, the directory would hide all that the link leads to (think of "bin/x" on a base whose
+ * "bin" is a link to "usr/bin"), and nobody said so. A whiteout, a file or an opaque directory on the way
+ * hides what lies below. */
+static int decide(const Finish *finish, const ImpliedDirectory *implied, const DirectoryLevel *from,
+                  DirectoryWalk *tree, Fault *fault) {
+        if (from->fd == -ELOOP && !implied->opaque)
+                return fault_set(fault, -EBADMSG,
+                                 "%s: the layer has entries below it, but in its parent it is, or is "
+                                 "reached by, a symbolic link",
+                                 implied->path);
+        if (from->fd < 0)
+                return from->fd != -ENOENT || from->opaque;
+        const DirectoryLevel *to;
+        int r = directory_walk_to(tree, implied->path, &to);
+        if (r >= 0)
+                r = to->fd < 0 ? to->fd : tree_copy_attributes(from->fd, to->fd);
+        return r < 0 ? walk_fault(finish, r, implied->path, fault) : 1;
+}
+
+/* Asks one parent about all that is not decided yet. One at a time: the descriptors of two ways, as deep as
+ * they may be, are not too many. */
+static int ask_parent(Finish *finish, int64_t id, Fault *fault) {
+        _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 }, parent = { 0 };
+        int r = start_walk(finish, finish->id, &tree);
+        if (r >= 0)
+                r = start_walk(finish, id, &parent);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't open a parent's tree");
+        size_t left = 0;
+        for (size_t i = 0; i < finish->implied_count; i++) {
+                const ImpliedDirectory implied = finish->implied[i];
+                const DirectoryLevel *from;
+                r = directory_walk_to(&parent, implied.path, &from);
+                if (r < 0)
+                        return walk_fault(finish, r, implied.path, fault);
+                r = decide(finish, &implied, from, &tree, fault);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        finish->implied[left++] = implied;
+        }
+        finish->implied_count = left;
+        return 0;
 }
 
 static int finish_root(const Finish *finish) {
@@ -96,27 +162,16 @@ static int finish_root(const Finish *finish) {
         return from < 0 ? from : tree_copy_attributes(from, finish->root);
 }
 
-static int finish_notes(const Finish *finish, const char *notes, size_t size, Fault *fault) {
+/* Each tree is gone through once, in the order of the notes: what this costs grows with the directories of
+ * the layer and with its parents, but not with how deep the directories lie. */
+static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *fault) {
         bool root_described = false;
-        for (const char *p = notes; p < notes + size;) {
-                const char *end = memchr(p, '\0', (size_t) (notes + size - p));
-                if (!end)
-                        return fault_set(fault, -EBADMSG, "The notes about the layer are damaged");
-                int r = 0;
-                if (p[0] == 'i')
-                        r = finish_implied(finish, p + 1, fault);
-                else if (p[0] == 'o')
-                        r = finish_opaque(finish, p + 1);
-                else if (p[0] == 'r')
-                        root_described = true;
-                else
-                        r = -EBADMSG;
-                if (r < 0)
-                        return fault_set_errno(fault, r, "Can't finish the directory '%s'",
-                                               p[0] ? p + 1 : "");
-                p = end + 1;
-        }
-        int r = root_described ? 0 : finish_root(finish);
+        int r = read_notes(finish, notes, size, &root_described, fault);
+        for (size_t i = 0; r >= 0 && i < finish->parent_count && finish->implied_count > 0; i++)
+                r = ask_parent(finish, finish->parents[i], fault);
+        if (r < 0)
+                return r;
+        r = root_described ? 0 : finish_root(finish);
         return r < 0 ? fault_set_errno(fault, r, "Can't finish the root of the tree") : 0;
 }
 
@@ -134,6 +189,13 @@ int tree_finish(int trees, int64_t id, const int64_t *parents, size_t count, Fau
         int r = notes < 0 ? notes : fd_read_all(notes, NOTES_MAX, &text, &size);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read the notes about the layer");
-        const Finish finish = { .trees = trees, .root = root, .parents = parents, .parent_count = count };
+        _cleanup_(finish_done) Finish finish = {
+                .trees = trees,
+                .id = id,
+                .root = root,
+                .parents = parents,
+                .parent_count = count,
+                .work = WORK_MAX,
+        };
         return finish_notes(&finish, text, size, fault);
 }

@@ -63,6 +63,40 @@ def test_what_was_removed_in_between_gives_nothing():
         equal(["new"], os.listdir(f"{path}/srv"))
 
 
+def test_what_the_layer_itself_removed_gives_nothing():
+    with seen(BASE, layer(entry(".wh.srv"), entry("srv/deep/x", b"x"))) as path:
+        equal(["deep"], os.listdir(f"{path}/srv"))
+        equal(("0o755", 0, 0), fields(f"{path}/srv/deep"))
+
+
+def test_names_that_sort_between_a_directory_and_what_is_in_it():
+    base = layer(entry("a/", uid=1), entry("a/b/", uid=2), entry("a-b/", uid=3), entry("a-b/c/", uid=4),
+                 entry("a.d/", uid=5), entry("ab/", uid=6))
+    top = layer(*(entry(f"{name}/x", b"x") for name in ("ab", "a/b", "a-b/c", "a.d", "a/new/deep")))
+    with seen(base, layer("other/"), top) as path:
+        for name, owner in {"a": 1, "a/b": 2, "a-b": 3, "a-b/c": 4,
+            "a.d": 5, "ab": 6, "a/new": 0, "a/new/deep": 0}.items():
+            equal(owner, os.stat(f"{path}/{name}").st_uid)
+
+
+def deep(depth):
+    return "/".join(["d"] * depth)
+
+
+def test_depth_times_layers_times_directories_takes_seconds():
+    """What was an image of 55 kB kept the worker running for minutes."""
+    path, parent = deep(900), ""
+    for i in range(10):
+        store.put(f"l{i}", layer(entry(f"{path}/f{i}", b"x")), parent)
+        parent = f"l{i}"
+    store.prepare("p")
+    store.unpack("p", layer(*(entry(f"{path}/leaf{i}/x", b"x") for i in range(3000))))
+    begun = time.monotonic()
+    store.commit("c", "p", parent=parent)
+    took = time.monotonic() - begun
+    assert took < 5, f"the commit took {took:.1f} s"
+
+
 def test_a_link_is_not_hidden_by_accident():
     store.put("base", BASE)
     store.prepare("p")
@@ -86,9 +120,21 @@ def test_one_bad_layer_does_not_fail_the_commits_of_others():
         store.prepare(f"p{i}")
         store.unpack(f"p{i}", bad if i == 3 else good)
     for i in range(6):
-        calls[i] = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
-                                     "Commit", "ssa{sv}", f"c{i}", f"p{i}", "1", "parent", "s", "base"],
-                                    stderr=subprocess.PIPE, text=True)
+        calls[i] = subprocess.Popen(["busctl",
+    "call",
+    "org.crt.Snapshots",
+    "/org/crt/Snapshots",
+    "org.crt.Snapshots1",
+    "Commit",
+    "ssa{sv}",
+    f"c{i}",
+    f"p{i}",
+    "1",
+    "parent",
+    "s",
+    "base"],
+    stderr=subprocess.PIPE,
+     text=True)
     for i, process in calls.items():
         _, sentence = process.communicate()
         equal(i == 3, "symbolic link" in sentence)
