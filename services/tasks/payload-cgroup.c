@@ -21,6 +21,7 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define DEPTH_MAX 32
 #define SMALL_FILE (64U * 1024U)
+#define BATCH 64
 
 static int read_file(int directory, const char *name, size_t limit, char **ret) {
         _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -91,19 +92,70 @@ int cgroup_delegate_controllers(int scope) {
         return r;
 }
 
-static int signal_members(int cgroup, int signal) {
-        _cleanup_free_ char *members = NULL;
-        int r = read_file(cgroup, "cgroup.procs", SIZE_MAX / 4, &members);
+typedef struct Members {
+        pid_t *pids;
+        size_t count;
+} Members;
+
+static void members_done(Members *members) {
+        free(members->pids);
+}
+
+static int members_read(int cgroup, Members *ret) {
+        _cleanup_free_ char *text = NULL;
+        size_t lines = 1;
+        int r = read_file(cgroup, "cgroup.procs", SIZE_MAX / 4, &text);
         if (r < 0)
                 return r;
-        char *rest = members;
+        for (const char *p = text; (p = strchr(p, '\n')); p++)
+                lines++;
+        ret->pids = new0(pid_t, lines);
+        if (!ret->pids)
+                return -ENOMEM;
+        char *rest = text;
         for (char *line; (line = strsep(&rest, "\n"));) {
                 uint64_t pid;
                 /* 0 is a process that this pid namespace does not see. */
-                if (string_to_uint64(line, INT_MAX, &pid) < 0 || pid == 0)
-                        continue;
-                if (kill((pid_t) pid, signal) < 0 && errno != ESRCH)
-                        r = -errno;
+                if (string_to_uint64(line, INT_MAX, &pid) >= 0 && pid > 0)
+                        ret->pids[ret->count++] = (pid_t) pid;
+        }
+        return 0;
+}
+
+static bool members_have(const Members *members, pid_t pid) {
+        for (size_t i = 0; i < members->count; i++)
+                if (members->pids[i] == pid)
+                        return true;
+        return false;
+}
+
+/* A number may have been given to somebody else since it was read. What is still a member once its pidfd is
+ * open is what that pidfd stands for, or that one is dead and gets nothing. */
+static int signal_pids(int cgroup, const pid_t *pids, size_t count, int signal) {
+        _cleanup_(members_done) Members members = { 0 };
+        int pidfds[BATCH];
+        for (size_t i = 0; i < count; i++)
+                pidfds[i] = process_open_pidfd(pids[i]);
+        int r = members_read(cgroup, &members);
+        for (size_t i = 0; i < count; i++) {
+                int sent = pidfds[i] < 0                     ? pidfds[i]
+                           : members_have(&members, pids[i]) ? process_send_signal(pidfds[i], signal)
+                                                             : 0;
+                if (sent < 0 && sent != -ESRCH && r >= 0)
+                        r = sent;
+                fd_close(pidfds[i]);
+        }
+        return r;
+}
+
+static int signal_members(int cgroup, int signal) {
+        _cleanup_(members_done) Members members = { 0 };
+        int r = members_read(cgroup, &members);
+        for (size_t i = 0; i < members.count; i += BATCH) {
+                size_t count = MIN_OF(members.count - i, (size_t) BATCH);
+                int sent = signal_pids(cgroup, members.pids + i, count, signal);
+                if (sent < 0)
+                        r = sent;
         }
         return r;
 }

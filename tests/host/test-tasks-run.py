@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from task_containers import (Container, Failing, GLib, Gio, call_later, command, containers, contains,  # noqa: E402
-                             create, equal, failure, journal, loop_until, main, read_all, run_directories, scopes, shell,
-                             snapshots, terminal_read, wait_for)
+                             create, equal, failure, journal, loop_until, main, read_all, run_directories,
+                             scopes, shell, snapshots, terminal_read, wait_for)
 
 
 # ---- what comes out ----
@@ -143,11 +143,11 @@ def test_kill():
 
 
 def test_kill_all():
-    container = shell("trap : TERM; sleep 100 & wait; wait; exit 4", id="all")
+    container = shell("trap : TERM; for i in $(seq 150); do sleep 100 & done; echo ready; wait; wait; exit 4", id="all")
     container.start()
-    time.sleep(0.2)
-    container.kill("TERM", all=True)  # reaches sleep, which ends
-    equal(4, container.wait())
+    wait_for(lambda: "ready" in journal("all"), what="its processes")
+    container.kill("TERM", all=True)  # reaches every sleep, which ends
+    equal(4, container.wait(timeout=10000))
 
 
 def test_children_end_with_it():
@@ -187,8 +187,8 @@ def test_auto_remove_of_what_cannot_be_executed():
 # ---- what is in it ----
 
 def test_environment_and_user():
-    container = shell("echo $FROM_IMAGE $OWN $HOME $HOSTNAME; id; pwd; hostname", id="env", env=["OWN=2"], user="user",
-                      cwd="/tmp", hostname="box")
+    container = shell("echo $FROM_IMAGE $OWN $HOME $HOSTNAME; id; pwd; hostname",
+                      id="env", env=["OWN=2"], user="user", cwd="/tmp", hostname="box")
     equal(0, container.run())
     equal(["1 2 /home/user box", "uid=1000(user) gid=1000(user) groups=1000(user),2000(extra)", "/tmp", "box"],
           journal("env").splitlines())
