@@ -12,6 +12,7 @@ void call_details_done(CallDetails *details) {
         free(details->namespace);
         free(details->object);
         free(details->argument);
+        free(details->option);
         *details = (CallDetails){ 0 };
 }
 

@@ -56,8 +56,8 @@ int fd_verify_type(int fd, mode_t type);
 /* 0 if fd was opened with that access mode (O_RDONLY, O_WRONLY; O_RDWR serves both) and is not O_PATH. */
 int fd_verify_access(int fd, int access);
 
-/* Opens the regular file that an O_PATH descriptor stands for; -EINVAL for anything else, of which nothing is
- * opened: with devices and FIFOs that alone has effects. proc is a descriptor of /proc. */
+/* Opens the regular file that an O_PATH descriptor stands for; -EINVAL for anything else, of which nothing
+ * is opened: with devices and FIFOs that alone has effects. proc is a descriptor of /proc. */
 int fd_reopen_regular(int fd, int flags, int proc);
 
 /* "/proc/self/fd/N" in a caller's buffer. */

@@ -11,7 +11,7 @@
 #include "lib/fault.h"
 
 typedef enum SandboxProfile {
-        SANDBOX_STREAM, /* read, write, sync, poll, memory, threads: on the descriptors that are open, or come */
+        SANDBOX_STREAM, /* read, write, sync, poll, memory, threads: on descriptors that are open, or come */
         SANDBOX_TREE,   /* that without receiving any, and making files, links and attributes below open
                            directories */
         _SANDBOX_PROFILE_MAX,

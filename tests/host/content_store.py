@@ -38,9 +38,12 @@ class Store:
     def call(self, member, *arguments, fds=None, timeout=60000, **options):
         entries = {}
         for key, value in {**self.options, **options}.items():
-            entries[key] = value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
+            if not isinstance(value, GLib.Variant):
+                value = GLib.Variant(TYPES.get(type(value), "t"), value)
+            entries[key] = value
         signature = "(" + "s" * len(arguments) + "a{sv})"
-        return call(self.connection, NAME, PATH, INTERFACE, member, GLib.Variant(signature, (*arguments, entries)), fds, timeout)
+        return call(self.connection, NAME, PATH, INTERFACE, member,
+                    GLib.Variant(signature, (*arguments, entries)), fds, timeout)
 
     def ingest(self, reference, **options):
         """(fd of the stream, offset, object path)"""

@@ -87,4 +87,5 @@ class Cases:
         sys.exit(1 if self.failed else 0)
 
 
-__all__ = ["Cases", "GLib", "Gio", "bus", "call", "describe", "documented", "error_name", "introspect", "run", "service_of"]
+__all__ = ["Cases", "GLib", "Gio", "bus", "call", "describe", "documented", "error_name", "introspect", "run",
+           "service_of"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every documented method, called by a user without rights: refused if it changes anything, and let through by a polkit rule."""
+"""Every documented method, called by a user without rights: refused if it changes anything, let through by a rule."""
 
 import json
 import os
@@ -20,7 +20,8 @@ RULE = "/etc/polkit-1/rules.d/10-test-authorization.rules"
 def methods():
     for interface, element in documented().items():
         for method in element.iter("method"):
-            yield interface, method.get("name"), [a.get("type") for a in method.iter("arg") if a.get("direction") != "out"]
+            inputs = [a.get("type") for a in method.iter("arg") if a.get("direction") != "out"]
+            yield interface, method.get("name"), inputs
 
 
 def object_path(interface, namespace):
@@ -47,7 +48,8 @@ def call_all(options):
 
 
 def call_all_as(user, **options):
-    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__, json.dumps(options)]
+    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__,
+               json.dumps(options)]
     return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)
 
 
@@ -99,7 +101,8 @@ def main():
     cases.case("nothing of another namespace can be reached without rights",
                [f"{m} answered '{e}'" for m, e in foreign.items() if e not in REFUSED])
 
-    ingest = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Ingest", "sa{sv}", "x", "0"]
+    ingest = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Ingest", "sa{sv}",
+              "x", "0"]
     abort = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Abort", "sa{sv}", "x", "0"]
     cases.case("signals reach those who may see", [] if heard_by("root", ingest) else ["root heard nothing"])
     cases.case("signals of another namespace reach nobody else", heard_by("alice", abort))

@@ -73,8 +73,9 @@ def test_client_is_killed():
     code = ("from content_store import *; import signal\n"
             "stream = Store().ingest('r', digest=sys.argv[1], size=int(sys.argv[2]))[0]\n"
             "write(stream, sys.stdin.buffer.read(16 << 20)); print('.', flush=True); signal.pause()")
-    client = subprocess.Popen([sys.executable, "-c", code, PROMISE["digest"], str(PROMISE["size"])], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.abspath(__file__)))
+    client = subprocess.Popen([sys.executable, "-c", code, PROMISE["digest"], str(PROMISE["size"])],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              cwd=os.path.dirname(os.path.abspath(__file__)))
     client.stdin.write(DATA[:16 * MIB])
     client.stdin.flush()
     client.stdout.read(1)
@@ -161,7 +162,8 @@ def test_unfinished_ingests_go_after_a_day():
         write(stream, b"x")
         os.close(stream)
         systemctl("stop", "crt-content")
-        set_rows("UPDATE ingests SET touched = ? WHERE reference = ?", int((time.time() - hours * 3600) * 1e6), reference)
+        set_rows("UPDATE ingests SET touched = ? WHERE reference = ?",
+                 int((time.time() - hours * 3600) * 1e6), reference)
         subprocess.run(["chown", "-R", "crt-content:", STATE], check=True)
     equal(["young"], [ingest["Reference"] for ingest in store.ingests().values()])
     check_disk()

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import STATE, Skip, Store, check_disk, equal, failure, run_cases, sha256, systemctl, wait_for, write  # noqa: E402
+from content_store import (STATE, Skip, Store, check_disk, equal, failure, run_cases, sha256,  # noqa: E402
+                           systemctl, wait_for, write)
 
 MIB = 1024 * 1024
 store = Store()
@@ -65,7 +66,8 @@ def test_memory_is_full():
 
 def test_disk_is_full():
     """On the file system that the state is on, where that is not a tmpfs."""
-    kind = subprocess.run(["stat", "-f", "-c", "%T", STATE], check=True, text=True, capture_output=True).stdout.strip()
+    kind = subprocess.run(["stat", "-f", "-c", "%T", STATE], check=True,
+                          text=True, capture_output=True).stdout.strip()
     if kind == "tmpfs":
         raise Skip("the state is on a tmpfs")
     room = os.path.join(STATE, "taken")

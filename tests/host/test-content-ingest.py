@@ -249,8 +249,11 @@ def test_a_late_commit_finds_the_worker_gone():
 def watch(seconds, action):
     """(signals as (member, path, arguments) while action runs and so long after it)"""
     connection, seen, context = connect(), [], GLib.MainContext.default()
-    connection.signal_subscribe("org.crt.Content", None, None, None, None, Gio.DBusSignalFlags.NONE,
-                                lambda c, s, path, i, member, values: seen.append((member, path, values.unpack(), time.monotonic())))
+
+    def on_signal(_connection, _sender, path, _interface, member, values):
+        seen.append((member, path, values.unpack(), time.monotonic()))
+
+    connection.signal_subscribe("org.crt.Content", None, None, None, None, Gio.DBusSignalFlags.NONE, on_signal)
     thread = threading.Thread(target=action)
     thread.start()
     end = None

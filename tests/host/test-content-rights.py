@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what with the content store: nobody without rights changes anything, polkit can let them, and there are limits."""
+"""Who may do what with the content store: nobody without rights changes anything, polkit can let them, within limits."""
 
 import json
 import os
@@ -29,7 +29,8 @@ def set_rule(condition):
     cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
     if condition:
         with open(RULE, "w", encoding="utf-8") as file:
-            file.write("polkit.addRule(function(action, subject) { if (" + condition + ") return polkit.Result.YES; });")
+            file.write("polkit.addRule(function(action, subject) {"
+                       " if (" + condition + ") return polkit.Result.YES; });")
     else:
         os.unlink(RULE)
     subprocess.run(["systemctl", "start", "polkit"], check=True)
@@ -38,7 +39,8 @@ def set_rule(condition):
 
 def journal(*arguments):
     subprocess.run(["journalctl", "--sync"], check=True)
-    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True, capture_output=True).stdout
+    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments],
+                          check=True, text=True, capture_output=True).stdout
 
 
 def do_put(client, reference, **options):
@@ -144,7 +146,8 @@ def test_one_user_has_a_limit_and_others_do_not_feel_it():
 
 def test_images_may_act_for_everyone():
     code = "from content_store import *; print(Store(namespace='u4711').put(b'for somebody', 'r')[1])"
-    command = ["setpriv", "--reuid", "crt-images", "--regid", "crt-images", "--clear-groups", sys.executable, "-c", code]
+    command = ["setpriv", "--reuid", "crt-images", "--regid", "crt-images", "--clear-groups", sys.executable,
+               "-c", code]
     answer = subprocess.run(command, cwd=os.path.dirname(os.path.abspath(__file__)), text=True, capture_output=True)
     equal("12", answer.stdout.strip() or answer.stderr)
 

@@ -217,6 +217,24 @@ def test_after_a_failure_the_same_pull_works_from_where_it_was():
     assert any(f"bytes={kept[0]}-" in str(request) for request in gets), gets
 
 
+def test_wrong_size_of_an_interrupted_try_is_not_in_the_way():
+    """Somebody began the layer, by a descriptor that lied about its size, and did not come to the end."""
+    digest = [b["digest"] for b in content_of("busybox") if b["size"] > 100000][0]
+    stream, _, _ = content.ingest(f"{digest}+4000", digest=digest, size=4000)
+    os.write(stream, b"x" * 100)
+    os.close(stream)
+    stream, _, _ = content.ingest(digest, digest=digest, size=17)
+    os.close(stream)
+    passes("none", "busybox")
+
+
+def content_of(image):
+    images.pull(f"{REGISTRY}/none/{image}")
+    blobs = content.list()[0]
+    clear()
+    return blobs
+
+
 def test_workers_have_ended():
     systemctl("stop", "crt-images")
     units = subprocess.run(["systemctl", "list-units", "--plain", "--no-legend", "crt-fetch@*"], check=True, text=True,

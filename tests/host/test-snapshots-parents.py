@@ -120,19 +120,9 @@ def test_one_bad_layer_does_not_fail_the_commits_of_others():
         store.prepare(f"p{i}")
         store.unpack(f"p{i}", bad if i == 3 else good)
     for i in range(6):
-        calls[i] = subprocess.Popen(["busctl",
-    "call",
-    "org.crt.Snapshots",
-    "/org/crt/Snapshots",
-    "org.crt.Snapshots1",
-    "Commit",
-    "ssa{sv}",
-    f"c{i}",
-    f"p{i}",
-    "1",
-    "parent",
-    "s",
-    "base"],
+        calls[i] = subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots",
+                                     "org.crt.Snapshots1", "Commit", "ssa{sv}", f"c{i}", f"p{i}", "1",
+                                     "parent", "s", "base"],
     stderr=subprocess.PIPE,
      text=True)
     for i, process in calls.items():
