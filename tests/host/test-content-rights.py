@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what with the content store: nobody without rights changes anything, polkit can let them, within limits."""
+"""Who may do what with the content store: nobody without rights changes anything, polkit can let them; limits."""
 
 import json
 import os
