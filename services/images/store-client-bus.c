@@ -52,7 +52,7 @@ static int append_unpack(sd_bus_message *message, const StoreArguments *argument
 }
 
 static int options_ingest(sd_bus_message *message, const StoreArguments *arguments) {
-        int r = bus_append_entry(message, "digest", "s", arguments->name);
+        int r = bus_append_entry(message, "digest", "s", arguments->digest);
         if (r < 0 || arguments->size == 0)
                 return r;
         return bus_append_entry(message, "size", "t", arguments->size);

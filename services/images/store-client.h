@@ -15,9 +15,9 @@ typedef struct StoreCall StoreCall;
 typedef enum StoreMethod {
         STORE_CONTENT_STAT,     /* name → size */
         STORE_CONTENT_OPEN,     /* name → fd, size */
-        STORE_CONTENT_INGEST,   /* name (a digest), size or 0 → fd, size (the offset) */
-        STORE_CONTENT_COMMIT,   /* name → size */
-        STORE_CONTENT_ABORT,    /* name */
+        STORE_CONTENT_INGEST,   /* name (of the ingest), digest, size or 0 → fd, size (the offset) */
+        STORE_CONTENT_COMMIT,   /* name of the ingest → size */
+        STORE_CONTENT_ABORT,    /* name of the ingest */
         STORE_CONTENT_DELETE,   /* name */
         STORE_SNAPSHOT_STAT,    /* name */
         STORE_SNAPSHOT_PREPARE, /* name */

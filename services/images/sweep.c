@@ -16,7 +16,8 @@ typedef struct SweepItem {
         SweepKind kind;
         char *namespace;
         char *name;
-        char *after; /* SWEEP_KEYS: the page that was read last ended here */
+        char *claimed; /* what claims call it: of an ingest, the digest of its blob */
+        char *after;   /* SWEEP_KEYS: the page that was read last ended here */
         unsigned tries;
 } SweepItem;
 
@@ -56,6 +57,7 @@ int sweep_new(ImageService *service, Sweep **ret) {
 static void item_done(SweepItem *item) {
         free(item->namespace);
         free(item->name);
+        free(item->claimed);
         free(item->after);
 }
 
@@ -77,9 +79,13 @@ int sweep_add(Sweep *sweep, SweepKind kind, const char *namespace, const char *n
                 return -ENOMEM;
         sweep->items = larger;
         SweepItem item = {
-                .kind = kind, .namespace = strdup(namespace), .name = strdup(name), .after = strdup(name)
+                .kind = kind,
+                .namespace = strdup(namespace),
+                .name = strdup(name),
+                .claimed = strndup(name, kind == SWEEP_INGEST ? strcspn(name, "+") : strlen(name)),
+                .after = strdup(name),
         };
-        if (!item.namespace || !item.name || !item.after) {
+        if (!item.namespace || !item.name || !item.claimed || !item.after) {
                 item_done(&item);
                 return -ENOMEM;
         }
@@ -109,7 +115,7 @@ static bool is_needed(const Sweep *sweep, const SweepItem *item) {
 
         if (!thing)
                 return false;
-        if (claim_table_has(service->claims, item->namespace, thing, item->name))
+        if (claim_table_has(service->claims, item->namespace, thing, item->claimed))
                 return true;
         if (item->kind == SWEEP_BLOB)
                 return image_store_needs_blob(service->images, item->namespace, item->name);
@@ -157,7 +163,7 @@ static int begin_item(Sweep *sweep) {
                 return 0;
         if (actions[item->kind].thing) {
                 int r = claim_table_hold(sweep->service->claims, CLAIM_BUSY, item->namespace,
-                                         actions[item->kind].thing, item->name, &sweep->claim);
+                                         actions[item->kind].thing, item->claimed, &sweep->claim);
                 if (r < 0)
                         return r;
         }

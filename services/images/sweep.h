@@ -12,7 +12,7 @@ typedef enum SweepKind {
         SWEEP_JOB,      /* an unpacking to be cancelled: its path */
         SWEEP_KEY,      /* an unfinished snapshot */
         SWEEP_KEYS,     /* all unfinished snapshots whose keys begin so */
-        SWEEP_INGEST,   /* of the blob with that digest */
+        SWEEP_INGEST,   /* its name: a blob's digest, with "+" and the size if that is known */
         SWEEP_SNAPSHOT, /* a finished one, unless it is needed */
         SWEEP_BLOB,     /* unless it is needed */
         _SWEEP_KIND_MAX,

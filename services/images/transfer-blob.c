@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/fd.h"
@@ -60,7 +61,8 @@ static int blob_ask(TransferBlob *blob, StoreMethod method, uint64_t size, Store
                 &(StoreArguments){
                         .method = method,
                         .namespace = blob->transfer->namespace,
-                        .name = blob->digest,
+                        .name = method == STORE_CONTENT_STAT ? blob->digest : blob->ingest,
+                        .digest = blob->digest,
                         .size = size,
                         .fd = -EBADF,
                         .delay = method == STORE_CONTENT_INGEST && blob->tries > 0 ? BUSY_DELAY : 0,
@@ -123,6 +125,11 @@ static int blob_begin(TransferBlob *blob) {
                 return 0;
         if (r < 0)
                 return r;
+        if (blob->size > 0)
+                snprintf(blob->ingest, sizeof(blob->ingest), "%s+%llu", blob->digest,
+                         (unsigned long long) blob->size);
+        else
+                snprintf(blob->ingest, sizeof(blob->ingest), "%s", blob->digest);
         blob->state = BLOB_ASKING;
         return blob_ask(blob, STORE_CONTENT_STAT, 0, on_stat);
 }

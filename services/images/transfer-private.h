@@ -41,13 +41,18 @@ typedef enum LayerState {
 
 typedef struct TransferLayer TransferLayer;
 
+/* "sha256:…+1234": an ingest that somebody began with a wrong size is not in the way of one with the right
+ * size. */
+#define TRANSFER_INGEST_MAX (DIGEST_STRING_MAX + 1 + 20)
+
 typedef struct TransferBlob {
         Transfer *transfer;   /* weak */
         TransferLayer *layer; /* weak; NULL for documents */
         char digest[DIGEST_STRING_MAX];
-        char *media_type; /* as its descriptor or the registry has it, or NULL */
-        uint64_t size;    /* 0: not known */
-        bool is_manifest; /* below manifests/ in the registry */
+        char ingest[TRANSFER_INGEST_MAX]; /* what Content calls it before it is there */
+        char *media_type;                 /* as its descriptor or the registry has it, or NULL */
+        uint64_t size;                    /* 0: not known */
+        bool is_manifest;                 /* below manifests/ in the registry */
         bool has_part;
         size_t part;
         BlobState state;

@@ -310,7 +310,7 @@ static void add_blob_to_sweep(Sweep *sweep, const TransferBlob *blob, bool all) 
         else if ((blob->state == BLOB_ABSENT ||
                   (blob->state >= BLOB_OPENING && blob->state < BLOB_PRESENT)) &&
                  (all || blob->offset == 0))
-                (void) sweep_add(sweep, SWEEP_INGEST, namespace, blob->digest);
+                (void) sweep_add(sweep, SWEEP_INGEST, namespace, blob->ingest);
 }
 
 /* The image is broken, or not to be had: what has come of it is of no use. */

@@ -90,5 +90,7 @@ def start(fixtures):
     for port, is_other in ((PORT, False), (OTHER_PORT, True)):
         server = faulty.serve(port, state, is_other)
         server.RequestHandlerClass = Handler
+        # A client that hangs up is nothing to be told of.
+        server.handle_error = lambda *_: None
         threading.Thread(target=server.serve_forever, daemon=True).start()
     return state

@@ -123,7 +123,8 @@ int store_call_new(StoreClient *client, const StoreArguments *arguments, StoreDo
         *call = (StoreCall){
                 .arguments = *arguments,
                 .namespace = strdup(arguments->namespace ? arguments->namespace : ""),
-                .name = strdup(arguments->name),
+                .name = strndup(arguments->name,
+                                strcspn(arguments->name, "+")), /* an ingest without its size */
                 .digest = strdup(arguments->digest ? arguments->digest : ""),
                 .parent = arguments->parent ? strdup(arguments->parent) : NULL,
                 .done = done,
