@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# host: --disk 2G
 """A disk that is full is an answer, and costs nothing that was there before."""
 
 import os

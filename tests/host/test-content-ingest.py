@@ -254,6 +254,9 @@ def watch(seconds, action):
         seen.append((member, path, values.unpack(), time.monotonic()))
 
     connection.signal_subscribe("org.crt.Content", None, None, None, None, Gio.DBusSignalFlags.NONE, on_signal)
+    # Signals are addressed to those who have called.
+    connection.call_sync("org.crt.Content", "/org/crt/Content", "org.freedesktop.DBus.ObjectManager",
+                         "GetManagedObjects", None, None, Gio.DBusCallFlags.NONE, -1, None)
     thread = threading.Thread(target=action)
     thread.start()
     end = None

@@ -179,13 +179,22 @@ def on_host(name, *command):
                           check=False)
 
 
+def host_options(path):
+    """What a test file asks of its host, in a line of its own: "# host: --disk 2G"."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("# host: "):
+                return line.removeprefix("# host: ").split()
+    return []
+
+
 def host_script(results, path, folder, prefix):
     """One test file on a fresh private host that has crt from this build."""
     stem = os.path.splitext(os.path.basename(path))[0].removeprefix("test-")
     name = f"test-{os.getpid()}"
     label = f"{prefix}{stem}: "
-    started = subprocess.run([HOST, "start", "--name", name, "--build", folder, "--no-build"], text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    started = subprocess.run([HOST, "start", "--name", name, "--build", folder, "--no-build", *host_options(path)],
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if started.returncode != 0:
         results.add("not ok", label.strip(": "), "the host did not start")
         print(indent(started.stdout), flush=True)
