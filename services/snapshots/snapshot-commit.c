@@ -3,21 +3,35 @@
 #include "services/snapshots/snapshot-commit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/fd.h"
 #include "lib/identifier.h"
 #include "lib/log.h"
+#include "lib/path.h"
 #include "lib/strv.h"
 #include "services/snapshots/worker-run.h"
 
 #define COMMITS_PER_SYNC 8
+#define SYNCS_MAX 8 /* one for each namespace, one of them kept for root's */
+#define NAMESPACE_OF_ROOT "system"
+
+/* A worker, or the place for one. The kernel tells once for each opened directory that something could not
+ * be written: with its own, opened before anything was written, none misses what another was told. */
+struct SnapshotSync {
+        SnapshotManager *manager; /* weak */
+        WorkerRun *run;
+        int trees;
+        const char *namespace; /* weak: of its first commit */
+};
 
 struct SnapshotCommit {
         SnapshotCommit *next;
         SnapshotManager *manager; /* weak */
-        bool syncing;             /* the worker that runs now has it */
+        SnapshotSync *sync;       /* the worker that has it now */
         bool alone;               /* it failed together with others, and shall not take them along again */
         int64_t id;
         int64_t parent_id;
@@ -36,8 +50,27 @@ static SnapshotCommit *commit_free(SnapshotCommit *commit) {
 }
 DEFINE_CLEANUP(SnapshotCommit *, commit_free);
 
+int snapshot_commit_setup(SnapshotManager *manager) {
+        manager->syncs = new0(SnapshotSync, SYNCS_MAX);
+        if (!manager->syncs)
+                return -ENOMEM;
+        for (size_t i = 0; i < SYNCS_MAX; i++)
+                manager->syncs[i] = (SnapshotSync){ .manager = manager, .trees = -EBADF };
+        for (size_t i = 0; i < SYNCS_MAX; i++) {
+                int fd = path_open(manager->trees.trees, ".", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+                if (fd < 0)
+                        return fd;
+                manager->syncs[i].trees = fd;
+        }
+        return 0;
+}
+
 void snapshot_commit_free_all(SnapshotManager *manager) {
-        manager->sync = worker_run_free(manager->sync);
+        for (size_t i = 0; manager->syncs && i < SYNCS_MAX; i++) {
+                worker_run_free(manager->syncs[i].run);
+                fd_close(manager->syncs[i].trees);
+        }
+        manager->syncs = mfree(manager->syncs);
         for (SnapshotCommit *commit = TAKE_PTR(manager->commits), *next; commit; commit = next) {
                 next = commit->next;
                 commit_free(commit);
@@ -56,7 +89,21 @@ int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *s
 
 static void sync_start(SnapshotManager *manager);
 
+/* What another worker was told about the disk may concern it, too. */
+static int check_trusted(const SnapshotCommit *commit, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = snapshot_store_get_by_id(commit->manager->store, commit->id, &snapshot);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", commit->name);
+        if (snapshot.state == SNAPSHOT_FAILED)
+                return fault_set(fault, -EIO, "The disk failed while the snapshot '%s' was written",
+                                 commit->name);
+        return 0;
+}
+
 static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
+        if (r >= 0)
+                r = check_trusted(commit, fault);
         if (r >= 0)
                 r = snapshot_store_commit(commit->manager->store, commit->id, commit->name,
                                           commit->parent_id, fault);
@@ -65,26 +112,27 @@ static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
 }
 
 /* One bad tree must not fail the commits of others: each gets a worker of its own. */
-static bool commits_retry(SnapshotManager *manager) {
+static bool commits_retry(const SnapshotSync *sync) {
         unsigned count = 0;
-        for (SnapshotCommit *c = manager->commits; c; c = c->next)
-                count += c->syncing;
+        for (SnapshotCommit *c = sync->manager->commits; c; c = c->next)
+                count += c->sync == sync;
         if (count < 2)
                 return false;
-        for (SnapshotCommit *c = manager->commits; c; c = c->next) {
-                c->alone = c->alone || c->syncing;
-                c->syncing = false;
-        }
+        for (SnapshotCommit *c = sync->manager->commits; c; c = c->next)
+                if (c->sync == sync) {
+                        c->alone = true;
+                        c->sync = NULL;
+                }
         return true;
 }
 
 /* Those that the worker had are taken off the list before anybody is told: who is told may begin the next.
  */
-static SnapshotCommit *take_synced(SnapshotManager *manager) {
+static SnapshotCommit *take_synced(SnapshotSync *sync) {
         SnapshotCommit *synced = NULL, **tail = &synced;
-        for (SnapshotCommit **place = &manager->commits; *place;) {
+        for (SnapshotCommit **place = &sync->manager->commits; *place;) {
                 SnapshotCommit *commit = *place;
-                if (!commit->syncing) {
+                if (commit->sync != sync) {
                         place = &commit->next;
                         continue;
                 }
@@ -97,8 +145,10 @@ static SnapshotCommit *take_synced(SnapshotManager *manager) {
 }
 
 static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
-        SnapshotManager *manager = userdata;
-        manager->sync = worker_run_free(manager->sync);
+        SnapshotSync *sync = userdata;
+        SnapshotManager *manager = sync->manager;
+        sync->run = worker_run_free(sync->run);
+        sync->namespace = NULL;
 
         /* The kernel tells once that something could not be written, and not which file: nothing that is not
          * known to be on the disk is believed any more. */
@@ -106,11 +156,11 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
                 int k = snapshot_store_distrust_unpacked(manager->store);
                 if (k < 0)
                         log_error("can't mark unpacked snapshots as damaged: %s", strerror(-k));
-        } else if (r < 0 && commits_retry(manager)) {
+        } else if (r < 0 && commits_retry(sync)) {
                 sync_start(manager);
                 return;
         }
-        for (SnapshotCommit *commit = take_synced(manager), *next; commit; commit = next) {
+        for (SnapshotCommit *commit = take_synced(sync), *next; commit; commit = next) {
                 _cleanup_(fault_done) Fault own = FAULT_NULL;
                 next = commit->next;
                 if (r < 0)
@@ -141,15 +191,20 @@ static int append_argument(char ***arguments, SnapshotCommit *commit) {
         return strv_consume(arguments, TAKE_PTR(text));
 }
 
-static int sync_spawn(SnapshotManager *manager, Fault *fault) {
+/* Those of the first's namespace that wait with it go along. */
+static int sync_spawn(SnapshotSync *sync, SnapshotCommit *first, Fault *fault) {
+        SnapshotManager *manager = sync->manager;
         _cleanup_strv_ char **arguments = NULL;
         int r = strv_append(&arguments, "finish");
         unsigned count = 0;
-        for (SnapshotCommit *c = manager->commits; r >= 0 && c && count < COMMITS_PER_SYNC; c = c->next) {
+        sync->namespace = first->namespace;
+        for (SnapshotCommit *c = first; r >= 0 && c && count < COMMITS_PER_SYNC; c = c->next) {
+                if (c->sync || !string_equal(c->namespace, first->namespace))
+                        continue;
                 if (c->alone && count > 0)
                         break;
                 r = append_argument(&arguments, c);
-                c->syncing = true;
+                c->sync = sync;
                 count++;
                 if (c->alone)
                         break;
@@ -159,27 +214,52 @@ static int sync_spawn(SnapshotManager *manager, Fault *fault) {
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
                 .arguments = (const char *const *) arguments,
-                .fds = &manager->trees.trees,
+                .fds = &sync->trees,
                 .fd_count = 1,
                 .on_end = on_sync_end,
-                .userdata = manager,
+                .userdata = sync,
         };
-        return worker_run_new(manager->event, &spec, &manager->sync, fault);
+        return worker_run_new(manager->event, &spec, &sync->run, fault);
 }
 
-static void sync_start(SnapshotManager *manager) {
-        while (!manager->sync && manager->commits) {
+/* The place for a worker for that namespace; NULL if it has one already, or there is none left. */
+static SnapshotSync *find_place(SnapshotManager *manager, const char *namespace) {
+        SnapshotSync *place = NULL;
+        size_t first = string_equal(namespace, NAMESPACE_OF_ROOT) ? 0 : 1;
+        for (size_t i = 0; i < SYNCS_MAX; i++) {
+                SnapshotSync *sync = &manager->syncs[i];
+                if (sync->namespace && string_equal(sync->namespace, namespace))
+                        return NULL;
+                if (!sync->namespace && i >= first && !place)
+                        place = sync;
+        }
+        return place;
+}
+
+static bool sync_start_one(SnapshotManager *manager) {
+        for (SnapshotCommit *c = manager->commits; c; c = c->next) {
+                SnapshotSync *sync = c->sync ? NULL : find_place(manager, c->namespace);
+                if (!sync)
+                        continue;
                 _cleanup_(fault_done) Fault fault = FAULT_NULL;
-                int r = sync_spawn(manager, &fault);
+                int r = sync_spawn(sync, c, &fault);
                 if (r >= 0)
-                        return;
-                for (SnapshotCommit *commit = take_synced(manager), *next; commit; commit = next) {
+                        return true;
+                sync->namespace = NULL;
+                for (SnapshotCommit *commit = take_synced(sync), *next; commit; commit = next) {
                         _cleanup_(fault_done) Fault own = FAULT_NULL;
                         next = commit->next;
                         (void) fault_set(&own, r, "%s", fault_text(&fault, r));
                         commit_end(commit, r, &own);
                 }
+                return true; /* who was told may have changed the list */
         }
+        return false;
+}
+
+static void sync_start(SnapshotManager *manager) {
+        while (sync_start_one(manager))
+                ;
 }
 
 /* ---- asking for it ---- */

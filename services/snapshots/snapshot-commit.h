@@ -2,8 +2,9 @@
 #pragma once
 
 /* Commits: first the tree is finished and written to the disk by a worker, then the record says that it is
- * there. One sync serves all commits that wait when it begins, so a pull of many layers syncs as often as
- * the disk is quick, at most once for each layer. */
+ * there. One sync serves all commits of a namespace that wait when it begins, so a pull of many layers syncs
+ * as often as the disk is quick, at most once for each layer; the commits of one namespace do not wait for
+ * those of another. */
 
 #include "services/snapshots/snapshot-manager.h"
 
@@ -22,5 +23,6 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
 /* 0, or -EBUSY with a sentence while it is being committed. */
 int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
 
+int snapshot_commit_setup(SnapshotManager *manager);
 /* At the end of the daemon: nobody is told. */
 void snapshot_commit_free_all(SnapshotManager *manager);

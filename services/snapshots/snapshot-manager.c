@@ -33,6 +33,9 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         r = mount_watch_new(&manager->mounts);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't watch mounts");
+        r = snapshot_commit_setup(manager);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't prepare for commits");
         r = trash_collector_new(manager->event, &manager->trees, &manager->trash);
         if (r >= 0)
                 r = snapshot_recovery_run(manager, fault);

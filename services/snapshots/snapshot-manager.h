@@ -15,6 +15,7 @@
 #include "services/snapshots/tree-store.h"
 
 typedef struct SnapshotCommit SnapshotCommit;
+typedef struct SnapshotSync SnapshotSync;
 typedef struct TrashCollector TrashCollector;
 
 typedef struct SnapshotManager {
@@ -26,7 +27,7 @@ typedef struct SnapshotManager {
         MountWatch *mounts;
         TrashCollector *trash;
         SnapshotCommit *commits; /* waiting for the disk; snapshot-commit.c */
-        struct WorkerRun *sync;  /* that some of them wait for */
+        SnapshotSync *syncs;     /* the workers that some of them wait for */
 } SnapshotManager;
 
 typedef struct SnapshotManagerSpec {

@@ -3,6 +3,7 @@
 """What a layer that was unpacked alone gets from the parents it is put on: what its archive does not say."""
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -129,6 +130,26 @@ def test_one_bad_layer_does_not_fail_the_commits_of_others():
         _, sentence = process.communicate()
         equal(i == 3, "symbolic link" in sentence)
     equal([f"c{i}" for i in range(6) if i != 3], [key for key in store.keys() if key.startswith("c")])
+
+
+def test_one_slow_commit_does_not_stop_those_of_other_namespaces():
+    names = [f"d{i}" for i in range(10000)]
+    store.put("base", layer(*(f"{name}/" for name in names)), namespace="slow")
+    store.prepare("p", namespace="slow")
+    store.unpack("p", layer(*(entry(f"{name}/x", b"x") for name in names)), namespace="slow")
+    store.prepare("q")
+    command = ["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1", "Commit", "ssa{sv}"]
+    with subprocess.Popen(command + ["c", "p", "2", "parent", "s", "base", "namespace", "s", "slow"]) as slow:
+        wait_for(lambda: worker_pids("crt-tree"), what="the worker")
+        worker = worker_pids("crt-tree")[0]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            subprocess.run(command + ["c", "q", "0"], check=True, timeout=10)
+            equal(None, slow.poll())
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        equal(0, slow.wait())
+    equal(["base", "c"], store.keys(namespace="slow"))
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
