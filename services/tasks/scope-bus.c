@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bus/bus-error.h"
+#include "lib/log.h"
 #include "lib/strv.h"
 #include "services/tasks/siblings-bus.h"
 
@@ -154,4 +156,14 @@ int siblings_start_scope(Siblings *siblings, const ScopeSpec *spec, const Siblin
                 return r;
         *ret = TAKE_PTR(call);
         return 0;
+}
+
+void siblings_stop_scope(Siblings *siblings, const char *namespace, const char *id) {
+        char unit[SCOPE_NAME_MAX];
+        int r = scope_name(namespace, id, unit);
+        if (r >= 0)
+                r = sd_bus_call_method_async(siblings->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
+                                             SYSTEMD_MANAGER, "StopUnit", NULL, NULL, "ss", unit, "replace");
+        if (r < 0)
+                log_warning("cannot stop the scope of container %s: %s", id, strerror(-r));
 }

@@ -48,3 +48,5 @@ int siblings_mount(Siblings *siblings, const char *namespace, const char *key, b
 /* Answers when the scope is there and the process in it. */
 int siblings_start_scope(Siblings *siblings, const ScopeSpec *spec, const SiblingReceiver *receiver,
                          SiblingCall **ret);
+/* Without an answer; there may be none. */
+void siblings_stop_scope(Siblings *siblings, const char *namespace, const char *id);

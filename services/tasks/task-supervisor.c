@@ -52,6 +52,8 @@ static void end_unseen(Task *task, const char *why) {
         (void) snprintf(end.error, sizeof(end.error), "%s", never ? "its start was interrupted" : why);
         if (cgroup >= 0)
                 (void) cgroup_signal(cgroup, SIGKILL);
+        /* One whose process died while it was moved there is never seen to be empty, and would stay. */
+        siblings_stop_scope(task->table->siblings, task->record.namespace, task->record.id);
         (void) run_exit_write(task->directory, &end);
         end_of_run(task, &end);
 }
