@@ -101,12 +101,16 @@ static int context_set(int context, const char *key, const char *value) {
         return fsconfig(context, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
 }
 
+static bool needs_empty_layer(const SnapshotMount *spec) {
+        return spec->layer_count + (spec->upper != 0) < 2;
+}
+
 static int context_configure(int context, const SnapshotMount *spec) {
         char path[TREE_PATH_SIZE];
         int r = context_set(context, "source", "crt");
         for (size_t i = 0; r >= 0 && i < spec->layer_count; i++)
                 r = context_set(context, "lowerdir+", tree_path(spec->layers[i], "fs", path));
-        if (r >= 0 && spec->layer_count < 2 && spec->upper == 0)
+        if (r >= 0 && needs_empty_layer(spec))
                 r = context_set(context, "lowerdir+", EMPTY_DIRECTORY);
         if (r >= 0 && spec->upper != 0) {
                 r = context_set(context, "upperdir", tree_path(spec->upper, "fs", path));
@@ -145,8 +149,8 @@ static int format_options(const SnapshotMount *spec, char buffer[OPTIONS_SIZE]) 
         (void) fprintf(stream, "lowerdir=");
         for (size_t i = 0; i < spec->layer_count; i++)
                 (void) fprintf(stream, "%s%s", i > 0 ? ":" : "", tree_path(spec->layers[i], "fs", path));
-        if (spec->layer_count < 2 && spec->upper == 0)
-                (void) fprintf(stream, ":%s", EMPTY_DIRECTORY);
+        if (needs_empty_layer(spec))
+                (void) fprintf(stream, "%s%s", spec->layer_count > 0 ? ":" : "", EMPTY_DIRECTORY);
         if (spec->upper != 0) {
                 (void) fprintf(stream, ",upperdir=%s", tree_path(spec->upper, "fs", path));
                 (void) fprintf(stream, ",workdir=%s", tree_path(spec->upper, "work", path));
@@ -182,7 +186,7 @@ static int mount_by_options(const SnapshotMount *spec) {
         return fd;
 }
 
-/* A tree without layers below it is no overlay. Whatever other flags the storage itself is mounted with are
+/* The tree itself, and no overlay of it. Whatever other flags the storage itself is mounted with are
  * not the tree's. */
 static int mount_directory(const SnapshotMount *spec) {
         char path[TREE_PATH_SIZE];
@@ -204,7 +208,7 @@ static int mount_directory(const SnapshotMount *spec) {
 static int overlay_mount(int trees, const SnapshotMount *spec, Fault *fault) {
         _cleanup_(leave_trees) int entered = enter_trees(trees);
         int r = entered;
-        if (r >= 0 && spec->layer_count == 0)
+        if (r >= 0 && spec->direct)
                 r = mount_directory(spec);
         else if (r >= 0)
                 r = spec->fallback ? mount_by_options(spec) : mount_by_context(spec);

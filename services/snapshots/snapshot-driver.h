@@ -17,6 +17,7 @@ typedef struct SnapshotMount {
         bool read_only;
         bool no_setuid; /* setuid, setgid and file capabilities mean nothing on it */
         bool is_volatile; /* contents need not survive a crash, so unmounting syncs nothing */
+        bool direct;      /* the directory of upper itself: nobody knows when such a mount is gone */
         bool fallback;    /* as on kernels that lack what probe() looks for */
 } SnapshotMount;
 

@@ -152,8 +152,7 @@ int snapshot_manager_view(SnapshotManager *manager, const SnapshotRequest *reque
 /* ---- use ---- */
 
 int snapshot_manager_check_unused(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
-        if (snapshot->kind != SNAPSHOT_ACTIVE || snapshot->mounted == MOUNTED_NEVER ||
-            snapshot->parent_id == 0)
+        if (snapshot->kind != SNAPSHOT_ACTIVE || snapshot->mounted == MOUNTED_NEVER)
                 return 0;
         MountLife life = mount_watch_get(manager->mounts, snapshot->id);
         if (life == MOUNT_GONE)
@@ -217,10 +216,10 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                                        snapshot->key);
 
         bool active = snapshot->kind == SNAPSHOT_ACTIVE;
-        /* The snapshot itself is a lower layer when it is looked at only; without a parent it is a bind
-         * mount either way. */
-        bool upper = active && (!options->read_only || snapshot->parent_id == 0);
-        bool is_volatile = upper && options->is_volatile && snapshot->parent_id > 0;
+        /* The snapshot itself is a lower layer when it is looked at only. Without a parent it is an overlay,
+         * too: whether one of these is still mounted can be found out. */
+        bool upper = active && !options->read_only;
+        bool is_volatile = upper && options->is_volatile;
         const SnapshotMount mount = {
                 .layers = active && !upper ? chain : chain + 1,
                 .layer_count = active && !upper ? count : count - 1,
@@ -230,8 +229,7 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                 .is_volatile = is_volatile,
                 .fallback = manager->fallback,
         };
-        bool writable = upper && !options->read_only;
-        if (writable) {
+        if (upper) {
                 r = note_writable_mount(manager, snapshot, is_volatile, fault);
                 if (r < 0)
                         return r;
@@ -239,7 +237,7 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
         _cleanup_close_ int fd = manager->driver->mount(manager->trees.trees, &mount, fault);
         if (fd < 0)
                 return fd;
-        if (writable && snapshot->parent_id > 0) {
+        if (upper) {
                 r = mount_watch_add(manager->mounts, snapshot->id, fd);
                 if (r < 0)
                         log_debug("can't watch the mount of %s: %s", snapshot->key, strerror(-r));

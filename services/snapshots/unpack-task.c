@@ -14,7 +14,8 @@
 #include "services/snapshots/worker-run.h"
 
 /* Whoever feeds a layer byte by byte keeps a slot. So those who are limited have slots apart from those of
- * root and the sibling services, and none of them gets more than this many. */
+ * root and the sibling services, and none of them gets more than this many. However many are taken, each of
+ * them gets one: what waits for its layer costs others nothing. */
 #define SLOTS_PER_UID 2
 
 struct UnpackTask {
@@ -145,7 +146,7 @@ static int task_start(UnpackTask *task, Fault *fault) {
         const char *compression = task->spec.compression == COMPRESSION_AUTO
                                           ? ""
                                           : compression_to_string(task->spec.compression);
-        const SnapshotMount mount = { .upper = task->id };
+        const SnapshotMount mount = { .upper = task->id, .direct = true };
         _cleanup_close_ int tree = manager->driver->mount(manager->trees.trees, &mount, fault);
         if (tree < 0)
                 return tree;
@@ -173,7 +174,9 @@ static bool task_may_start(const UnpackTask *task) {
                         running++;
                         of_uid += t->spec.uid == task->spec.uid;
                 }
-        return running < LIMIT_CONCURRENT_UNPACKS && (!task->spec.limited || of_uid < SLOTS_PER_UID);
+        if (!task->spec.limited)
+                return running < LIMIT_CONCURRENT_UNPACKS;
+        return of_uid == 0 || (running < LIMIT_CONCURRENT_UNPACKS && of_uid < SLOTS_PER_UID);
 }
 
 /* The callbacks may end tasks, so the list is looked at anew each time. */

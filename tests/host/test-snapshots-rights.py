@@ -43,6 +43,11 @@ def do_flags(client, key, **options):
     return ",".join(name for name in ("NOSUID", "NODEV") if found & getattr(os, f"ST_{name}"))
 
 
+def do_begin(client, key, fd):
+    client.prepare(key)
+    return client.unpack_begin(key, fd, sha256(DATA))
+
+
 def do_mount(client, key, **options):
     client.mount(key, **options).close()
 
@@ -55,6 +60,7 @@ ACTIONS = {
     "Unpack": lambda client, key, **options: client.unpack(key, DATA, **options)["diff-id"],
     "Mount": do_mount,
     "Flags": do_flags,
+    "Begin": do_begin,
     "Stat": lambda client, key, **options: client.stat(key, **options)["kind"],
     "List": lambda client, **options: ",".join(client.keys(**options)) or None,
     "Cancel": lambda client, job: client.cancel(job),
@@ -64,10 +70,11 @@ ACTIONS = {
 }
 
 
-def as_user(user, action, *arguments, **options):
+def as_user(user, action, *arguments, keep=None, **options):
     command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__, action,
                json.dumps(arguments), json.dumps(options)]
-    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
+    return subprocess.run(command, check=True, text=True, capture_output=True, pass_fds=[keep] if keep else [],
+                          timeout=60).stdout.strip()
 
 
 def refused(answer):
@@ -155,6 +162,19 @@ def test_one_user_has_a_limit_and_others_do_not_feel_it():
     equal("done", as_user("bob", "Prepare", "x"))
     equal("done", as_user("alice", "Remove", "many7"))
     equal("done", as_user("alice", "Prepare", "x"))
+
+
+def test_users_who_feed_nothing_do_not_keep_others_from_unpacking():
+    set_rule('subject.user == "alice" || subject.user == "bob" || subject.user == "daemon"')
+    read, write_end = os.pipe()
+    for user in ("alice", "bob"):
+        for i in range(2):
+            equal("/", as_user(user, "Begin", f"p{i}", read, keep=read)[:1])
+    wait_for(lambda: len(worker_pids()) == 4, what="the workers")
+    equal("done", as_user("daemon", "Prepare", "p"))
+    equal(sha256(DATA), as_user("daemon", "Unpack", "p"))
+    os.close(read)
+    os.close(write_end)
 
 
 def test_images_may_unpack_for_everyone_but_not_mount():

@@ -154,6 +154,20 @@ def test_a_tree_without_a_parent_is_writable_too():
     store.commit("c", "a")
 
 
+def test_what_is_committed_is_not_written_to_any_more():
+    store.prepare("a")
+    with store.mount("a") as path:
+        os.mkdir(f"{path}/x")
+        for change in (lambda: store.commit("c", "a"), lambda: store.remove("a"), lambda: store.mount("a")):
+            assert "in use" in failure("FailedPrecondition", change)
+        systemctl("restart", "crt-snapshots")
+        assert "in use" in failure("FailedPrecondition", lambda: store.commit("c", "a"))
+    store.commit("c", "a")
+    store.prepare("b", "c")
+    with store.mount("b") as path:
+        equal(["x"], os.listdir(path))
+
+
 def flags(path):
     """Of the mount, as statvfs() knows them, that matter here."""
     found = os.statvfs(path).f_flag
