@@ -17,7 +17,7 @@
 /* In units of about a tenth of a microsecond. */
 #define WORK_OF_DIRECTORY 16
 #define WORK_OF_PATH(length) (1 + (length) / 64)
-static_assert(WORK_OF_PATH(PATH_MAX) < DIRECTORY_WALK_STEP_MAX);
+static_assert(WORK_OF_PATH(PATH_MAX) < DIRECTORY_WALK_STEP_MAX, "a step is at most that much work");
 
 int directory_walk_init(DirectoryWalk *walk, int root, uint64_t *work) {
         *walk = (DirectoryWalk){ .allocated = LEVELS_FIRST, .work = work };
