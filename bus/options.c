@@ -26,19 +26,27 @@ static int check_bounds(char *const *strv, sd_bus_error *error) {
 }
 
 static int read_strv(sd_bus_message *message, void *field, sd_bus_error *error) {
-        char **strv = NULL;
-        int r = sd_bus_message_read_strv(message, &strv);
+        _cleanup_strv_ char **strv = new0(char *, 1);
+        if (!strv)
+                return -ENOMEM;
+        int r = sd_bus_message_enter_container(message, 'a', "s");
+        for (size_t count = 0; r >= 0; count++) {
+                const char *value;
+                if (count > LIMIT_OPTION_ENTRIES)
+                        return check_bounds(strv, error);
+                r = sd_bus_message_read(message, "s", &value);
+                if (r <= 0)
+                        break;
+                r = strv_append(&strv, value);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        if (r >= 0)
+                r = check_bounds(strv, error);
         if (r < 0)
                 return r;
-        if (!strv && !(strv = new0(char *, 1)))
-                return -ENOMEM;
-        r = check_bounds(strv, error);
-        if (r < 0) {
-                strv_free(strv);
-                return r;
-        }
         strv_free(*(char ***) field);
-        *(char ***) field = strv;
+        *(char ***) field = TAKE_PTR(strv);
         return 0;
 }
 

@@ -17,14 +17,20 @@
 
 /* Moves what the child is to have to 3, 4, … without one overwriting another: first out of the way, then
  * into place. */
-static int child_arrange_fds(const ProcessSpawn *spawn, int error_fd, int *ret_error_fd) {
+static int child_arrange_fds(const ProcessSpawn *spawn, int *error_fd, int *program_fd) {
         int base = 3 + (int) spawn->fd_count + 1;
         int standard[3];
 
-        int moved_error = fcntl(error_fd, F_DUPFD_CLOEXEC, base);
-        if (moved_error < 0)
+        int moved = fcntl(*error_fd, F_DUPFD_CLOEXEC, base);
+        if (moved < 0)
                 return -errno;
-        *ret_error_fd = moved_error;
+        *error_fd = moved;
+        if (*program_fd >= 0) {
+                moved = fcntl(*program_fd, F_DUPFD_CLOEXEC, base);
+                if (moved < 0)
+                        return -errno;
+                *program_fd = moved;
+        }
 
         for (int i = 0; i < 3; i++) {
                 int from = spawn->standard[i];
@@ -55,9 +61,20 @@ static int child_arrange_fds(const ProcessSpawn *spawn, int error_fd, int *ret_e
                        : 0;
 }
 
+static int child_execute(const ProcessSpawn *spawn, int program_fd) {
+        char *const *arguments = (char *const *) spawn->arguments;
+        char *const *environment = spawn->environment ? (char *const *) spawn->environment : environ;
+        if (program_fd >= 0)
+                (void) execveat(program_fd, "", arguments, environment, AT_EMPTY_PATH);
+        else
+                (void) execve(spawn->path, arguments, environment);
+        return -errno;
+}
+
 static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t parent) {
+        int program_fd = spawn->program_fd;
         sigset_t none;
-        int r = child_arrange_fds(spawn, error_fd, &error_fd);
+        int r = child_arrange_fds(spawn, &error_fd, &program_fd);
         if (r >= 0 && spawn->die_with_parent) {
                 if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                         r = -errno;
@@ -68,9 +85,7 @@ static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t 
                 (void) sigemptyset(&none);
                 (void) sigprocmask(SIG_SETMASK, &none, NULL);
                 (void) signal(SIGPIPE, SIG_DFL);
-                (void) execve(spawn->path, (char *const *) spawn->arguments,
-                              spawn->environment ? (char *const *) spawn->environment : environ);
-                r = -errno;
+                r = child_execute(spawn, program_fd);
         }
         (void) !write(error_fd, &r, sizeof(r));
         _exit(EXIT_FAILURE);

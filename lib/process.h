@@ -17,7 +17,8 @@
  * Descriptors 0 to 2 are /dev/null for input and output and the caller's stderr, unless standard[] says
  * otherwise (-EBADF: the default). */
 typedef struct ProcessSpawn {
-        const char *path;               /* absolute */
+        const char *path;               /* absolute; not used when there is a program_fd */
+        int program_fd;                 /* the program's file; -EBADF: none */
         const char *const *arguments;   /* NULL-terminated, including argv[0] */
         const char *const *environment; /* NULL: the caller's own */
         const int *fds;
@@ -28,7 +29,8 @@ typedef struct ProcessSpawn {
         uint64_t clone_flags; /* further CLONE_NEW* flags */
 } ProcessSpawn;
 
-#define PROCESS_SPAWN_INIT ((ProcessSpawn){ .standard = { -EBADF, -EBADF, -EBADF }, .cgroup_fd = -EBADF })
+#define PROCESS_SPAWN_INIT                                                                                  \
+        ((ProcessSpawn){ .program_fd = -EBADF, .standard = { -EBADF, -EBADF, -EBADF }, .cgroup_fd = -EBADF })
 
 /* Starts it; a failing execve is reported here as its errno. */
 int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd);

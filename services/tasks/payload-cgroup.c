@@ -184,7 +184,7 @@ static int signal_tree(int cgroup, int signal, unsigned depth) {
         return r;
 }
 
-int cgroup_signal(int cgroup, int signal) {
+int payload_cgroup_signal(int cgroup, int signal) {
         /* Linux 5.14: reaches forks that are under way, too. */
         if (signal == SIGKILL && fd_write_file_at(cgroup, "cgroup.kill", "1") >= 0)
                 return 0;

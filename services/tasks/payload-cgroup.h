@@ -22,7 +22,7 @@ int payload_cgroup_make(int scope);
 int cgroup_delegate_controllers(int scope);
 
 /* A signal to every process in a cgroup and below it. */
-int cgroup_signal(int cgroup, int signal);
+int payload_cgroup_signal(int cgroup, int signal);
 
 /* Whether the kernel killed something in it for want of memory. */
 bool cgroup_ran_out_of_memory(int cgroup);

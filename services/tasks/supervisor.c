@@ -167,7 +167,7 @@ static uint64_t do_what_is_due(Supervisor *supervisor) {
         uint64_t now = now_monotonic();
         if (supervisor->kill_at > 0 && now >= supervisor->kill_at) {
                 supervisor->kill_at = 0;
-                (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
+                (void) payload_cgroup_signal(supervisor->payload_cgroup, SIGKILL);
         }
         if (supervisor->delegate_at > 0 && now >= supervisor->delegate_at) {
                 supervisor->delegate_at = 0;
@@ -201,7 +201,7 @@ static int run(Supervisor *supervisor, siginfo_t *ret_info) {
  * there before anybody hears of it. */
 static int finish(Supervisor *supervisor, const siginfo_t *info) {
         (void) unwatch(supervisor, supervisor->payload);
-        (void) cgroup_signal(supervisor->payload_cgroup, SIGKILL);
+        (void) payload_cgroup_signal(supervisor->payload_cgroup, SIGKILL);
         uint64_t until = now_monotonic() + DRAIN_PATIENCE;
         while (!journal_is_done(&supervisor->journal) && now_monotonic() < until) {
                 int r = turn(supervisor, until);
@@ -277,6 +277,9 @@ int main(int argc, char *argv[]) {
         };
         if (argc != 3)
                 return EXIT_FAILURE;
+        /* It was executed by descriptor (task-supervisor.c), of which the kernel makes a number for a name.
+         */
+        (void) prctl(PR_SET_NAME, "crt-supervisor");
         (void) mallopt(M_MXFAST, 0); /* with malloc_trim(): nothing that is free is kept */
         supervisor.namespace = argv[1];
         supervisor.id = argv[2];

@@ -69,7 +69,7 @@ static void end_unknown(Task *task, const char *why) {
 static void kill_payload(const char *namespace, const char *id, unsigned bucket) {
         _cleanup_close_ int cgroup = scope_cgroup_open(namespace, id, bucket, PAYLOAD_CGROUP);
         if (cgroup >= 0)
-                (void) cgroup_signal(cgroup, SIGKILL);
+                (void) payload_cgroup_signal(cgroup, SIGKILL);
 }
 
 /* True if there is a supervisor now. */

@@ -133,7 +133,7 @@ bool task_removal_is_busy(const TaskRemoval *removal) {
 static void end_it(Task *task) {
         _cleanup_close_ int cgroup =
                 scope_cgroup_open(task->record.namespace, task->record.id, task->bucket, PAYLOAD_CGROUP);
-        if (task->state == TASK_RUNNING && cgroup >= 0 && cgroup_signal(cgroup, SIGKILL) >= 0)
+        if (task->state == TASK_RUNNING && cgroup >= 0 && payload_cgroup_signal(cgroup, SIGKILL) >= 0)
                 return;
         task_start_cancel(task);
 }

@@ -18,7 +18,6 @@
 #include "services/tasks/payload-cgroup.h"
 #include "services/tasks/task-table.h"
 
-#define SUPERVISOR_PROGRAM CRT_LIBEXECDIR "/crt-supervisor"
 #define STATUS_NOT_SET_UP 125
 
 static void close_control(Task *task) {
@@ -51,7 +50,7 @@ static void end_unseen(Task *task, const char *why) {
         };
         (void) snprintf(end.error, sizeof(end.error), "%s", never ? "its start was interrupted" : why);
         if (cgroup >= 0)
-                (void) cgroup_signal(cgroup, SIGKILL);
+                (void) payload_cgroup_signal(cgroup, SIGKILL);
         /* One whose process died while it was moved there is never seen to be empty, and would stay. */
         siblings_stop_scope(task->table->siblings, task->record.namespace, task->record.id);
         (void) run_exit_write(task->directory, &end);
@@ -178,7 +177,7 @@ static int execute(Task *task, int listener, int control) {
         const char *environment[4] = { "GLIBC_TUNABLES=glibc.malloc.tcache_count=0" };
         size_t variables = 1;
         ProcessSpawn spawn = PROCESS_SPAWN_INIT;
-        spawn.path = SUPERVISOR_PROGRAM;
+        spawn.program_fd = task->table->supervisor_program;
         spawn.arguments = arguments;
         spawn.environment = environment;
         for (char **p = environ; *p && variables + 1 < ELEMENTS_OF(environment); p++)

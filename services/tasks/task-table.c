@@ -7,8 +7,10 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "runtime/own-binary.h"
 
 #define CACHE_DIRECTORY ".seccomp"
+#define SUPERVISOR_PROGRAM CRT_LIBEXECDIR "/crt-supervisor"
 
 int task_table_new(const TaskTableSpec *spec, TaskTable **ret, Fault *fault) {
         _cleanup_close_ int state_directory = spec->state_directory,
@@ -22,6 +24,7 @@ int task_table_new(const TaskTableSpec *spec, TaskTable **ret, Fault *fault) {
                 .observer = spec->observer,
                 .runtime_directory = TAKE_FD(runtime_directory),
                 .cache_directory = -EBADF,
+                .supervisor_program = -EBADF,
         };
         int r = task_store_open(state_directory, &table->store, fault);
         if (r < 0)
@@ -30,6 +33,9 @@ int task_table_new(const TaskTableSpec *spec, TaskTable **ret, Fault *fault) {
                 path_make_directories(table->runtime_directory, CACHE_DIRECTORY, 0700, PATH_BENEATH);
         if (table->cache_directory < 0)
                 return fault_set_errno(fault, table->cache_directory, "the runtime directory");
+        table->supervisor_program = own_binary_open(SUPERVISOR_PROGRAM, fault);
+        if (table->supervisor_program < 0)
+                return table->supervisor_program;
         r = task_table_recover(table, fault);
         if (r < 0)
                 return r;
@@ -47,6 +53,7 @@ TaskTable *task_table_free(TaskTable *table) {
         task_store_free(table->store);
         fd_close(table->runtime_directory);
         fd_close(table->cache_directory);
+        fd_close(table->supervisor_program);
         return mfree(table);
 }
 

@@ -19,7 +19,9 @@ struct TaskTable {
         Siblings *siblings; /* weak */
         TaskStore *store;
         int runtime_directory;
-        int cache_directory; /* of compiled system call filters */
+        int cache_directory;    /* of compiled system call filters */
+        int supervisor_program; /* on a read-only mount: a container's root cannot write to it
+                                   (runtime/own-binary.h) */
         TaskObserver observer;
         ScopeBuckets buckets;
         Task **tasks;

@@ -210,7 +210,7 @@ void task_end(Task *task, const RunExit *end) {
 static int kill_all(const Task *task, int signal) {
         _cleanup_close_ int cgroup =
                 scope_cgroup_open(task->record.namespace, task->record.id, task->bucket, PAYLOAD_CGROUP);
-        return cgroup < 0 ? cgroup : cgroup_signal(cgroup, signal);
+        return cgroup < 0 ? cgroup : payload_cgroup_signal(cgroup, signal);
 }
 
 int task_kill(Task *task, int signal, bool all, Fault *fault) {

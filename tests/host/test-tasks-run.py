@@ -146,6 +146,8 @@ def test_kill_all():
     container = shell("trap : TERM; for i in $(seq 150); do sleep 100 & done; echo ready; wait; wait; exit 4", id="all")
     container.start()
     wait_for(lambda: "ready" in journal("all"), what="its processes")
+    # Between fork and exec they still have the shell's trap.
+    wait_for(lambda: len(command("pgrep", "-x", "sleep").split()) == 150, what="its processes")
     container.kill("TERM", all=True)  # reaches every sleep, which ends
     equal(4, container.wait(timeout=10000))
 
