@@ -12,8 +12,8 @@
 #define DIRECTORY_WALK_STEP_MAX 128
 
 typedef struct DirectoryLevel {
-        size_t end; /* of its part of the path */
-        int fd;     /* or why there is none, and nothing below: -ENOENT, -ENOTDIR, -ELOOP a symbolic link */
+        size_t end;  /* of its part of the path */
+        int fd;      /* or why there is none, and nothing below: -ENOENT, -ENOTDIR, -ELOOP a symbolic link */
         bool opaque; /* it, or one above it: nothing of lower layers shines through */
 } DirectoryLevel;
 

@@ -15,7 +15,7 @@ typedef struct SnapshotMount {
         size_t layer_count;
         int64_t upper; /* the tree that is written to; 0: none */
         bool read_only;
-        bool no_setuid; /* setuid, setgid and file capabilities mean nothing on it */
+        bool no_setuid;   /* setuid, setgid and file capabilities mean nothing on it */
         bool is_volatile; /* contents need not survive a crash, so unmounting syncs nothing */
         bool direct;      /* the directory of upper itself: nobody knows when such a mount is gone */
         bool fallback;    /* as on kernels that lack what probe() looks for */
