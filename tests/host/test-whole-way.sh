@@ -72,12 +72,16 @@ test_ten_containers_at_once() {
 
 # killed_while PROCESS DELAY COMMAND…: kills every process of that name so long after the command began.
 killed_while() {
-        local name=$1 delay=$2 pid
+        local name=$1 delay=$2 pid victims victim
         shift 2
         "$@" >"$scratch/victim" 2>&1 & pid=$!
         sleep "$delay"
-        pkill -KILL -x "$name" || true
+        victims=$(pgrep -x "$name" || true)
+        [[ -z $victims ]] || kill -KILL $victims || true
         wait "$pid" || true
+        # A call to one that is dying is lost with it.
+        for victim in $victims; do wait_for 5 test ! -e "/proc/$victim"; done
+        busctl list >/dev/null
 }
 
 killed_while_pulling() {
