@@ -10,6 +10,7 @@
 
 /* An unpacking that was cancelled may take a moment to let go of its snapshot. */
 #define BUSY_TRIES 300
+#define UNREACHABLE_TRIES 10
 #define BUSY_DELAY 100 /* milliseconds */
 
 typedef struct SweepItem {
@@ -215,7 +216,11 @@ static void on_reply(StoreReply *reply, void *userdata) {
                 reply->r = add_keys(sweep, reply);
                 item = &sweep->items[sweep->position];
         }
-        if (item->kind == SWEEP_KEY && reply->r == -EBUSY && ++item->tries < BUSY_TRIES) {
+        /* A service that died meanwhile is started by being asked again. */
+        unsigned tries = item->kind == SWEEP_KEY && reply->r == -EBUSY ? BUSY_TRIES
+                         : reply->r == -EHOSTUNREACH                   ? UNREACHABLE_TRIES
+                                                                       : 0;
+        if (++item->tries < tries) {
                 run(sweep);
                 return;
         }
