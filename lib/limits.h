@@ -49,6 +49,11 @@
 #define LIMIT_PAGE_DEFAULT 1000
 #define LIMIT_PAGE_MAX 10000
 
+/* Filters of lists: of one its length, its regular expressions' length; conditions in all. */
+#define LIMIT_FILTER_LENGTH 8192
+#define LIMIT_FILTER_EXPRESSION 512
+#define LIMIT_FILTER_SELECTORS 64
+
 /* What one layer may unpack to. */
 #define LIMIT_LAYER_SIZE (256ULL * 1024ULL * 1024ULL * 1024ULL)
 #define LIMIT_LAYER_ENTRIES (8U * 1024U * 1024U)
