@@ -239,6 +239,14 @@ int snapshot_store_list(SnapshotStore *store, const char *namespace, const char 
         return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
 }
 
+int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
+                            void *userdata) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, SELECT "WHERE s.id > ? ORDER BY s.id LIMIT ?", "ii",
+                               after, (int64_t) limit + 1);
+        return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
+}
+
 int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
         DatabaseRows rows;
         int r = database_query(store->database, &rows, SELECT "WHERE s.kind != ? AND s.state != ?", "ii",

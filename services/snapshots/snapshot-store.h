@@ -94,6 +94,9 @@ int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret);
 typedef int (*SnapshotVisit)(const Snapshot *snapshot, void *userdata);
 int snapshot_store_list(SnapshotStore *store, const char *namespace, const char *after, uint32_t limit,
                         SnapshotVisit visit, void *userdata);
+/* The same for all namespaces, by number. */
+int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
+                            void *userdata);
 /* All of all namespaces that have a tree: for the check at the start. */
 int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata);
 /* Without its tree this record means nothing. Active ones only, so nothing is built on it. */
