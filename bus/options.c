@@ -14,64 +14,51 @@
 
 #define OPTIONS_MAX 64
 
-static int check_bounds(char *const *strv, sd_bus_error *error) {
-        size_t count = 0, size = 0;
-        for (; strv[count]; count++)
-                size += strlen(strv[count]) + 1;
-        if (count <= LIMIT_OPTION_ENTRIES && size <= LIMIT_OPTION_BYTES)
-                return 0;
+static int too_much(const BusOption *option, sd_bus_error *error) {
         return sd_bus_error_setf(error, bus_error_name(-EDQUOT),
-                                 "an option may have %u entries and %u bytes in all", LIMIT_OPTION_ENTRIES,
-                                 LIMIT_OPTION_BYTES);
+                                 "option '%s': at most %u entries and %u bytes in all", option->key,
+                                 LIMIT_OPTION_ENTRIES, LIMIT_OPTION_BYTES);
 }
 
-static int read_strv(sd_bus_message *message, void *field, sd_bus_error *error) {
+/* 1 an entry, 0 there are no more. */
+static int read_string(sd_bus_message *message, char ***strv, sd_bus_error *error) {
+        const char *value;
+        int r = sd_bus_message_read(message, "s", &value);
+        if (r > 0)
+                r = strv_append(strv, value) < 0 ? -ENOMEM : 1;
+        return r;
+}
+
+static int read_pair(sd_bus_message *message, char ***strv, sd_bus_error *error) {
+        const char *key, *value;
+        int r = sd_bus_message_read(message, "{ss}", &key, &value);
+        if (r <= 0)
+                return r;
+        if (!key[0] || strchr(key, '='))
+                return bus_invalid_argument(error, "'%s' cannot be a key", key);
+        return strv_appendf(strv, "%s=%s", key, value) < 0 ? -ENOMEM : 1;
+}
+
+/* An array of strings, or of pairs of them that become "KEY=value". */
+static int read_strings(sd_bus_message *message, const BusOption *option, void *field, sd_bus_error *error) {
+        bool pairs = string_equal(option->signature, "a{ss}");
         _cleanup_strv_ char **strv = new0(char *, 1);
         if (!strv)
                 return -ENOMEM;
-        int r = sd_bus_message_enter_container(message, 'a', "s");
+        int r = sd_bus_message_enter_container(message, 'a', pairs ? "{ss}" : "s");
         for (size_t count = 0; r >= 0; count++) {
-                const char *value;
                 if (count > LIMIT_OPTION_ENTRIES)
-                        return check_bounds(strv, error);
-                r = sd_bus_message_read(message, "s", &value);
-                if (r <= 0)
+                        return too_much(option, error);
+                r = (pairs ? read_pair : read_string)(message, &strv, error);
+                if (r == 0)
                         break;
-                r = strv_append(&strv, value);
         }
         if (r >= 0)
                 r = sd_bus_message_exit_container(message);
-        if (r >= 0)
-                r = check_bounds(strv, error);
         if (r < 0)
                 return r;
-        strv_free(*(char ***) field);
-        *(char ***) field = TAKE_PTR(strv);
-        return 0;
-}
-
-static int read_string_map(sd_bus_message *message, void *field, sd_bus_error *error) {
-        _cleanup_strv_ char **strv = new0(char *, 1);
-        if (!strv)
-                return -ENOMEM;
-        int r = sd_bus_message_enter_container(message, 'a', "{ss}");
-        for (size_t count = 0; r >= 0; count++) {
-                const char *key, *value;
-                if (count > LIMIT_OPTION_ENTRIES)
-                        return check_bounds(strv, error);
-                r = sd_bus_message_read(message, "{ss}", &key, &value);
-                if (r <= 0)
-                        break;
-                if (!key[0] || strchr(key, '='))
-                        return bus_invalid_argument(error, "'%s' cannot be a key", key);
-                r = strv_appendf(&strv, "%s=%s", key, value);
-        }
-        if (r >= 0)
-                r = sd_bus_message_exit_container(message);
-        if (r >= 0)
-                r = check_bounds(strv, error);
-        if (r < 0)
-                return r;
+        if (strv_size(strv) > LIMIT_OPTION_BYTES)
+                return too_much(option, error);
         strv_free(*(char ***) field);
         *(char ***) field = TAKE_PTR(strv);
         return 0;
@@ -88,10 +75,8 @@ static int read_bool(sd_bus_message *message, void *field, sd_bus_error *error) 
 static int read_value(sd_bus_message *message, const BusOption *option, void *field, sd_bus_error *error) {
         if (option->reader)
                 return option->reader(message, field, error);
-        if (string_equal(option->signature, "as"))
-                return read_strv(message, field, error);
-        if (string_equal(option->signature, "a{ss}"))
-                return read_string_map(message, field, error);
+        if (string_equal(option->signature, "as") || string_equal(option->signature, "a{ss}"))
+                return read_strings(message, option, field, error);
         if (string_equal(option->signature, "b"))
                 return read_bool(message, field, error);
         assert(option->signature[0] && strchr("suthixoy", option->signature[0]) && !option->signature[1]);

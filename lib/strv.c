@@ -49,6 +49,13 @@ int strv_appendf(char ***strv, const char *format, ...) {
         return strv_consume(strv, n < 0 ? NULL : string);
 }
 
+size_t strv_size(char *const *strv) {
+        size_t size = 0;
+        for (; strv && *strv; strv++)
+                size += strlen(*strv) + 1;
+        return size;
+}
+
 int strv_copy(const char *const *strv, char ***ret) {
         size_t n = 0;
         while (strv && strv[n])

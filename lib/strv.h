@@ -15,6 +15,8 @@ char **strv_free(char **strv);
 DEFINE_CLEANUP(char **, strv_free);
 
 size_t strv_length(char *const *strv);
+/* Bytes of all strings with their terminators. */
+size_t strv_size(char *const *strv);
 int strv_copy(const char *const *strv, char ***ret);
 /* Appends a copy. */
 int strv_append(char ***strv, const char *string);

@@ -10,6 +10,7 @@
 #include "bus/bus-names.h"
 #include "bus/object-path.h"
 #include "bus/options.h"
+#include "bus/page.h"
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
@@ -336,18 +337,29 @@ static int method_get(sd_bus_message *message, void *userdata, sd_bus_error *err
         return r < 0 ? r : sd_bus_reply_method_return(message, "o", path);
 }
 
-typedef struct ListOptions {
-        const char *after;
-        uint32_t limit;
-} ListOptions;
-
-static const BusOption list_options[] = {
-        { "after", "s", offsetof(ListOptions, after) },
-        { "limit", "u", offsetof(ListOptions, limit) },
+static const FilterField list_fields[] = {
+        { .name = "id" },
+        { .name = "image" },
+        { .name = "state" },
+        { .name = "labels", .has_key = true },
+        {},
 };
 
-static int append_container(sd_bus_message *reply, const TasksService *service, const Task *task) {
+static const char *look_up_field(const char *field, const char *key, void *userdata) {
+        const Task *task = userdata;
+        if (string_equal(field, "id"))
+                return task->record.id;
+        if (string_equal(field, "image"))
+                return task->record.image;
+        if (string_equal(field, "state"))
+                return task_state_to_string(task->state);
+        return strv_get_environment((const char *const *) task->record.labels, key);
+}
+
+static int append_container(BusPage *page, const TasksService *service, const Task *task) {
+        sd_bus_message *reply = page->reply;
         _cleanup_free_ char *path = NULL;
+        page->bytes += strv_size(task->record.labels) + strv_size(task->record.command);
         int r = object_kind_get_path(service->containers, task->record.namespace, task->record.id, &path);
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "{sv}");
@@ -358,52 +370,29 @@ static int append_container(sd_bus_message *reply, const TasksService *service, 
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-/* The tasks of a namespace from an index on; *ret_next is the id to go on behind, or "". */
-static int append_page(sd_bus_message *reply, const TasksService *service, const char *namespace,
-                       const ListOptions *options, const char **ret_next) {
-        const TaskTable *table = service->table;
-        const Task *last = NULL;
-        uint32_t count = 0;
-        size_t i = task_table_first(service->table, namespace, options->after);
-        for (; i < table->count && string_equal(table->tasks[i]->record.namespace, namespace); i++) {
-                const Task *task = table->tasks[i];
-                if (!task_is_listed(task))
-                        continue;
-                if (count == options->limit) {
-                        *ret_next = last->record.id;
-                        return 0;
-                }
-                int r = append_container(reply, service, task);
-                if (r < 0)
-                        return r;
-                last = task;
-                count++;
-        }
-        *ret_next = "";
-        return 0;
-}
-
 static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         TasksService *service = userdata;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        ListOptions options = { .limit = LIMIT_PAGE_DEFAULT };
-        const char *next = "";
+        const TaskTable *table = service->table;
+        const char *namespace = bus_call_namespace(message);
+        _cleanup_(bus_page_done) BusPage page = BUS_PAGE_NULL;
 
-        int r = bus_options_read(message, list_options, ELEMENTS_OF(list_options), &options, error);
+        int r = bus_page_begin(&page, message, list_fields, error);
         if (r < 0)
                 return r;
-        if (options.limit == 0 || options.limit > LIMIT_PAGE_MAX)
-                return bus_invalid_argument(error, "option 'limit': must be 1 to %i", LIMIT_PAGE_MAX);
-        r = sd_bus_message_new_method_return(message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r >= 0)
-                r = append_page(reply, service, bus_call_namespace(message), &options, &next);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "s", next);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        for (size_t i = task_table_first(service->table, namespace, page.after); i < table->count; i++) {
+                Task *task = table->tasks[i];
+                if (!string_equal(task->record.namespace, namespace))
+                        break;
+                if (!task_is_listed(task))
+                        continue;
+                int offer = bus_page_offer(&page, task->record.id, look_up_field, task);
+                if (offer == BUS_PAGE_FULL)
+                        break;
+                r = offer == BUS_PAGE_TAKE ? append_container(&page, service, task) : offer;
+                if (r < 0)
+                        return r;
+        }
+        return bus_page_send(&page);
 }
 
 const sd_bus_vtable tasks_vtable[] = {

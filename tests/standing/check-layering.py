@@ -25,6 +25,7 @@ CONFINED = [
     (r"curl/", ["services/images/fetch*", "services/images/http-*"]),
     (r"archive(_entry)?\.h", ["services/snapshots/layer-archive*", "services/snapshots/unpack*", "tests/*"]),
     (r"seccomp\.h", ["lib/sandbox*", "runtime/seccomp*", "tests/*"]),
+    (r"pcre2", ["lib/filter*"]),
     (r"sqlite3", ["lib/database*", "tests/*"]),
     (r"openssl/", ["lib/digest*", "tests/*"]),
     (r"isa-l|igzip", ["services/snapshots/*"]),
