@@ -21,6 +21,11 @@ static const char *unit_of(const Task *task, char name[SCOPE_NAME_MAX]) {
         return there ? name : "";
 }
 
+static const char *stop_signal_of(const TaskRecord *record) {
+        const char *name = signal_to_string(record->stop_signal);
+        return name ? name : "SIGTERM";
+}
+
 static const char *or_empty(const char *text) {
         return text ? text : "";
 }
@@ -36,7 +41,7 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
                 { "Namespace", record->namespace },   { "Id", record->id },
                 { "Image", record->image },           { "ImageDigest", record->image_digest },
                 { "Error", or_empty(record->error) }, { "State", task_state_to_string(task->state) },
-                { "Unit", unit_of(task, unit) },
+                { "Unit", unit_of(task, unit) },      { "StopSignal", stop_signal_of(record) },
         };
         const struct {
                 const char *name;
@@ -70,7 +75,7 @@ static const struct {
         { "Namespace", "s" }, { "Id", "s" },         { "Image", "s" },      { "ImageDigest", "s" },
         { "Command", "as" },  { "Labels", "a{ss}" }, { "Terminal", "b" },   { "State", "s" },
         { "Pid", "u" },       { "Unit", "s" },       { "ExitStatus", "i" }, { "Error", "s" },
-        { "Created", "t" },   { "Started", "t" },    { "Finished", "t" },
+        { "Created", "t" },   { "Started", "t" },    { "Finished", "t" },   { "StopSignal", "s" },
 };
 
 int container_append_properties(sd_bus_message *message, const Task *task) {
@@ -352,6 +357,7 @@ const sd_bus_vtable container_vtable[] = {
         CONSTANT("Command", "as"),
         CONSTANT("Labels", "a{ss}"),
         CONSTANT("Terminal", "b"),
+        CONSTANT("StopSignal", "s"),
         CHANGING("State", "s"),
         CHANGING("Pid", "u"),
         CHANGING("Unit", "s"),
