@@ -47,7 +47,8 @@ class Tar:
         self.add(name, tarfile.SYMTYPE, linkname=target, mode=0o777)
 
     def hardlink(self, name, target):
-        self.add(name, tarfile.LNKTYPE, linkname=target)
+        """With the mode of its target, as tar(1) writes it: most unpackers apply it to both."""
+        self.add(name, tarfile.LNKTYPE, linkname=target, mode=self.tar.getmember(target).mode)
 
     def whiteout(self, name):
         folder, base = os.path.split(name)
