@@ -13,14 +13,32 @@
 
 #include "lib/fd.h"
 #include "lib/process.h"
+#include "lib/strv.h"
 #include "runtime/cgroup.h"
 #include "runtime/init-report.h"
 #include "runtime/state-file.h"
 
+#define DEFAULT_ROOT "/run/crt-oci"
 #define KILL_TIMEOUT_MS 10000
 
-static int open_container(const OciOptions *options, int *ret_root, StateFile *ret, Fault *fault) {
-        _cleanup_close_ int root = state_file_open_root(options->root, fault);
+/* An ordinary user's containers are below the directory that the session gives. */
+int oci_open_root(const OciOptions *options, Fault *fault) {
+        if (options->root)
+                return state_file_open_root(options->root, fault);
+        if (geteuid() == 0)
+                return state_file_open_root(DEFAULT_ROOT, fault);
+        const char *directory = getenv("XDG_RUNTIME_DIR");
+        _cleanup_free_ char *path = NULL;
+        if (string_is_empty(directory))
+                return fault_set(fault, -EINVAL,
+                                 "neither --root nor $XDG_RUNTIME_DIR says where to keep state");
+        if (asprintf(&path, "%s/crt-oci", directory) < 0)
+                return -ENOMEM;
+        return state_file_open_root(path, fault);
+}
+
+int oci_open_container(const OciOptions *options, int *ret_root, StateFile *ret, Fault *fault) {
+        _cleanup_close_ int root = oci_open_root(options, fault);
         if (root < 0)
                 return root;
         int r = state_file_open(root, options->id, ret, fault);
@@ -61,7 +79,7 @@ static int start_init(const StateFile *state, Fault *fault) {
 int oci_start(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF;
-        int r = open_container(options, &root, &state, fault);
+        int r = oci_open_container(options, &root, &state, fault);
         if (r < 0)
                 return r;
         ContainerStatus status = state_file_status(&state);
@@ -74,7 +92,7 @@ int oci_start(const OciOptions *options, Fault *fault) {
 int oci_state(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF;
-        int r = open_container(options, &root, &state, fault);
+        int r = oci_open_container(options, &root, &state, fault);
         if (r < 0)
                 return r;
         if (!state.document)
@@ -99,7 +117,7 @@ static int signal_all(const StateFile *state, int signal, Fault *fault) {
 int oci_kill(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF;
-        int r = open_container(options, &root, &state, fault);
+        int r = oci_open_container(options, &root, &state, fault);
         if (r < 0)
                 return r;
         if (options->all)
@@ -135,7 +153,7 @@ static int remove_cgroup(const StateFile *state, Fault *fault) {
 int oci_delete(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF, init = -EBADF;
-        int r = open_container(options, &root, &state, fault);
+        int r = oci_open_container(options, &root, &state, fault);
         if (r == -ENOENT && options->force) {
                 fault_done(fault);
                 return 0;

@@ -45,7 +45,7 @@ typedef struct CreateSession {
 } CreateSession;
 
 static int open_bundle(CreateSession *session, Fault *fault) {
-        const char *path = session->options->bundle;
+        const char *path = session->options->bundle ? session->options->bundle : ".";
         session->bundle_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (session->bundle_fd < 0)
                 return fault_set_errno(fault, -errno, "the bundle %s", path);
@@ -92,6 +92,10 @@ static void open_seccomp_cache(CreateSession *session) {
 }
 
 static int make_cgroup(CreateSession *session, Fault *fault) {
+        if (session->options->systemd_cgroup)
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "--systemd-cgroup: the systemd cgroup driver is not supported yet; without "
+                                 "this option cgroups are made directly");
         session->hierarchy = cgroup_open_root(fault);
         if (session->hierarchy < 0)
                 return session->hierarchy;
@@ -189,7 +193,7 @@ static int session_run(CreateSession *session, bool waits_for_start, Fault *faul
         int r;
         if ((r = open_bundle(session, fault)) < 0 || (r = connect_console(session, fault)) < 0)
                 return r;
-        session->root = state_file_open_root(session->options->root, fault);
+        session->root = oci_open_root(session->options, fault);
         if (session->root < 0)
                 return session->root;
         open_seccomp_cache(session);

@@ -1,91 +1,52 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "lib/fd.h"
-#include "lib/json.h"
 #include "runtime/oci-command.h"
+#include "runtime/oci-log.h"
+#include "runtime/oci-option-table.h"
 #include "runtime/own-binary.h"
 
-#define SPECIFICATION_VERSION "1.2.0"
-
-/* In the form that callers of runc read back: {"level":"error","msg":"…","time":"…"}. */
-static char *format_log_line(const OciOptions *options, const char *text) {
-        char stamp[64], *line = NULL;
-        struct tm utc;
-        time_t now = time(NULL);
-        (void) strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-        if (!options->log_json)
-                return asprintf(&line, "time=\"%s\" level=error msg=\"%s\"\n", stamp, text) < 0 ? NULL
-                                                                                                : line;
-
-        _cleanup_json_ json_object *object = json_object_new_object();
-        if (!object || json_object_object_add(object, "level", json_object_new_string("error")) < 0 ||
-            json_object_object_add(object, "msg", json_object_new_string(text)) < 0 ||
-            json_object_object_add(object, "time", json_object_new_string(stamp)) < 0)
-                return NULL;
-        const char *json = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN);
-        return json && asprintf(&line, "%s\n", json) >= 0 ? line : NULL;
-}
-
-static void complain(const OciOptions *options, const char *text) {
-        (void) fprintf(stderr, "crt-oci: %s\n", text);
-        if (!options->log)
-                return;
-        _cleanup_free_ char *line = format_log_line(options, text);
-        _cleanup_close_ int fd =
-                open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
-        if (fd < 0 || !line || fd_write_all(fd, line, strlen(line)) < 0)
-                (void) fprintf(stderr, "crt-oci: --log: %s: %s\n", options->log, strerror(errno));
-}
-
-static int print_version(void) {
-        (void) printf("crt-oci version %s\nspec: %s\n", CRT_VERSION, SPECIFICATION_VERSION);
-        return 0;
-}
+/* What clones processes into containers runs from a read-only mount of its own file. */
+static const struct {
+        int (*run)(const OciOptions *options, Fault *fault);
+        bool clones;
+        int failure; /* the exit status; 0: EXIT_FAILURE */
+} commands[_OCI_COMMAND_MAX] = {
+        [OCI_COMMAND_CREATE] = { oci_create, .clones = true },
+        [OCI_COMMAND_RUN] = { oci_run, .clones = true },
+        [OCI_COMMAND_START] = { oci_start },
+        [OCI_COMMAND_STATE] = { oci_state },
+        [OCI_COMMAND_KILL] = { oci_kill },
+        [OCI_COMMAND_DELETE] = { oci_delete },
+};
 
 static int run_command(const OciOptions *options, char *argv[], Fault *fault) {
-        int r;
-        switch (options->command) {
-        case OCI_COMMAND_HELP:
-                return fputs(oci_options_help, stdout) < 0 ? -EIO : 0;
-        case OCI_COMMAND_VERSION:
-                return print_version();
-        case OCI_COMMAND_CREATE:
-        case OCI_COMMAND_RUN:
-                r = own_binary_protect(argv, fault);
-                if (r < 0)
-                        return r;
-                return options->command == OCI_COMMAND_CREATE ? oci_create(options, fault)
-                                                              : oci_run(options, fault);
-        case OCI_COMMAND_START:
-                return oci_start(options, fault);
-        case OCI_COMMAND_STATE:
-                return oci_state(options, fault);
-        case OCI_COMMAND_KILL:
-                return oci_kill(options, fault);
-        case OCI_COMMAND_DELETE:
-                return oci_delete(options, fault);
-        default:
-                return -EINVAL;
-        }
+        if (options->command == OCI_COMMAND_HELP)
+                return oci_option_print_help(options->topic);
+        if (options->command == OCI_COMMAND_VERSION)
+                return printf("crt-oci version %s\nspec: %s\n", CRT_VERSION, OCI_SPECIFICATION_VERSION) < 0
+                               ? -EIO
+                               : 0;
+        int r = commands[options->command].clones ? own_binary_protect(argv, fault) : 0;
+        return r < 0 ? r : commands[options->command].run(options, fault);
 }
 
 int main(int argc, char *argv[]) {
         Fault fault = FAULT_NULL;
-        OciOptions options;
-        int r = oci_options_parse(argc, argv, &options, &fault);
-        if (r >= 0)
+        OciOptions options = { 0 };
+        oci_log_open(&options);
+        int r = oci_options_parse(argc, argv, &options, &fault), failure = EXIT_FAILURE;
+        if (r >= 0) {
+                if (commands[options.command].failure)
+                        failure = commands[options.command].failure;
                 r = run_command(&options, argv, &fault);
+        }
         if (r < 0)
-                complain(&options, fault_text(&fault, r));
+                oci_log_error(fault_text(&fault, r));
         fault_done(&fault);
-        return r < 0 ? EXIT_FAILURE : r;
+        oci_options_done(&options);
+        return r < 0 ? failure : r;
 }
