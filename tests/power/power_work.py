@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What happens on the disk while it is recorded, with a mark before and after each step."""
+
+import os
+import threading
+
+from power_state import GLib, State, sha256
+from snapshot_trees import entry, layer
+import task_containers
+
+IMAGES = ["localhost:5000/layers:edge", "localhost:5000/busybox:latest"]
+LARGE = "localhost:5000/debian:bookworm"
+
+
+def own_layers():
+    """{key: (layer, parent)}: what is committed without an image."""
+    files = [entry(f"many/{number}", f"file {number}\n".encode() * number) for number in range(120)]
+    return {
+        "first": (layer("many/", *files, entry("large", os.urandom(1 << 20) * 2)), ""),
+        "second": (layer(entry("many/7", b"changed\n"), entry("many/.wh.8", b""), entry("empty", b"")), "first"),
+        "other": (layer("a/", "a/b/", entry("a/b/c", b"c" * 70000)), ""),
+    }
+
+
+class Work:
+    """Every step makes or takes away one thing. A client's answer is known when its mark is in the log."""
+
+    def __init__(self, disk, images):
+        self.disk, self.images = disk, images
+        self.layers = own_layers()
+        self.lock = threading.Lock()
+        self.containers = {}
+        self.steps = 0
+
+    def step(self, verb, kind, name, action):
+        with self.lock:
+            self.steps += 1
+            number = self.steps
+            self.disk.mark(step=number, verb=verb, kind=kind, name=name, state="begin")
+        action()
+        with self.lock:
+            self.disk.mark(step=number, verb=verb, kind=kind, name=name, state="done")
+
+    def pull(self, state, name):
+        self.step("make", "image", name, lambda: state.images.pull(name))
+
+    def remove_image(self, state, name):
+        self.step("take", "image", name, lambda: state.images.remove(name))
+
+    def put(self, state, data):
+        self.step("make", "blob", sha256(data), lambda: state.store.put(data))
+
+    def delete(self, state, data):
+        self.step("take", "blob", sha256(data), lambda: state.store.delete(sha256(data)))
+
+    def commit(self, state, key):
+        data, parent = self.layers[key]
+        self.step("make", "snapshot", key, lambda: state.snapshots.put(key, data, parent))
+
+    def remove_snapshot(self, state, key):
+        self.step("take", "snapshot", key, lambda: state.snapshots.remove(key))
+
+    def create(self, name, *command):
+        """Its tree is kept when it ends."""
+        self.step("make", "container", name,
+                  lambda: self.containers.update({name: task_containers.create(*command, id=name, image=IMAGES[-1])}))
+
+    def remove_container(self, name):
+        self.step("take", "container", name, lambda: self.containers[name].delete(force=True))
+
+    def collect(self, state):
+        """What no image and no container needs may go from now on."""
+        self.step("collect", "", "", state.collect)
+
+    # ---- all of it ----
+
+    def together(self, *actions):
+        failures = []
+
+        def run(action):
+            try:
+                action(State())
+            except (GLib.Error, AssertionError, OSError) as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=run, args=(action,)) for action in actions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def everything(self):
+        """One after the other, so that no other's flush hides a missing one; then all at once."""
+        state = State()
+        blobs = [os.urandom(size) for size in (0, 1, 70000, 3 << 20)]
+        for name in self.images:
+            self.pull(state, name)
+        for data in blobs:
+            self.put(state, data)
+        for key in ("first", "second"):
+            self.commit(state, key)
+        self.create("sleeper", "sleep", "1000")
+        self.create("writer", "sh", "-c", "dd if=/dev/urandom of=/data bs=64k count=20; sync")
+        self.containers["sleeper"].start()
+        self.containers["writer"].run()
+        self.delete(state, blobs[1])
+        self.remove_snapshot(state, "second")
+        self.remove_image(state, self.images[0])
+        self.collect(state)
+        self.together(lambda other: self.pull(other, self.images[0]), lambda other: self.commit(other, "other"),
+                      lambda other: self.put(other, b"at the same time" * 9999),
+                      lambda _: self.remove_container("writer"))
+        self.together(lambda other: self.remove_image(other, self.images[0]), self.collect,
+                      lambda other: self.put(other, os.urandom(100000)))
+
+
+def expected(marks, index):
+    """{(kind, name): True, False or None} when the power goes before record number index."""
+    found, running = {}, {}
+    for at, mark in sorted(marks.items()):
+        if at >= index:
+            break
+        if mark["state"] == "begin":
+            running[mark["step"]] = mark
+        else:
+            running.pop(mark["step"], None)
+            if mark["verb"] != "collect":
+                found[mark["kind"], mark["name"]] = mark["verb"] == "make"
+        if mark["verb"] == "collect":
+            found.update({thing: None for thing, there in found.items() if thing[0] in ("blob", "snapshot") and there})
+        found.update({(one["kind"], one["name"]): None for one in running.values() if one["kind"]})
+    return found

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The power is cut while images are pulled and removed, layers committed, containers made and things collected: at
+every point, with what was not flushed written, lost or in pieces, nothing that was answered for is gone, nothing is
+wrong, and all can go on. $LONG: several hundred points on three file systems; $SEED, $POINTS, $FILE_SYSTEM."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import power_state  # noqa: E402
+from power_disk import PowerDisk, Recording, Replay, make_image  # noqa: E402
+from power_state import STATE, Cases, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
+from power_state import check_trees, power_off, power_on, try_call  # noqa: E402
+from power_work import IMAGES, LARGE, Work, expected  # noqa: E402
+
+LONG = bool(os.environ.get("LONG"))
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
+FOLDER = "/tmp/power"
+# Kind, options of the mount, points. A journal that commits seldom makes a missing sync seen.
+SHORT_FORM = [("ext4", "commit=300", 12)]
+LONG_FORM = [("ext4", "", 100), ("ext4", "commit=300", 150), ("xfs", "", 60), ("btrfs", "commit=300", 60)]
+
+
+def learn(images):
+    """{key: tree} of all that will be committed, as it is without a cut."""
+    state = State()
+    for name in images:
+        state.images.pull(name)
+    work = Work(None, images)
+    for key, (data, parent) in work.layers.items():
+        state.snapshots.put(key, data, parent)
+    trees = {key: state.tree(key) for key in state.committed()}
+    chains = {name: state.images.pull(name)["chain-id"] for name in images}
+    state.remove_everything()
+    return work.layers, trees, chains
+
+
+def record(folder, kind, options, images, layers):
+    os.makedirs(folder, exist_ok=True)
+    image = os.path.join(folder, "image")
+    make_image(image, kind)
+    disk = PowerDisk(folder, image)
+    power_off()
+    power_on(disk.file, options)
+    try:
+        work = Work(disk, images)
+        work.layers = layers
+        work.everything()
+        disk.mark(state="done", step=0, verb="end", kind="", name="")
+    finally:
+        power_off()
+        disk.close()
+    return Recording(disk.base, disk.log)
+
+
+def choose(recording, count, chance):
+    """[(index, choice)]: right after answers, with nothing but what was flushed; before and after flushes; anywhere."""
+    answers = [index + 1 for index, mark in recording.marks.items() if mark["state"] == "done"]
+    flushes = recording.flushes()
+    points = [(index, "none") for index in chance.sample(answers, min(len(answers), count // 3))]
+    for number in range(count - len(points)):
+        index = chance.choice(flushes) + chance.randrange(2) if number % 2 else chance.randrange(len(recording.records))
+        points.append((index, ("all", "none", chance, chance)[number % 4]))
+    return sorted(points, key=lambda point: point[0])
+
+
+def finish(state, images, trees, chains):
+    """What was not finished can be."""
+    for name in images:
+        chain = state.images.pull(name)["chain-id"]
+        if chain != chains[name]:
+            yield f"{name} has become {chain}"
+    yield from check_trees(state, trees)
+
+
+def look(wanted, images, trees, chains):
+    yield from check_databases()
+    state = State()
+    yield from try_call("what was answered for", lambda: check_expected(state, wanted))
+    yield from try_call("blobs", lambda: check_blobs(state))
+    yield from try_call("snapshots", lambda: check_trees(state, trees))
+    yield from try_call("finishing", lambda: finish(state, images, trees, chains))
+    yield from try_call("collecting", lambda: check_no_leak(state))
+
+
+def run(cases, number, form, images, known):
+    kind, options, count = form
+    layers, trees, chains = known
+    folder = os.path.join(FOLDER, str(number))
+    chance = random.Random(SEED + number)
+    recording = record(folder, kind, options, images, layers)
+    replay, target = Replay(recording, folder), os.path.join(folder, "cut")
+    began, problems = time.monotonic(), []
+    for index, choice in choose(recording, count, chance):
+        replay.cut(index, choice, target)
+        power_on(target)
+        found = list(look(expected(recording.marks, index), images, trees, chains))
+        if found:
+            steps = [mark for at, mark in recording.marks.items() if at < index]
+            problems.append(f"record {index} of {len(recording.records)}, unsynced: {choice}, after {steps[-1:]}")
+            problems += [f"    {line[:600]}" for line in found[:6]]
+        power_off()
+        os.unlink(target)
+        # The host's own journal would be all that there is to see.
+    replay.close()
+    shutil.rmtree(folder)
+    cases.case(f"power cuts on {kind}{' with ' + options if options else ''}, {count} of {len(recording.records)} "
+               f"points, seed {SEED}, {time.monotonic() - began:.0f} s", problems)
+
+
+def main():
+    cases = Cases()
+    subprocess.run(["/usr/src/crt/tools/registry", "start"], check=True)
+    images = ([LARGE] if LONG else []) + IMAGES
+    known = learn(images)
+    forms = LONG_FORM if LONG else SHORT_FORM
+    if os.environ.get("FILE_SYSTEM"):
+        forms = [form for form in LONG_FORM if form[0] == os.environ["FILE_SYSTEM"]]
+    for number, (kind, options, count) in enumerate(forms):
+        run(cases, number, (kind, options, int(os.environ.get("POINTS") or count)), images, known)
+
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
