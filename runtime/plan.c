@@ -21,7 +21,7 @@
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 
-static int check_request(const ContainerRequest *request, Fault *fault) {
+int plan_check_request(const ContainerRequest *request, Fault *fault) {
         if (!request->config->process.given)
                 return fault_set(fault, -EBADMSG, "config.process: is missing");
         if (request->extra_fd_count > CONTAINER_EXTRA_FDS_MAX)
@@ -35,7 +35,7 @@ static int check_request(const ContainerRequest *request, Fault *fault) {
 }
 
 /* The two things of the caller's own tree that init uses from another one, opened and checked. */
-static int open_own_tree(ContainerPlan *plan, Fault *fault) {
+int plan_open_own_tree(ContainerPlan *plan, Fault *fault) {
         struct statfs file_system;
         plan->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (plan->proc_fd < 0 || fstatfs(plan->proc_fd, &file_system) < 0)
@@ -52,7 +52,7 @@ static int open_own_tree(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault) {
+void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
         *plan = (ContainerPlan){
                 .request = request,
                 .config = request->config,
@@ -68,9 +68,12 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
         };
         for (size_t i = 0; i < _RUNTIME_NAMESPACE_MAX; i++)
                 plan->namespace_fds[i] = -EBADF;
+}
 
+int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault) {
+        plan_init(plan, request);
         int r;
-        if ((r = check_request(request, fault)) < 0 || (r = open_own_tree(plan, fault)) < 0 ||
+        if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
             (r = namespaces_prepare(plan, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
             (r = security_label_prepare(plan, fault)) < 0 || (r = sysctl_prepare(plan, fault)) < 0 ||
             (r = rootfs_prepare(plan, fault)) < 0 || (r = mounts_prepare(plan, fault)) < 0 ||

@@ -55,6 +55,11 @@ typedef struct ContainerPlan {
 int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault);
 void plan_done(ContainerPlan *plan);
 
+/* The parts of it that a process in a container that is there already needs, too. */
+void plan_init(ContainerPlan *plan, const ContainerRequest *request);
+int plan_check_request(const ContainerRequest *request, Fault *fault);
+int plan_open_own_tree(ContainerPlan *plan, Fault *fault);
+
 static inline bool plan_has_new_namespace(const ContainerPlan *plan, RuntimeNamespaceType type) {
         return plan->config->namespaces[type].wanted && !plan->config->namespaces[type].path;
 }
