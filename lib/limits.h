@@ -21,10 +21,6 @@
 #define LIMIT_IDENTIFIER_LENGTH 76
 #define LIMIT_INGEST_REFERENCE_LENGTH 512
 #define LIMIT_LABEL_LENGTH 4096
-
-/* Labels of one thing; the second in bytes of them all. */
-#define LIMIT_LABELS 1024
-#define LIMIT_LABELS_SIZE (64U * 1024U)
 #define LIMIT_LABELS_PER_OBJECT 256
 
 /* One option of a method call that is a list or a dictionary. */

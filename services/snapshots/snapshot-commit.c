@@ -10,6 +10,7 @@
 
 #include "lib/fd.h"
 #include "lib/identifier.h"
+#include "lib/label.h"
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
@@ -37,6 +38,7 @@ struct SnapshotCommit {
         int64_t parent_id;
         char *name;
         char *namespace;
+        char **labels;
         void (*on_end)(int r, const Fault *fault, void *userdata);
         void *userdata;
 };
@@ -46,6 +48,7 @@ static SnapshotCommit *commit_free(SnapshotCommit *commit) {
                 return NULL;
         free(commit->name);
         free(commit->namespace);
+        strv_free(commit->labels);
         return mfree(commit);
 }
 DEFINE_CLEANUP(SnapshotCommit *, commit_free);
@@ -105,8 +108,14 @@ static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
         if (r >= 0)
                 r = check_trusted(commit, fault);
         if (r >= 0)
-                r = snapshot_store_commit(commit->manager->store, commit->id, commit->name,
-                                          commit->parent_id, fault);
+                r = snapshot_store_commit(commit->manager->store,
+                                          &(const SnapshotStoreCommit){
+                                                  .id = commit->id,
+                                                  .name = commit->name,
+                                                  .parent_id = commit->parent_id,
+                                                  .label_changes = commit->labels,
+                                          },
+                                          fault);
         commit->on_end(r, fault, commit->userdata);
         commit_free(commit);
 }
@@ -320,7 +329,9 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
         _cleanup_(commit_freep) SnapshotCommit *commit = new0(SnapshotCommit, 1);
         if (!commit)
                 return -ENOMEM;
-        int r = snapshot_store_get(manager->store, spec->namespace, spec->key, &snapshot, fault);
+        int r = label_check(spec->labels, NULL, fault);
+        if (r >= 0)
+                r = snapshot_store_get(manager->store, spec->namespace, spec->key, &snapshot, fault);
         if (r >= 0)
                 r = check_committable(manager, &snapshot, fault);
         if (r >= 0)
@@ -336,7 +347,8 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
         commit->namespace = strdup(spec->namespace);
         commit->on_end = spec->on_end;
         commit->userdata = spec->userdata;
-        if (!commit->name || !commit->namespace)
+        if (!commit->name || !commit->namespace ||
+            strv_copy((const char *const *) spec->labels, &commit->labels) < 0)
                 return -ENOMEM;
         SnapshotCommit **place = &manager->commits;
         while (*place)

@@ -12,7 +12,8 @@ typedef struct SnapshotCommitSpec {
         const char *namespace;
         const char *key;
         const char *name;
-        const char *parent; /* to put it on; NULL: as it was prepared */
+        const char *parent;  /* to put it on; NULL: as it was prepared */
+        char *const *labels; /* changes to those that it has */
         void (*on_end)(int r, const Fault *fault, void *userdata); /* once; may be before the call returns */
         void *userdata;
 } SnapshotCommitSpec;

@@ -7,7 +7,9 @@
 
 #include "lib/fd.h"
 #include "lib/identifier.h"
+#include "lib/label.h"
 #include "lib/log.h"
+#include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-recovery.h"
 #include "services/snapshots/trash-collector.h"
@@ -85,7 +87,9 @@ static int check_request(SnapshotManager *manager, const SnapshotRequest *reques
                          Fault *fault) {
         if (!snapshot_key_is_valid(request->key))
                 return fault_set(fault, -EINVAL, "'%s' is no valid snapshot key", request->key);
-        int r = check_limit(manager, request, fault);
+        int r = label_check(request->labels, NULL, fault);
+        if (r >= 0)
+                r = check_limit(manager, request, fault);
         if (r < 0 || request->parent[0] == '\0')
                 return r;
         r = snapshot_store_get(manager->store, request->namespace, request->parent, parent, fault);
@@ -119,7 +123,10 @@ static int make_tree(int64_t id, void *userdata, Fault *fault) {
 static int add_snapshot(SnapshotManager *manager, const SnapshotRequest *request, SnapshotKind kind,
                         Fault *fault) {
         _cleanup_(snapshot_done) Snapshot parent = { 0 };
+        _cleanup_strv_ char **labels = NULL;
         int r = check_request(manager, request, &parent, fault);
+        if (r >= 0)
+                r = label_change(&labels, request->labels, true, fault);
         if (r < 0)
                 return r;
         Snapshot snapshot = {
@@ -128,6 +135,7 @@ static int add_snapshot(SnapshotManager *manager, const SnapshotRequest *request
                 .parent_id = parent.id,
                 .kind = kind,
                 .uid = request->uid,
+                .labels = labels,
         };
         MakeTree make = { .manager = manager, .parent_id = parent.id };
         r = snapshot_store_add(manager->store, &snapshot, kind == SNAPSHOT_ACTIVE ? make_tree : NULL, &make,
@@ -147,6 +155,15 @@ int snapshot_manager_view(SnapshotManager *manager, const SnapshotRequest *reque
         if (request->parent[0] == '\0')
                 return fault_set(fault, -EINVAL, "A view needs a parent");
         return add_snapshot(manager, request, SNAPSHOT_VIEW, fault);
+}
+
+int snapshot_manager_update(SnapshotManager *manager, const char *namespace, const char *key,
+                            char *const *changes, bool replace, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = label_check(changes, NULL, fault);
+        if (r >= 0)
+                r = snapshot_store_get(manager->store, namespace, key, &snapshot, fault);
+        return r < 0 ? r : snapshot_store_change_labels(manager->store, &snapshot, changes, replace, fault);
 }
 
 /* ---- use ---- */

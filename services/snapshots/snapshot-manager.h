@@ -51,10 +51,14 @@ typedef struct SnapshotRequest {
         const char *parent; /* "" none */
         uid_t uid;
         uint64_t limit; /* of this user's snapshots; 0: none */
+        char *const *labels;
 } SnapshotRequest;
 
 int snapshot_manager_prepare(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault);
 int snapshot_manager_view(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault);
+/* Labels: see label_change(). */
+int snapshot_manager_update(SnapshotManager *manager, const char *namespace, const char *key,
+                            char *const *changes, bool replace, Fault *fault);
 int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, const char *key, Fault *fault);
 
 typedef struct SnapshotMountOptions {

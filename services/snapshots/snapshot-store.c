@@ -3,10 +3,12 @@
 #include "services/snapshots/snapshot-store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/database.h"
+#include "lib/label.h"
 #include "lib/strv.h"
 
 struct SnapshotStore {
@@ -30,31 +32,16 @@ static const char *const migrations[] = {
         "CREATE INDEX snapshots_parent ON snapshots (parent);"
         "CREATE INDEX snapshots_uid ON snapshots (uid);"
         "CREATE TABLE boot (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);",
+
+        /* labels: each followed by a NUL. */
+        "ALTER TABLE snapshots ADD COLUMN updated INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE snapshots ADD COLUMN labels BLOB;"
+        "ALTER TABLE snapshots ADD COLUMN damage TEXT;"
+        "ALTER TABLE snapshots ADD COLUMN size INTEGER;"
+        "ALTER TABLE snapshots ADD COLUMN inodes INTEGER;"
+        "ALTER TABLE snapshots ADD COLUMN manifest TEXT;"
+        "UPDATE snapshots SET updated = created;",
 };
-
-#define COLUMNS                                                                                             \
-        "s.id, s.namespace, s.key, s.parent, p.key, s.kind, s.state, s.mounted, s.diff_id, s.created, "     \
-        "s.uid"
-#define SELECT "SELECT " COLUMNS " FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
-
-static const char *const kind_names[_SNAPSHOT_KIND_MAX] = {
-        [SNAPSHOT_ACTIVE] = "active",
-        [SNAPSHOT_VIEW] = "view",
-        [SNAPSHOT_COMMITTED] = "committed",
-};
-
-const char *snapshot_kind_to_string(SnapshotKind kind) {
-        assert(kind >= 0 && kind < _SNAPSHOT_KIND_MAX);
-        return kind_names[kind];
-}
-
-void snapshot_done(Snapshot *snapshot) {
-        free(snapshot->namespace);
-        free(snapshot->key);
-        free(snapshot->parent);
-        free(snapshot->diff_id);
-        *snapshot = (Snapshot){ 0 };
-}
 
 /* ---- opening ---- */
 
@@ -114,33 +101,6 @@ SnapshotStore *snapshot_store_free(SnapshotStore *store) {
 
 /* ---- reading ---- */
 
-static int column_copy(const DatabaseRows *rows, int column, char **ret) {
-        const char *text = database_rows_string(rows, column);
-        *ret = text ? strdup(text) : NULL;
-        return text && !*ret ? -ENOMEM : 0;
-}
-
-static int snapshot_from_row(const DatabaseRows *rows, Snapshot *ret) {
-        Snapshot snapshot = {
-                .id = database_rows_int64(rows, 0),
-                .parent_id = database_rows_int64(rows, 3),
-                .kind = (SnapshotKind) database_rows_int64(rows, 5),
-                .state = (SnapshotState) database_rows_int64(rows, 6),
-                .mounted = (SnapshotMounted) database_rows_int64(rows, 7),
-                .created = (uint64_t) database_rows_int64(rows, 9),
-                .uid = (uid_t) database_rows_int64(rows, 10),
-        };
-        if (snapshot.kind >= _SNAPSHOT_KIND_MAX || snapshot.state >= _SNAPSHOT_STATE_MAX)
-                return -EUCLEAN;
-        if (column_copy(rows, 1, &snapshot.namespace) < 0 || column_copy(rows, 2, &snapshot.key) < 0 ||
-            column_copy(rows, 4, &snapshot.parent) < 0 || column_copy(rows, 8, &snapshot.diff_id) < 0) {
-                snapshot_done(&snapshot);
-                return -ENOMEM;
-        }
-        *ret = snapshot;
-        return 0;
-}
-
 static int take_one(DatabaseRows *rows, Snapshot *ret) {
         int r = database_rows_next(rows);
         if (r > 0)
@@ -154,8 +114,8 @@ static int take_one(DatabaseRows *rows, Snapshot *ret) {
 int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *key, Snapshot *ret,
                        Fault *fault) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, SELECT "WHERE s.namespace = ? AND s.key = ?", "ss",
-                               namespace, key);
+        int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.namespace = ? AND s.key = ?",
+                               "ss", namespace, key);
         if (r >= 0)
                 r = take_one(&rows, ret);
         if (r == -ENOENT)
@@ -166,7 +126,7 @@ int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *
 
 int snapshot_store_get_by_id(SnapshotStore *store, int64_t id, Snapshot *ret) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, SELECT "WHERE s.id = ?", "i", id);
+        int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.id = ?", "i", id);
         return r < 0 ? r : take_one(&rows, ret);
 }
 
@@ -223,7 +183,7 @@ static int visit_rows(DatabaseRows *rows, uint32_t limit, SnapshotVisit visit, v
                 if (r >= 0)
                         r = visit(&snapshot, userdata);
                 snapshot_done(&snapshot);
-                if (r < 0)
+                if (r != 0)
                         break;
         }
         database_rows_done(rows);
@@ -234,23 +194,24 @@ int snapshot_store_list(SnapshotStore *store, const char *namespace, const char 
                         SnapshotVisit visit, void *userdata) {
         DatabaseRows rows;
         int r = database_query(store->database, &rows,
-                               SELECT "WHERE s.namespace = ? AND s.key > ? ORDER BY s.key LIMIT ?", "ssi",
-                               namespace, after ?: "", (int64_t) limit + 1);
+                               SNAPSHOT_SELECT "WHERE s.namespace = ? AND s.key > ? ORDER BY s.key LIMIT ?",
+                               "ssi", namespace, after ?: "", (int64_t) limit + 1);
         return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
 }
 
 int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
                             void *userdata) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, SELECT "WHERE s.id > ? ORDER BY s.id LIMIT ?", "ii",
-                               after, (int64_t) limit + 1);
+        int r = database_query(store->database, &rows,
+                               SNAPSHOT_SELECT "WHERE s.id > ? ORDER BY s.id LIMIT ?", "ii", after,
+                               (int64_t) limit + 1);
         return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
 }
 
 int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, SELECT "WHERE s.kind != ? AND s.state != ?", "ii",
-                               (int64_t) SNAPSHOT_VIEW, (int64_t) SNAPSHOT_FAILED);
+        int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.kind != ? AND s.state != ?",
+                               "ii", (int64_t) SNAPSHOT_VIEW, (int64_t) SNAPSHOT_FAILED);
         return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
 }
 
@@ -271,22 +232,19 @@ static int begin(SnapshotStore *store, bool durable) {
 
 static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, SnapshotMake make, void *userdata,
                               Fault *fault) {
-        snapshot->created = now_usec();
-        int r = snapshot->parent_id > 0
-                        ? database_execute(
-                                  store->database,
-                                  "INSERT INTO snapshots (namespace, key, kind, state, parent, created, uid)"
-                                  " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                                  "ssiiiii", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
-                                  (int64_t) snapshot->state, snapshot->parent_id,
-                                  (int64_t) snapshot->created, (int64_t) snapshot->uid)
-                        : database_execute(
-                                  store->database,
-                                  "INSERT INTO snapshots (namespace, key, kind, state, created, uid)"
-                                  " VALUES (?, ?, ?, ?, ?, ?)",
-                                  "ssiiii", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
-                                  (int64_t) snapshot->state, (int64_t) snapshot->created,
-                                  (int64_t) snapshot->uid);
+        _cleanup_free_ char *labels = NULL;
+        size_t size;
+        snapshot->created = snapshot->updated = now_usec();
+        int r = snapshot_pack_labels(snapshot->labels, &labels, &size);
+        if (r >= 0)
+                r = database_execute(
+                        store->database,
+                        "INSERT INTO snapshots (namespace, key, kind, state, parent, created, updated, uid,"
+                        " labels)"
+                        " VALUES (?, ?, ?, ?, nullif(?, 0), ?6, ?6, ?, ?)",
+                        "ssiiiiib", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
+                        (int64_t) snapshot->state, snapshot->parent_id, (int64_t) snapshot->created,
+                        (int64_t) snapshot->uid, labels, size);
         if (r == -EEXIST)
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
                                  snapshot->key, snapshot->namespace);
@@ -309,23 +267,80 @@ int snapshot_store_add(SnapshotStore *store, Snapshot *snapshot, SnapshotMake ma
         return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key) : 0;
 }
 
-int snapshot_store_commit(SnapshotStore *store, int64_t id, const char *name, int64_t parent_id,
-                          Fault *fault) {
+static int write_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure) {
+        return database_execute(store->database,
+                                "UPDATE snapshots SET size = ?, inodes = ?, manifest = nullif(?, '')"
+                                " WHERE id = ?",
+                                "iisi", (int64_t) measure->size, (int64_t) measure->inodes,
+                                measure->manifest, id);
+}
+
+/* Within a transaction. */
+static int change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes, bool replace,
+                         Fault *fault) {
+        _cleanup_strv_ char **labels = NULL;
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r = strv_copy((const char *const *) snapshot->labels, &labels);
+        if (r >= 0)
+                r = label_change(&labels, changes, replace, fault);
+        if (r >= 0)
+                r = snapshot_pack_labels(labels, &text, &size);
+        if (r >= 0)
+                r = database_execute(store->database,
+                                     "UPDATE snapshots SET labels = ?, updated = ? WHERE id = ?", "bii",
+                                     text, size, (int64_t) now_usec(), snapshot->id);
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key) : 0;
+}
+
+int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes,
+                                 bool replace, Fault *fault) {
+        int r = begin(store, snapshot->kind == SNAPSHOT_COMMITTED);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = change_labels(store, snapshot, changes, replace, fault);
+        if (r < 0)
+                return r;
+        r = database_commit(transaction);
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key) : 0;
+}
+
+static int commit_labels(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        if (!commit->label_changes || !*commit->label_changes)
+                return 0;
+        int r = snapshot_store_get_by_id(store, commit->id, &snapshot);
+        return r < 0 ? r : change_labels(store, &snapshot, commit->label_changes, false, fault);
+}
+
+int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
+        const char *name = commit->name;
         int r = begin(store, true);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't record the snapshot '%s'", name);
         _cleanup_(database_rollbackp) Database *transaction = store->database;
-        r = database_execute(
-                store->database,
-                "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0 WHERE id = ?",
-                "siii", name, (int64_t) SNAPSHOT_COMMITTED, parent_id, id);
+        r = database_execute(store->database,
+                             "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
+                             " updated = ? WHERE id = ?",
+                             "siiii", name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id,
+                             (int64_t) now_usec(), commit->id);
         if (r == -EEXIST)
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", name);
         if (r == -EBUSY)
                 return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", name);
         if (r >= 0)
+                r = commit_labels(store, commit, fault);
+        if (r >= 0 && commit->measure)
+                r = write_measure(store, commit->id, commit->measure);
+        if (r >= 0)
                 r = database_commit(transaction);
         return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", name) : 0;
+}
+
+int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure) {
+        int r = database_set_durable(store->database, false);
+        return r < 0 ? r : write_measure(store, id, measure);
 }
 
 int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault) {

@@ -10,51 +10,7 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
-
-typedef enum SnapshotKind {
-        SNAPSHOT_ACTIVE,
-        SNAPSHOT_VIEW,
-        SNAPSHOT_COMMITTED,
-        _SNAPSHOT_KIND_MAX,
-        _SNAPSHOT_KIND_INVALID = -22,
-} SnapshotKind;
-
-const char *snapshot_kind_to_string(SnapshotKind kind);
-
-typedef enum SnapshotState {
-        SNAPSHOT_PREPARED,  /* nothing was unpacked into it */
-        SNAPSHOT_UNPACKING, /* a worker writes into it */
-        SNAPSHOT_UNPACKED,  /* its tree is what diff_id says, but may not be on the disk yet */
-        SNAPSHOT_FAILED,    /* its unpacking failed: it has no tree any more and can only be removed */
-        SNAPSHOT_LOST,      /* was mounted volatile when the machine went down: can only be removed */
-        _SNAPSHOT_STATE_MAX,
-        _SNAPSHOT_STATE_INVALID = -22,
-} SnapshotState;
-
-/* How an active one was mounted since the machine was started. */
-typedef enum SnapshotMounted {
-        MOUNTED_NEVER,
-        MOUNTED_WRITABLE,
-        MOUNTED_VOLATILE,
-        _SNAPSHOT_MOUNTED_MAX,
-        _SNAPSHOT_MOUNTED_INVALID = -22,
-} SnapshotMounted;
-
-typedef struct Snapshot {
-        int64_t id; /* 0: this is none */
-        char *namespace;
-        char *key;
-        int64_t parent_id; /* 0: none */
-        char *parent;      /* its key; NULL: none */
-        SnapshotKind kind;
-        SnapshotState state;
-        SnapshotMounted mounted;
-        char *diff_id;    /* NULL: not unpacked from a layer */
-        uint64_t created; /* microseconds since 1970 */
-        uid_t uid;
-} Snapshot;
-
-void snapshot_done(Snapshot *snapshot);
+#include "services/snapshots/snapshot-record.h"
 
 typedef struct SnapshotStore SnapshotStore;
 
@@ -76,8 +32,18 @@ int snapshot_store_add(SnapshotStore *store, Snapshot *snapshot, SnapshotMake ma
                        Fault *fault);
 
 /* An active one becomes a committed one under another name, on top of parent_id. Synced. */
-int snapshot_store_commit(SnapshotStore *store, int64_t id, const char *name, int64_t parent_id,
-                          Fault *fault);
+typedef struct SnapshotStoreCommit {
+        int64_t id;
+        const char *name;
+        int64_t parent_id;
+        char *const *label_changes;
+        const SnapshotMeasure *measure; /* NULL: not known */
+} SnapshotStoreCommit;
+int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault);
+/* See label_change(). Not synced, unless it is a committed one. -EINVAL, -EDQUOT with a sentence. */
+int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes,
+                                 bool replace, Fault *fault);
+int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure);
 /* -EBUSY with a sentence while others are built on it. Synced when it was a committed one. */
 int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault);
 int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id);
@@ -89,8 +55,8 @@ int snapshot_store_distrust_unpacked(SnapshotStore *store);
 int snapshot_store_chain(SnapshotStore *store, int64_t id, int64_t **ret, size_t *ret_count);
 int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret);
 
-/* Calls visit for up to limit snapshots whose keys come after a key, in order, until it returns a negative
- * value. Returns 1 if there are more. */
+/* Calls visit for up to limit snapshots whose keys come after a key, in order, until it returns something
+ * other than 0, which is returned. Returns 1 if there are more. */
 typedef int (*SnapshotVisit)(const Snapshot *snapshot, void *userdata);
 int snapshot_store_list(SnapshotStore *store, const char *namespace, const char *after, uint32_t limit,
                         SnapshotVisit visit, void *userdata);

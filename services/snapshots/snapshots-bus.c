@@ -12,6 +12,7 @@
 #include "lib/fd.h"
 #include "lib/identifier.h"
 #include "lib/limits.h"
+#include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 
 struct SnapshotsBus {
@@ -27,13 +28,27 @@ bool snapshots_bus_is_limited(uid_t uid) {
 
 /* ---- making ---- */
 
-static int read_request(sd_bus_message *message, SnapshotRequest *ret, sd_bus_error *error) {
+typedef struct MakeOptions {
+        char **labels;
+} MakeOptions;
+
+static const BusOption make_options[] = {
+        { "labels", "a{ss}", offsetof(MakeOptions, labels) },
+};
+
+static void make_options_done(MakeOptions *options) {
+        strv_free(options->labels);
+}
+
+static int read_request(sd_bus_message *message, MakeOptions *options, SnapshotRequest *ret,
+                        sd_bus_error *error) {
         SnapshotRequest request = { .namespace = bus_call_namespace(message) };
         int r = sd_bus_message_read(message, "ss", &request.key, &request.parent);
         if (r >= 0)
-                r = bus_options_read(message, NULL, 0, NULL, error);
+                r = bus_options_read(message, make_options, ELEMENTS_OF(make_options), options, error);
         if (r < 0)
                 return r;
+        request.labels = options->labels;
         const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
         if (!peer)
                 return -ENOTCONN;
@@ -46,8 +61,9 @@ static int read_request(sd_bus_message *message, SnapshotRequest *ret, sd_bus_er
 static int method_prepare(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        _cleanup_(make_options_done) MakeOptions options = { 0 };
         SnapshotRequest request;
-        int r = read_request(message, &request, error);
+        int r = read_request(message, &options, &request, error);
         if (r < 0)
                 return r;
         r = snapshot_manager_prepare(face->manager, &request, &fault);
@@ -57,8 +73,9 @@ static int method_prepare(sd_bus_message *message, void *userdata, sd_bus_error 
 static int method_view(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        _cleanup_(make_options_done) MakeOptions options = { 0 };
         SnapshotRequest request;
-        int r = read_request(message, &request, error);
+        int r = read_request(message, &options, &request, error);
         if (r < 0)
                 return r;
         r = snapshot_manager_view(face->manager, &request, &fault);
@@ -78,15 +95,52 @@ static int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *
         return r < 0 ? bus_error_set_fault(error, r, &fault) : sd_bus_reply_method_return(message, "");
 }
 
+typedef struct UpdateOptions {
+        char **labels;
+        bool replace;
+} UpdateOptions;
+
+static const BusOption update_options[] = {
+        { "labels", "a{ss}", offsetof(UpdateOptions, labels) },
+        { "replace-labels", "b", offsetof(UpdateOptions, replace) },
+};
+
+static void update_options_done(UpdateOptions *options) {
+        strv_free(options->labels);
+}
+
+static int method_update(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        _cleanup_(update_options_done) UpdateOptions options = { 0 };
+        const char *key;
+        int r = sd_bus_message_read(message, "s", &key);
+        if (r >= 0)
+                r = bus_options_read(message, update_options, ELEMENTS_OF(update_options), &options, error);
+        if (r < 0)
+                return r;
+        if (!options.labels)
+                return bus_invalid_argument(error, "option 'labels': is required");
+        r = snapshot_manager_update(face->manager, bus_call_namespace(message), key, options.labels,
+                                    options.replace, &fault);
+        return r < 0 ? bus_error_set_fault(error, r, &fault) : sd_bus_reply_method_return(message, "");
+}
+
 /* ---- committing ---- */
 
 typedef struct CommitOptions {
         const char *parent;
+        char **labels;
 } CommitOptions;
 
 static const BusOption commit_options[] = {
         { "parent", "s", offsetof(CommitOptions, parent) },
+        { "labels", "a{ss}", offsetof(CommitOptions, labels) },
 };
+
+static void commit_options_done(CommitOptions *options) {
+        strv_free(options->labels);
+}
 
 /* The call itself is what is kept until the disk has everything. */
 static void on_committed(int r, const Fault *fault, void *userdata) {
@@ -101,7 +155,7 @@ static void on_committed(int r, const Fault *fault, void *userdata) {
 static int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        CommitOptions options = { 0 };
+        _cleanup_(commit_options_done) CommitOptions options = { 0 };
         SnapshotCommitSpec spec = {
                 .namespace = bus_call_namespace(message),
                 .on_end = on_committed,
@@ -113,6 +167,7 @@ static int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *
         if (r < 0)
                 return r;
         spec.parent = options.parent;
+        spec.labels = options.labels;
         sd_bus_message_ref(message);
         r = snapshot_commit_start(face->manager, &spec, &fault);
         if (r < 0) {
@@ -120,93 +175,6 @@ static int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *
                 return bus_error_set_fault(error, r, &fault);
         }
         return 1;
-}
-
-/* ---- looking ---- */
-
-static int append_snapshot(sd_bus_message *reply, const Snapshot *snapshot) {
-        int r = sd_bus_message_open_container(reply, 'a', "{sv}");
-        if (r >= 0)
-                r = bus_append_entry(reply, "key", "s", snapshot->key);
-        if (r >= 0)
-                r = bus_append_entry(reply, "parent", "s", snapshot->parent ?: "");
-        if (r >= 0)
-                r = bus_append_entry(reply, "kind", "s", snapshot_kind_to_string(snapshot->kind));
-        if (r >= 0)
-                r = bus_append_entry(reply, "diff-id", "s", snapshot->diff_id ?: "");
-        if (r >= 0)
-                r = bus_append_entry(reply, "created", "t", snapshot->created);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
-static int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        const SnapshotsBus *face = userdata;
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *key;
-        int r = sd_bus_message_read(message, "s", &key);
-        if (r >= 0)
-                r = bus_options_read(message, NULL, 0, NULL, error);
-        if (r < 0)
-                return r;
-        r = snapshot_store_get(face->manager->store, bus_call_namespace(message), key, &snapshot, &fault);
-        if (r < 0)
-                return bus_error_set_fault(error, r, &fault);
-        r = sd_bus_message_new_method_return(message, &reply);
-        if (r >= 0)
-                r = append_snapshot(reply, &snapshot);
-        return r < 0 ? r : sd_bus_message_send(reply);
-}
-
-typedef struct ListOptions {
-        const char *after;
-        uint32_t limit;
-} ListOptions;
-
-static const BusOption list_options[] = {
-        { "after", "s", offsetof(ListOptions, after) },
-        { "limit", "u", offsetof(ListOptions, limit) },
-};
-
-typedef struct ListPage {
-        sd_bus_message *reply; /* weak */
-        char *last;
-} ListPage;
-
-static void list_page_done(ListPage *page) {
-        free(page->last);
-}
-
-static int list_add(const Snapshot *snapshot, void *userdata) {
-        ListPage *page = userdata;
-        free(page->last);
-        page->last = strdup(snapshot->key);
-        return page->last ? append_snapshot(page->reply, snapshot) : -ENOMEM;
-}
-
-static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        const SnapshotsBus *face = userdata;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        _cleanup_(list_page_done) ListPage page = { 0 };
-        ListOptions options = { .limit = LIMIT_PAGE_DEFAULT };
-        int r = bus_options_read(message, list_options, ELEMENTS_OF(list_options), &options, error);
-        if (r < 0)
-                return r;
-        if (options.limit == 0 || options.limit > LIMIT_PAGE_MAX)
-                return bus_invalid_argument(error, "option 'limit': must be 1 to %i", LIMIT_PAGE_MAX);
-        r = sd_bus_message_new_method_return(message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r < 0)
-                return r;
-        page.reply = reply;
-        int more = snapshot_store_list(face->manager->store, bus_call_namespace(message), options.after,
-                                       options.limit, list_add, &page);
-        r = more < 0 ? more : sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "s", more > 0 && page.last ? page.last : "");
-        return r < 0 ? r : sd_bus_message_send(reply);
 }
 
 /* ---- mounting and unpacking ---- */
@@ -242,6 +210,16 @@ static int method_unpack(sd_bus_message *message, void *userdata, sd_bus_error *
         return snapshots_bus_unpack(message, face->queue, face->jobs, error);
 }
 
+static int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_stat(message, face->manager, error);
+}
+
+static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_list(message, face->manager, error);
+}
+
 /* ---- the object ---- */
 
 static const sd_bus_vtable vtable[] = {
@@ -254,6 +232,8 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_NO_RESULT, method_commit, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_NO_RESULT,
                                 method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Update", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_NO_RESULT,
+                                method_update, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Stat", SD_BUS_ARGS("s", key, "a{sv}", options),
                                 SD_BUS_RESULT("a{sv}", info), method_stat, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("List", SD_BUS_ARGS("a{sv}", options),

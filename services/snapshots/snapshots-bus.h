@@ -20,5 +20,9 @@ DEFINE_CLEANUP(SnapshotsBus *, snapshots_bus_free);
 /* Who may have as much as they want. */
 bool snapshots_bus_is_limited(uid_t uid);
 
+/* snapshot-info-bus.c */
+int snapshots_bus_stat(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
+int snapshots_bus_list(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
+
 /* unpack-bus.c */
 int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *jobs, sd_bus_error *error);

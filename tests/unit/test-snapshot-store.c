@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "lib/fd.h"
+#include "lib/strv.h"
 #include "services/snapshots/snapshot-store.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
@@ -35,9 +36,14 @@ static int64_t add(SnapshotStore *store, const char *key, SnapshotKind kind, int
         return snapshot.id;
 }
 
+static int commit(SnapshotStore *store, int64_t id, const char *name, int64_t parent, Fault *fault) {
+        return snapshot_store_commit(
+                store, &(const SnapshotStoreCommit){ .id = id, .name = name, .parent_id = parent }, fault);
+}
+
 static int64_t add_committed(SnapshotStore *store, const char *name, int64_t parent) {
         int64_t id = add(store, "being-made", SNAPSHOT_ACTIVE, 0);
-        CHECK_NO_FAULT(snapshot_store_commit(store, id, name, parent, &fault));
+        CHECK_NO_FAULT(commit(store, id, name, parent, &fault));
         return id;
 }
 
@@ -73,7 +79,7 @@ static void keys_are_one_space_in_each_namespace(void) {
         add_committed(store, "base", 0);
         CHECK_FAULT(snapshot_store_add(store, &snapshot, NULL, NULL, &fault), -EEXIST, "'base'");
         int64_t id = add(store, "a", SNAPSHOT_ACTIVE, 0);
-        CHECK_FAULT(snapshot_store_commit(store, id, "base", 0, &fault), -EEXIST, "'base'");
+        CHECK_FAULT(commit(store, id, "base", 0, &fault), -EEXIST, "'base'");
         snapshot.namespace = (char *) "u1000";
         CHECK_NO_FAULT(snapshot_store_add(store, &snapshot, NULL, NULL, &fault));
         CHECK_FAULT(snapshot_store_get(store, "u1000", "a", &snapshot, &fault), -ENOENT, "u1000");
@@ -103,7 +109,7 @@ static void children_protect_their_parents(void) {
         CHECK_NO_FAULT(snapshot_store_remove(store, &child, &fault));
         CHECK_NO_FAULT(snapshot_store_remove(store, &parent, &fault));
         int64_t id = add(store, "b", SNAPSHOT_ACTIVE, 0);
-        CHECK_FAULT(snapshot_store_commit(store, id, "c", base, &fault), -ENOENT, "removed meanwhile");
+        CHECK_FAULT(commit(store, id, "c", base, &fault), -ENOENT, "removed meanwhile");
 }
 
 static void numbers_are_never_given_twice(void) {
@@ -129,6 +135,43 @@ static void chains_go_down_to_the_base(void) {
         CHECK_OK(snapshot_store_chain(store, parent, &chain, &count));
         CHECK_INT(count, ELEMENTS_OF(expected));
         CHECK(memcmp(chain, expected, sizeof(expected)) == 0);
+}
+
+static void labels_are_kept_and_changed(void) {
+        _cleanup_(snapshot_store_freep) SnapshotStore *store = fresh_store();
+        Snapshot made = { .namespace = (char *) "system",
+                          .key = (char *) "a",
+                          .labels = (char *[]){ (char *) "k=v", (char *) "name=\303\244", NULL } };
+        CHECK_NO_FAULT(snapshot_store_add(store, &made, NULL, NULL, &fault));
+        store = snapshot_store_free(store);
+        store = open_store();
+        _cleanup_(snapshot_done) Snapshot a = get(store, "a");
+        CHECK_INT(strv_length(a.labels), 2);
+        CHECK_STRING(a.labels[1], "name=\303\244");
+        CHECK(a.updated == a.created);
+
+        char *changes[] = { (char *) "k=", (char *) "new=1", NULL };
+        CHECK_NO_FAULT(snapshot_store_change_labels(store, &a, changes, false, &fault));
+        _cleanup_(snapshot_done) Snapshot b = get(store, "a");
+        CHECK_INT(strv_length(b.labels), 2);
+        CHECK_STRING(b.labels[0], "name=\303\244");
+        CHECK_STRING(b.labels[1], "new=1");
+        CHECK(b.updated > b.created);
+
+        const SnapshotMeasure measure = { .size = 4096, .inodes = 2, .manifest = "sha256:0" };
+        const SnapshotStoreCommit all = { .id = a.id,
+                                          .name = "c",
+                                          .label_changes = (char *[]){ (char *) "name=", NULL },
+                                          .measure = &measure };
+        CHECK_NO_FAULT(snapshot_store_commit(store, &all, &fault));
+        _cleanup_(snapshot_done) Snapshot c = get(store, "c");
+        CHECK_INT(strv_length(c.labels), 1);
+        CHECK_STRING(c.labels[0], "new=1");
+        CHECK(c.measured && c.measure.size == 4096 && c.measure.inodes == 2);
+        CHECK_STRING(c.measure.manifest, "sha256:0");
+        CHECK_NO_FAULT(snapshot_store_change_labels(store, &c, (char *[]){ NULL }, true, &fault));
+        _cleanup_(snapshot_done) Snapshot d = get(store, "c");
+        CHECK(!d.labels);
 }
 
 static int append_key(const Snapshot *snapshot, void *userdata) {
@@ -173,7 +216,7 @@ static void a_boot_takes_what_was_not_synced(void) {
         _cleanup_(snapshot_store_freep) SnapshotStore *store = fresh_store();
         int64_t base = add(store, "unpacked-first", SNAPSHOT_ACTIVE, 0);
         CHECK_OK(snapshot_store_set_state(store, base, SNAPSHOT_UNPACKED, "sha256:x"));
-        CHECK_NO_FAULT(snapshot_store_commit(store, base, "base", 0, &fault));
+        CHECK_NO_FAULT(commit(store, base, "base", 0, &fault));
         int64_t unpacked = add(store, "unpacked", SNAPSHOT_ACTIVE, 0);
         int64_t volatiles = add(store, "volatile", SNAPSHOT_ACTIVE, base);
         int64_t mounted = add(store, "mounted", SNAPSHOT_ACTIVE, base);
@@ -208,6 +251,7 @@ int main(void) {
                 CHECK_CASE(what_could_not_be_made_is_not_recorded),
                 CHECK_CASE(children_protect_their_parents),
                 CHECK_CASE(numbers_are_never_given_twice),
+                CHECK_CASE(labels_are_kept_and_changed),
                 CHECK_CASE(chains_go_down_to_the_base),
                 CHECK_CASE(lists_in_order_and_by_pages),
                 CHECK_CASE(a_restart_ends_unpackings),
