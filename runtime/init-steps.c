@@ -3,11 +3,6 @@
 #include "runtime/init-steps.h"
 
 #include <errno.h>
-#include <linux/keyctl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -19,6 +14,7 @@
 #include "runtime/masked-paths.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
+#include "runtime/own-process.h"
 #include "runtime/process-limits.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
@@ -29,30 +25,6 @@
 #include "runtime/terminal.h"
 #include "runtime/user.h"
 
-/* Nothing of the caller stays: signal handlers, what it ignores (which execve(2) would keep) and mask,
- * session, umask. Until execve() this process has the runtime's memory and executable: to the container's
- * other processes it is not to be inspected through /proc (CVE-2016-9962, CVE-2019-5736). */
-static int step_own_process(ContainerPlan *plan, Fault *fault) {
-        sigset_t none;
-        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-                return -errno;
-        for (int number = 1; number < NSIG; number++)
-                (void) signal(number, SIG_DFL);
-        (void) sigemptyset(&none);
-        if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
-                return -errno;
-        plan->caller_umask = umask(0);
-        return setsid() < 0 ? -errno : 0;
-}
-
-/* The caller's keys are not the payload's. A kernel without keyrings has none to protect. */
-static int step_keyring(ContainerPlan *plan, Fault *fault) {
-        if (!plan->request->keep_session_keyring &&
-            syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
-                return fault_set_errno(fault, -errno, "a session keyring (sysctl kernel.keys.*)");
-        return 0;
-}
-
 typedef struct InitStep {
         const char *name; /* in sentences: "<name>: <what went wrong>" */
         int (*run)(ContainerPlan *plan, Fault *fault);
@@ -62,11 +34,11 @@ typedef struct InitStep {
  * comes before they go; what the payload could influence comes last. */
 static const InitStep steps[] = {
         { "user namespace", user_step_wait_for_mappings },
-        { "own process", step_own_process },
+        { "own process", own_process_step_reset },
         { "namespaces", namespaces_step_join },
         { "user namespace", user_step_become_root },
         { "cgroup namespace", namespaces_step_cgroup },
-        { "keyring", step_keyring },
+        { "keyring", own_process_step_keyring },
         { "host name", namespaces_step_names },
         { "security label", security_label_step_set },
         { "laid out mounts", staging_step_take },

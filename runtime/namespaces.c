@@ -54,6 +54,14 @@ uint64_t namespaces_clone_flags(const ContainerPlan *plan) {
         return flags;
 }
 
+int namespaces_to_enter(const RuntimeConfig *config) {
+        int flags = 0;
+        for (RuntimeNamespaceType type = 0; type < _RUNTIME_NAMESPACE_MAX; type++)
+                if (config->namespaces[type].wanted)
+                        flags |= clone_flags[type];
+        return flags;
+}
+
 bool namespaces_need_launcher(const ContainerPlan *plan) {
         return plan->namespace_fds[RUNTIME_NAMESPACE_PID] >= 0 || plan_has_user_namespace(plan);
 }

@@ -12,6 +12,10 @@ int namespaces_prepare(ContainerPlan *plan, Fault *fault);
  * parent's cgroup instead of the one that it clones into. */
 uint64_t namespaces_clone_flags(const ContainerPlan *plan);
 
+/* CLONE_NEW* of all that a container of this configuration has, for a process that joins it with setns(2) and
+ * a pidfd. */
+int namespaces_to_enter(const RuntimeConfig *config);
+
 /* True if there has to be a process between the caller and init: setns(2) takes a pid namespace only for
  * children; a new user namespace has no right to join those of the caller, and mounts have to be laid out
  * for it (staging.h). */

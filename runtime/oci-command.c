@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/json.h"
 #include "lib/process.h"
 #include "lib/strv.h"
 #include "runtime/cgroup.h"
 #include "runtime/init-report.h"
+#include "runtime/oci-output.h"
 #include "runtime/state-file.h"
 
 #define DEFAULT_ROOT "/run/crt-oci"
@@ -98,8 +100,11 @@ int oci_state(const OciOptions *options, Fault *fault) {
         if (!state.document)
                 return fault_set(fault, -ENOENT,
                                  "container '%s' was never completed; delete it with --force", options->id);
-        r = state_file_print(&state);
-        return r < 0 ? fault_set_errno(fault, r, "standard output") : 0;
+        _cleanup_json_ json_object *document = NULL;
+        r = state_file_format(&state, &document);
+        if (r >= 0)
+                r = oci_output_json(document, true, fault);
+        return r < 0 ? r : 0;
 }
 
 static int signal_all(const StateFile *state, int signal, Fault *fault) {
@@ -142,12 +147,21 @@ static int kill_init(int init, const char *id, Fault *fault) {
 static int remove_cgroup(const StateFile *state, Fault *fault) {
         _cleanup_free_ char *path = NULL;
         int r = state_file_read_cgroup(state, &path);
+        bool noted = r >= 0;
+        if (r == -ENOENT)
+                r = state_file_read_announced_cgroup(state, &path);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': its cgroup", state->id);
         _cleanup_close_ int root = cgroup_open_root(fault);
-        return root < 0 ? root : cgroup_remove(root, path, fault);
+        if (root < 0)
+                return root;
+        if (noted)
+                return cgroup_remove(root, path, fault);
+        /* "create" was killed before it knew that the cgroup is nobody else's. */
+        (void) unlinkat(root, path, AT_REMOVEDIR);
+        return 0;
 }
 
 int oci_delete(const OciOptions *options, Fault *fault) {

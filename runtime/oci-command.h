@@ -19,3 +19,4 @@ int oci_start(const OciOptions *options, Fault *fault);
 int oci_state(const OciOptions *options, Fault *fault);
 int oci_kill(const OciOptions *options, Fault *fault);
 int oci_delete(const OciOptions *options, Fault *fault);
+int oci_exec(const OciOptions *options, Fault *fault);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/message.h"
 #include "lib/path.h"
 #include "lib/process.h"
@@ -24,15 +25,18 @@
 #include "runtime/cgroup.h"
 #include "runtime/container.h"
 #include "runtime/oci-command.h"
-#include "runtime/oci-terminal.h"
+#include "runtime/oci-delivery.h"
+#include "runtime/oci-foreground.h"
+#include "runtime/oci-log.h"
+#include "runtime/oci-process.h"
 #include "runtime/state-file.h"
-
-#define SECCOMP_CACHE_NAME ".seccomp"
 
 /* Everything of one create or run. What is left of it when it fails is taken back by session_done(). */
 typedef struct CreateSession {
         const OciOptions *options;
         RuntimeConfig *config;
+        char *config_text; /* what it was parsed from */
+        size_t config_size;
         char *bundle; /* absolute */
         int bundle_fd, root, hierarchy, cgroup, seccomp_cache;
         char *cgroup_path;
@@ -55,12 +59,14 @@ static int open_bundle(CreateSession *session, Fault *fault) {
         _cleanup_close_ int fd = openat(session->bundle_fd, "config.json", O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return fault_set_errno(fault, -errno, "the bundle's config.json");
-        return runtime_config_parse_fd(fd, &session->config, fault);
+        int r = fd_read_all(fd, LIMIT_RUNTIME_CONFIG_SIZE, &session->config_text, &session->config_size);
+        if (r < 0)
+                return fault_set_errno(fault, r, "the bundle's config.json");
+        return runtime_config_parse(session->config_text, session->config_size, &session->config, fault);
 }
 
 static int connect_console(CreateSession *session, Fault *fault) {
         const OciOptions *options = session->options;
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
         bool terminal = session->config->process.terminal;
         if (!options->console_socket && terminal && session->forwards_terminal)
                 return 0;
@@ -71,24 +77,8 @@ static int connect_console(CreateSession *session, Fault *fault) {
                 return fault_set(fault, -EINVAL, "--console-socket: the configuration has no terminal");
         if (!terminal)
                 return 0;
-        if (strlen(options->console_socket) >= sizeof(address.sun_path))
-                return fault_set(fault, -ENAMETOOLONG, "--console-socket: the path is too long");
-        (void) strcpy(address.sun_path, options->console_socket);
-        session->console = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (session->console < 0 ||
-            connect(session->console, (struct sockaddr *) &address, sizeof(address)) < 0)
-                return fault_set_errno(fault, -errno, "--console-socket: %s", options->console_socket);
-        return 0;
-}
-
-/* A cache that can't be had is no cache. */
-static void open_seccomp_cache(CreateSession *session) {
-        if (!session->config->seccomp)
-                return;
-        if (mkdirat(session->root, SECCOMP_CACHE_NAME, 0700) < 0 && errno != EEXIST)
-                return;
-        session->seccomp_cache =
-                openat(session->root, SECCOMP_CACHE_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        session->console = oci_delivery_connect("--console-socket", options->console_socket, fault);
+        return session->console < 0 ? session->console : 0;
 }
 
 static int make_cgroup(CreateSession *session, Fault *fault) {
@@ -100,6 +90,9 @@ static int make_cgroup(CreateSession *session, Fault *fault) {
         if (session->hierarchy < 0)
                 return session->hierarchy;
         int r = cgroup_choose_path(session->config, session->options->id, &session->cgroup_path, fault);
+        if (r < 0)
+                return r;
+        r = state_file_announce_cgroup(&session->state, session->cgroup_path, fault);
         if (r < 0)
                 return r;
         session->cgroup =
@@ -131,17 +124,16 @@ static int clone_container(CreateSession *session, bool waits_for_start, Fault *
         int extra[CONTAINER_EXTRA_FDS_MAX];
         ContainerRequest request = CONTAINER_REQUEST_INIT;
         int r = waits_for_start ? open_start_pipes(session, fault) : 0;
+        r = r < 0 ? r : oci_process_hand_on(session->options, &session->config->process, extra, fault);
         if (r < 0)
                 return r;
-        for (unsigned i = 0; i < session->options->preserve_fds; i++)
-                extra[i] = 3 + (int) i;
+        request.extra_fd_count = (size_t) r;
         request.config = session->config;
         request.bundle_fd = session->bundle_fd;
         request.cgroup_fd = session->cgroup;
         for (int i = 0; i < 3; i++)
                 request.standard[i] = fcntl(i, F_GETFD) < 0 ? -EBADF : i;
         request.extra_fds = extra;
-        request.extra_fd_count = session->options->preserve_fds;
         request.seccomp_cache_fd = session->seccomp_cache;
         request.start_fd = session->start_fd;
         request.result_fd = session->result_fd;
@@ -151,39 +143,27 @@ static int clone_container(CreateSession *session, bool waits_for_start, Fault *
         return container_create(&request, &session->container, fault);
 }
 
-static int send_terminal(CreateSession *session, Fault *fault) {
-        static const char name[] = "/dev/ptmx";
-        if (session->console < 0)
-                return 0;
-        _cleanup_close_ int terminal = container_take_terminal(session->container);
-        if (terminal < 0)
-                return fault_set(fault, -EIO, "the container's init sent no terminal");
-        int r = message_send(session->console, name, sizeof(name) - 1, &terminal, 1);
-        return r < 0 ? fault_set_errno(fault, r, "--console-socket: sending the terminal") : 0;
-}
-
-static int write_pid_file(const CreateSession *session, Fault *fault) {
-        const char *path = session->options->pid_file;
-        char text[32];
-        _cleanup_free_ char *temporary = NULL;
-        if (!path)
-                return 0;
-        if (asprintf(&temporary, "%s.%i~", path, getpid()) < 0)
-                return -ENOMEM;
-        (void) snprintf(text, sizeof(text), "%i", container_pid(session->container));
-        _cleanup_close_ int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-        int r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
-        if (r >= 0 && rename(temporary, path) < 0)
-                r = -errno;
-        if (r < 0 && fd >= 0)
-                (void) unlink(temporary);
-        return r < 0 ? fault_set_errno(fault, r, "--pid-file: %s", path) : 0;
+static int deliver(CreateSession *session, Fault *fault) {
+        const OciOptions *options = session->options;
+        int r = 0;
+        if (session->console >= 0) {
+                _cleanup_close_ int terminal = container_take_terminal(session->container);
+                r = oci_delivery_send_terminal(session->console, terminal, fault);
+        }
+        if (r >= 0 && options->pidfd_socket)
+                r = oci_delivery_send_pidfd(options->pidfd_socket, container_pidfd(session->container),
+                                            fault);
+        if (r >= 0 && options->pid_file)
+                r = oci_delivery_write_pid(options->pid_file, container_pid(session->container), fault);
+        return r;
 }
 
 static int write_state(CreateSession *session, Fault *fault) {
         StateFileRecord record = {
                 .config = session->config,
                 .bundle = session->bundle,
+                .config_text = session->config_text,
+                .config_size = session->config_size,
                 .pid = container_pid(session->container),
         };
         return state_file_write(&session->state, &record, fault);
@@ -196,11 +176,11 @@ static int session_run(CreateSession *session, bool waits_for_start, Fault *faul
         session->root = oci_open_root(session->options, fault);
         if (session->root < 0)
                 return session->root;
-        open_seccomp_cache(session);
+        if (session->config->seccomp)
+                session->seccomp_cache = state_file_open_cache(session->root);
         if ((r = state_file_create(session->root, session->options->id, &session->state, fault)) < 0 ||
             (r = make_cgroup(session, fault)) < 0 ||
-            (r = clone_container(session, waits_for_start, fault)) < 0 ||
-            (r = send_terminal(session, fault)) < 0 || (r = write_pid_file(session, fault)) < 0)
+            (r = clone_container(session, waits_for_start, fault)) < 0 || (r = deliver(session, fault)) < 0)
                 return r;
         return write_state(session, fault);
 }
@@ -217,6 +197,7 @@ static void session_done(CreateSession *session) {
         }
         state_file_done(&session->state);
         runtime_config_free(session->config);
+        free(session->config_text);
         free(session->bundle);
         free(session->cgroup_path);
         int fds[] = { session->bundle_fd, session->root,          session->hierarchy, session->cgroup,
@@ -245,69 +226,6 @@ int oci_create(const OciOptions *options, Fault *fault) {
         return r;
 }
 
-static void forward_signal(CreateSession *session, int signals, OciTerminal *terminal) {
-        struct signalfd_siginfo info;
-        if (read(signals, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGCHLD)
-                return;
-        if (info.ssi_signo == SIGWINCH && terminal->master >= 0)
-                oci_terminal_resize(terminal);
-        else
-                (void) container_kill(session->container, (int) info.ssi_signo);
-}
-
-/* Every signal that can be caught goes to init, while this process waits for its end. SIGCHLD is the
- * kernel's own word about it. */
-static int forward_until_end(CreateSession *session, int signals, OciTerminal *terminal, Fault *fault) {
-        struct pollfd wait[2 + OCI_TERMINAL_POLLS] = {
-                { .fd = container_pidfd(session->container), .events = POLLIN },
-                { .fd = signals, .events = POLLIN },
-        };
-        nfds_t count = terminal->master >= 0 ? ELEMENTS_OF(wait) : 2;
-        for (;;) {
-                if (count > 2)
-                        oci_terminal_prepare(terminal, wait + 2);
-                if (poll(wait, count, -1) < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return fault_set_errno(fault, -errno, "waiting for the container");
-                }
-                if (wait[1].revents & POLLIN)
-                        forward_signal(session, signals, terminal);
-                if (count > 2)
-                        oci_terminal_move(terminal, wait + 2);
-                if (!(wait[0].revents & POLLIN))
-                        continue;
-                if (count > 2)
-                        oci_terminal_drain(terminal);
-                siginfo_t end;
-                int r = process_wait(container_pidfd(session->container), 0, &end);
-                return r < 0 ? fault_set_errno(fault, r, "waiting for the container")
-                             : process_exit_status(&end);
-        }
-}
-
-/* Before the program is started: it finds a terminal of the right size. */
-static int open_terminal(CreateSession *session, OciTerminal *terminal, Fault *fault) {
-        int master = session->forwards_terminal ? container_take_terminal(session->container) : -EBADF;
-        int r = master >= 0 ? oci_terminal_open(master, terminal) : 0;
-        return r < 0 ? fault_set_errno(fault, r, "the terminal") : 0;
-}
-
-static int block_signals(Fault *fault) {
-        sigset_t all;
-        (void) sigfillset(&all);
-        /* Those of a bug of this process itself keep their effect. */
-        static const int own[] = {
-                SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE, SIGURG
-        };
-        for (size_t i = 0; i < ELEMENTS_OF(own); i++)
-                (void) sigdelset(&all, own[i]);
-        if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
-                return -errno;
-        int fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-        return fd < 0 ? fault_set_errno(fault, -errno, "signals") : fd;
-}
-
 /* After the end: init is reaped, what is left of the container goes. */
 static int finish_run(CreateSession *session, Fault *fault) {
         int r = cgroup_remove(session->hierarchy, session->cgroup_path, fault);
@@ -316,33 +234,35 @@ static int finish_run(CreateSession *session, Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "deleting the container") : 0;
 }
 
+static int start_in_foreground(CreateSession *session, OciForeground *foreground, Fault *fault) {
+        int master = session->forwards_terminal ? container_take_terminal(session->container) : -EBADF;
+        int r = master >= 0 ? oci_foreground_take_terminal(foreground, master, fault) : 0;
+        return r < 0 ? r : container_start(session->container, fault);
+}
+
 int oci_run(const OciOptions *options, Fault *fault) {
         _cleanup_(session_done) CreateSession session = CREATE_SESSION_INIT(options);
-        _cleanup_(oci_terminal_done) OciTerminal terminal = OCI_TERMINAL_INIT;
-        _cleanup_close_ int signals = options->detach ? -EBADF : block_signals(fault);
-        if (signals < 0 && !options->detach)
-                return signals;
-        session.forwards_terminal = !options->detach;
-        int r = session_run(&session, false, fault);
-        if (r >= 0)
-                r = open_terminal(&session, &terminal, fault);
-        if (r >= 0)
-                r = container_start(session.container, fault);
+        _cleanup_(oci_foreground_done) OciForeground foreground = OCI_FOREGROUND_INIT;
+        int r = options->detach ? 0 : oci_foreground_begin(&foreground, fault);
         if (r < 0)
+                return r;
+        session.forwards_terminal = !options->detach;
+        if ((r = session_run(&session, false, fault)) < 0 ||
+            (r = start_in_foreground(&session, &foreground, fault)) < 0)
                 return r;
         (void) unlinkat(session.state.directory, STATE_FILE_START, 0);
         (void) unlinkat(session.state.directory, STATE_FILE_RESULT, 0);
         session.complete = true;
+        oci_log_debug("container '%s' runs as process %i", options->id, container_pid(session.container));
         if (options->detach)
                 return 0;
 
         /* Others may look at, signal and delete the container while it runs. */
         state_file_unlock(&session.state);
-        int status = forward_until_end(&session, signals, &terminal, fault);
+        int status = oci_foreground_wait(&foreground, container_pidfd(session.container), fault);
+        oci_log_debug("container '%s' ended with %i", options->id, status);
         if (status < 0 || options->keep || state_file_lock(&session.state) < 0)
                 return status;
         r = finish_run(&session, fault);
-        if (r < 0)
-                return r;
-        return status;
+        return r < 0 ? r : status;
 }

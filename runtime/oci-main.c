@@ -21,6 +21,7 @@ static const struct {
         [OCI_COMMAND_STATE] = { oci_state },
         [OCI_COMMAND_KILL] = { oci_kill },
         [OCI_COMMAND_DELETE] = { oci_delete },
+        [OCI_COMMAND_EXEC] = { oci_exec, .clones = true, .failure = 255 },
 };
 
 static int run_command(const OciOptions *options, char *argv[], Fault *fault) {

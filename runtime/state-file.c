@@ -18,16 +18,19 @@
 #include "lib/path.h"
 #include "lib/process.h"
 #include "lib/strv.h"
+#include "runtime/state-file-facts.h"
 
 #define STATE_NAME "state.json"
+#define CONFIG_NAME "config.json"
 #define CGROUP_NAME "cgroup"
+#define ANNOUNCED_NAME "cgroup~"
+#define CACHE_NAME ".seccomp"
 #define STATE_SIZE_MAX (16U * 1024U * 1024U)
 
 const char *container_status_to_string(ContainerStatus status) {
         static const char *const names[] = {
-                [CONTAINER_CREATING] = "creating",
-                [CONTAINER_CREATED] = "created",
-                [CONTAINER_RUNNING] = "running",
+                [CONTAINER_CREATING] = "creating", [CONTAINER_CREATED] = "created",
+                [CONTAINER_RUNNING] = "running",   [CONTAINER_PAUSED] = "paused",
                 [CONTAINER_STOPPED] = "stopped",
         };
         return names[status];
@@ -58,6 +61,13 @@ int state_file_open_root(const char *path, Fault *fault) {
                 return fault_set_errno(fault, directory, "--root: %s", path);
         int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return fd < 0 ? fault_set_errno(fault, -errno, "--root: %s", path) : fd;
+}
+
+int state_file_open_cache(int root) {
+        if (mkdirat(root, CACHE_NAME, 0700) < 0 && errno != EEXIST)
+                return -EBADF;
+        int fd = openat(root, CACHE_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? -EBADF : fd;
 }
 
 void state_file_unlock(StateFile *state) {
@@ -164,6 +174,17 @@ static json_object *annotations_to_json(const RuntimeConfig *config) {
         return object;
 }
 
+/* As the specification of config.root.path has it, but absolute. */
+static int add_rootfs(json_object *document, const StateFileRecord *record) {
+        const char *path = record->config->root_path;
+        _cleanup_free_ char *joined = NULL;
+        if (!path)
+                return 0;
+        if (path[0] != '/' && asprintf(&joined, "%s/%s", record->bundle, path) < 0)
+                return -ENOMEM;
+        return add(document, "rootfs", json_object_new_string(joined ? joined : path));
+}
+
 static int build_document(const StateFile *state, const StateFileRecord *record, json_object **ret) {
         char created[64];
         uint64_t start_time = 0;
@@ -183,6 +204,7 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
             (r = add(document, "id", json_object_new_string(state->id))) < 0 ||
             (r = add(document, "pid", json_object_new_int(record->pid))) < 0 ||
             (r = add(document, "bundle", json_object_new_string(record->bundle))) < 0 ||
+            (r = add_rootfs(document, record)) < 0 ||
             (r = add(document, "created", json_object_new_string(created))) < 0 ||
             (r = add(document, "annotations", annotations_to_json(record->config))) < 0 ||
             (r = add(document, "startTime", json_object_new_uint64(start_time))) < 0)
@@ -191,16 +213,23 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
         return 0;
 }
 
-/* Written aside and renamed, so that a state.json is always whole. */
+static int write_whole(int directory, const char *name, const void *data, size_t size) {
+        _cleanup_close_ int fd =
+                openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return fd < 0 ? -errno : fd_write_all(fd, data, size);
+}
+
+/* state.json is written last, aside, and renamed: whoever finds it finds all. */
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault) {
         _cleanup_json_ json_object *document = NULL;
         int r = build_document(state, record, &document);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': its state", state->id);
         const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN);
-        _cleanup_close_ int fd =
-                openat(state->directory, STATE_NAME "~", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        r = fd < 0 ? -errno : text ? fd_write_all(fd, text, strlen(text)) : -ENOMEM;
+        r = text ? write_whole(state->directory, CONFIG_NAME, record->config_text, record->config_size)
+                 : -ENOMEM;
+        if (r >= 0)
+                r = write_whole(state->directory, STATE_NAME "~", text, strlen(text));
         if (r >= 0 && renameat(state->directory, STATE_NAME "~", state->directory, STATE_NAME) < 0)
                 r = -errno;
         if (r < 0)
@@ -210,14 +239,24 @@ int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fau
         return 0;
 }
 
+int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *fault) {
+        _cleanup_close_ int fd = openat(state->directory, CONFIG_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return fault_set_errno(fault, -errno, "container '%s': its configuration", state->id);
+        return runtime_config_parse_fd(fd, ret, fault);
+}
+
+/* What is known to be there first, the rest if there is any. */
 int state_file_remove(StateFile *state) {
         static const char *const names[] = {
-                STATE_NAME, STATE_NAME "~", STATE_FILE_START, STATE_FILE_RESULT, CGROUP_NAME,
+                STATE_NAME, CONFIG_NAME, STATE_FILE_START, STATE_FILE_RESULT, CGROUP_NAME, ANNOUNCED_NAME,
         };
         for (size_t i = 0; i < ELEMENTS_OF(names); i++)
                 if (unlinkat(state->directory, names[i], 0) < 0 && errno != ENOENT)
                         return -errno;
-        return unlinkat(state->root, state->id, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+        if (unlinkat(state->root, state->id, AT_REMOVEDIR) >= 0 || errno == ENOENT)
+                return 0;
+        return errno == ENOTEMPTY ? path_remove_tree(state->root, state->id) : -errno;
 }
 
 static pid_t recorded_pid(const StateFile *state) {
@@ -248,54 +287,52 @@ int state_file_open_init(const StateFile *state) {
         return poll(&ended, 1, 0) != 0 ? -ESRCH : TAKE_FD(pidfd);
 }
 
+const char *state_file_get_string(const StateFile *state, const char *name) {
+        json_object *value = NULL;
+        return state->document && json_object_object_get_ex(state->document, name, &value)
+                       ? json_object_get_string(value)
+                       : NULL;
+}
+
 ContainerStatus state_file_status(const StateFile *state) {
         if (!state->document)
                 return CONTAINER_CREATING;
         _cleanup_close_ int pidfd = state_file_open_init(state);
         if (pidfd < 0)
                 return CONTAINER_STOPPED;
+        if (state_file_is_frozen(state))
+                return CONTAINER_PAUSED;
         return faccessat(state->directory, STATE_FILE_START, F_OK, 0) >= 0 ? CONTAINER_CREATED
                                                                            : CONTAINER_RUNNING;
 }
 
-/* A link that leads nowhere holds a short text in one system call, whole or not at all. */
-int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault) {
-        if (symlinkat(path, state->directory, CGROUP_NAME) < 0)
-                return fault_set_errno(fault, -errno, "container '%s': noting its cgroup", state->id);
-        return 0;
+pid_t state_file_pid(const StateFile *state, ContainerStatus status) {
+        return status == CONTAINER_STOPPED || status == CONTAINER_CREATING ? 0 : recorded_pid(state);
 }
 
-int state_file_read_cgroup(const StateFile *state, char **ret) {
-        char path[PATH_MAX];
-        ssize_t n = readlinkat(state->directory, CGROUP_NAME, path, sizeof(path));
-        if (n < 0)
-                return -errno;
-        if ((size_t) n == sizeof(path))
-                return -ENAMETOOLONG;
-        *ret = strndup(path, (size_t) n);
-        return *ret ? 0 : -ENOMEM;
-}
-
-int state_file_print(const StateFile *state) {
-        static const char *const shown[] = { "ociVersion", "id",      "status",     "pid",
-                                             "bundle",     "created", "annotations" };
+int state_file_format(const StateFile *state, json_object **ret) {
+        static const char *const shown[] = {
+                "ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner",
+        };
         ContainerStatus status = state_file_status(state);
         _cleanup_json_ json_object *out = json_object_new_object();
-        if (!out)
-                return -ENOMEM;
-        for (size_t i = 0; i < ELEMENTS_OF(shown); i++) {
+        _cleanup_free_ char *owner = NULL;
+        int r = out ? state_file_find_owner(state, &owner) : -ENOMEM;
+        for (size_t i = 0; i < ELEMENTS_OF(shown) && r >= 0; i++) {
                 json_object *value = NULL;
                 if (string_equal(shown[i], "status"))
                         value = json_object_new_string(container_status_to_string(status));
-                else if (string_equal(shown[i], "pid") && status == CONTAINER_STOPPED)
-                        value = json_object_new_int(0);
+                else if (string_equal(shown[i], "pid"))
+                        value = json_object_new_int(state_file_pid(state, status));
+                else if (string_equal(shown[i], "owner"))
+                        value = json_object_new_string(owner);
+                else if (string_equal(shown[i], "id"))
+                        value = json_object_new_string(state->id);
                 else if (json_object_object_get_ex(state->document, shown[i], &value))
                         value = json_object_get(value);
-                int r = value ? add(out, shown[i], value) : 0;
-                if (r < 0)
-                        return r;
+                r = value ? add(out, shown[i], value) : 0;
         }
-        const char *text = json_object_to_json_string_ext(out, JSON_C_TO_STRING_PRETTY |
-                                                                       JSON_C_TO_STRING_NOSLASHESCAPE);
-        return text && puts(text) >= 0 && fflush(stdout) == 0 ? 0 : -EIO;
+        if (r >= 0)
+                *ret = TAKE_PTR(out);
+        return r;
 }

@@ -17,6 +17,7 @@ typedef enum ContainerStatus {
         CONTAINER_CREATING, /* the call that makes it has not ended, or was killed */
         CONTAINER_CREATED,
         CONTAINER_RUNNING,
+        CONTAINER_PAUSED,
         CONTAINER_STOPPED,
 } ContainerStatus;
 
@@ -37,6 +38,10 @@ typedef struct StateFile {
 /* The directory for all containers, made if it is missing; only root's. */
 int state_file_open_root(const char *path, Fault *fault);
 
+/* Where compiled seccomp programs are kept, beside the containers; -EBADF when there can be none: a cache
+ * that can't be had is no cache. */
+int state_file_open_cache(int root);
+
 /* A new container. -EEXIST if there is one of that name. */
 int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
 /* -ENOENT if there is none. */
@@ -50,11 +55,15 @@ int state_file_lock(StateFile *state);
 
 typedef struct StateFileRecord {
         const RuntimeConfig *config;
-        const char *bundle; /* absolute */
+        const char *bundle;      /* absolute */
+        const char *config_text; /* what config was parsed from */
+        size_t config_size;
         pid_t pid;
 } StateFileRecord;
 
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
+/* The configuration as it was when the container was made, whatever the bundle has by now. */
+int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *fault);
 /* The directory goes, with all that is in it. */
 int state_file_remove(StateFile *state);
 
@@ -62,11 +71,20 @@ int state_file_remove(StateFile *state);
 int state_file_open_init(const StateFile *state);
 ContainerStatus state_file_status(const StateFile *state);
 
+/* Before a cgroup is made for the container: if it can't be noted any more, "delete" removes it if it is
+ * empty. */
+int state_file_announce_cgroup(StateFile *state, const char *path, Fault *fault);
+/* -ENOENT when none was announced. */
+int state_file_read_announced_cgroup(const StateFile *state, char **ret);
 /* Which cgroup is the container's, beneath the hierarchy's root: noted when it is known to be nobody else's,
  * and before anybody is in it, so that "delete" finds init even if "create" was killed. */
 int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault);
 /* -ENOENT when none was noted. */
 int state_file_read_cgroup(const StateFile *state, char **ret);
 
+/* The member of state.json, or NULL. */
+const char *state_file_get_string(const StateFile *state, const char *name);
+/* Of init; 0 when there is none any more. */
+pid_t state_file_pid(const StateFile *state, ContainerStatus status);
 /* The JSON of the OCI operation "state". */
-int state_file_print(const StateFile *state);
+int state_file_format(const StateFile *state, json_object **ret);

@@ -4,14 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/message.h"
+#include "lib/path.h"
 #include "lib/strv.h"
 #include "runtime/devices.h"
 #include "runtime/init-report.h"
@@ -69,30 +72,66 @@ static int open_pair(ContainerPlan *plan, int *ret_master, int *ret_slave, Fault
         return 0;
 }
 
-int terminal_step_open(ContainerPlan *plan, Fault *fault) {
+static int set_up_pair(ContainerPlan *plan, int *ret_master, int *ret_slave, Fault *fault) {
         const RuntimeProcess *process = &plan->config->process;
-        _cleanup_close_ int master = -EBADF, slave = -EBADF;
-        if (!process->terminal)
-                return 0;
-        int r = open_pair(plan, &master, &slave, fault);
+        int r = open_pair(plan, ret_master, ret_slave, fault);
         if (r < 0)
                 return r;
         if (process->console_height && process->console_width) {
                 struct winsize size = { .ws_row = process->console_height,
                                         .ws_col = process->console_width };
-                if (ioctl(slave, TIOCSWINSZ, &size) < 0)
+                if (ioctl(*ret_slave, TIOCSWINSZ, &size) < 0)
                         return fault_set_errno(fault, -errno, "config.process.consoleSize");
         }
-        if (fchown(slave, process->uid, (gid_t) -1) < 0)
+        if (fchown(*ret_slave, process->uid, (gid_t) -1) < 0)
                 return fault_set_errno(fault, -errno, "giving the terminal to user %u", process->uid);
-        r = put_on_console(plan, slave, fault);
-        if (r < 0)
-                return r;
-
-        InitReport report = init_report_make(INIT_REPORT_TERMINAL, "terminal", 0, "");
-        r = message_send(plan->init_socket, &report, sizeof(report), &master, 1);
-        if (r < 0)
-                return r;
-        plan->terminal_fd = TAKE_FD(slave);
         return 0;
+}
+
+static int send_master(ContainerPlan *plan, int master) {
+        InitReport report = init_report_make(INIT_REPORT_TERMINAL, "terminal", 0, "");
+        return message_send(plan->init_socket, &report, sizeof(report), &master, 1);
+}
+
+int terminal_step_open(ContainerPlan *plan, Fault *fault) {
+        _cleanup_close_ int master = -EBADF, slave = -EBADF;
+        if (!plan->config->process.terminal)
+                return 0;
+        int r = set_up_pair(plan, &master, &slave, fault);
+        if (r >= 0)
+                r = put_on_console(plan, slave, fault);
+        if (r >= 0)
+                r = send_master(plan, master);
+        if (r >= 0)
+                plan->terminal_fd = TAKE_FD(slave);
+        return r;
+}
+
+/* The container's processes may have put anything there since it was made. */
+static int find_devpts(const ContainerPlan *plan, Fault *fault) {
+        struct statfs file_system;
+        _cleanup_close_ int fd =
+                path_open(plan->rootfs_fd, "/dev/pts", O_PATH | O_DIRECTORY, 0, PATH_IN_ROOT);
+        if (fd < 0)
+                return fault_set_errno(fault, fd, "a terminal: /dev/pts of the container");
+        if (fstatfs(fd, &file_system) < 0)
+                return -errno;
+        if (file_system.f_type != DEVPTS_SUPER_MAGIC)
+                return fault_set(fault, -ENODEV, "a terminal: the container's /dev/pts is not devpts");
+        return TAKE_FD(fd);
+}
+
+int terminal_step_open_another(ContainerPlan *plan, Fault *fault) {
+        _cleanup_close_ int master = -EBADF, slave = -EBADF;
+        if (!plan->config->process.terminal)
+                return 0;
+        plan->devpts_fd = find_devpts(plan, fault);
+        if (plan->devpts_fd < 0)
+                return plan->devpts_fd;
+        int r = set_up_pair(plan, &master, &slave, fault);
+        if (r >= 0)
+                r = send_master(plan, master);
+        if (r >= 0)
+                plan->terminal_fd = TAKE_FD(slave);
+        return r;
 }

@@ -9,3 +9,6 @@ int terminal_prepare(const ContainerPlan *plan, Fault *fault);
 
 /* Init's step: opens the pair, puts the slave on /dev/console, sends the master to the parent. */
 int terminal_step_open(ContainerPlan *plan, Fault *fault);
+
+/* The same for a process that joins a container: a pair of its own, by the devpts that is there. */
+int terminal_step_open_another(ContainerPlan *plan, Fault *fault);

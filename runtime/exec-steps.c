@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/exec-steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "runtime/capabilities.h"
+#include "runtime/home-directory.h"
+#include "runtime/inherited-fds.h"
+#include "runtime/init-report.h"
+#include "runtime/own-process.h"
+#include "runtime/process-limits.h"
+#include "runtime/program.h"
+#include "runtime/seccomp-filter.h"
+#include "runtime/security-label.h"
+#include "runtime/terminal.h"
+#include "runtime/user.h"
+
+/* While this process still has the caller's rights: inside a user namespace none may be raised. */
+static int step_limits_room(ContainerPlan *plan, Fault *fault) {
+        return process_limits_make_room(plan, 0, fault);
+}
+
+static int step_oom_score(ContainerPlan *plan, Fault *fault) {
+        int64_t score = plan->config->process.oom_score_adj;
+        char text[32];
+        if (score == RUNTIME_UNSET)
+                return 0;
+        (void) snprintf(text, sizeof(text), "%" PRIi64, score);
+        int r = fd_write_file_at(plan->proc_fd, "thread-self/oom_score_adj", text);
+        return r < 0 ? fault_set_errno(fault, r, "process.oomScoreAdj: %s", text) : 0;
+}
+
+/* All at once and by the pidfd: the kernel takes either all namespaces of that one process or none, no path
+ * below /proc is looked up, and no state between two of them can be seen or used by the container. */
+static int step_namespaces(ContainerPlan *plan, Fault *fault) {
+        ExecPlan *exec = (ExecPlan *) plan;
+        if (exec->namespaces && setns(exec->init, exec->namespaces) < 0)
+                return fault_set_errno(fault, -errno, "joining the container's namespaces");
+        return 0;
+}
+
+/* setns(2) with a mount namespace has made its root this process's "/" and working directory. */
+static int step_root(ContainerPlan *plan, Fault *fault) {
+        plan->rootfs_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return plan->rootfs_fd < 0 ? -errno : 0;
+}
+
+/* Only write() from here on: a seccomp filter is in force that knows nothing of the runtime. */
+static int step_ready(ContainerPlan *plan, Fault *fault) {
+        InitReport report = init_report_make(INIT_REPORT_READY, "", 0, "");
+        return fd_write_all(plan->init_socket, &report, sizeof(report));
+}
+
+typedef struct ExecStep {
+        const char *name; /* in sentences: "<name>: <what went wrong>" */
+        int (*run)(ContainerPlan *plan, Fault *fault);
+} ExecStep;
+
+/* The order is the contract. The process is in the container's cgroup from its first moment, so its limits
+ * and its device filter hold for all of this. Before it joins, it can't be inspected any more, and what
+ * needs the caller's rights or /proc is done; before it follows any path of the container, no descriptor of
+ * the host is open. */
+static const ExecStep steps[] = {
+        { "own process", own_process_step_reset },
+        { "limits", step_limits_room },
+        { "out of memory", step_oom_score },
+        { "namespaces", step_namespaces },
+        { "user namespace", user_step_become_root },
+        { "keyring", own_process_step_keyring },
+        { "security label", security_label_step_set }, /* by the caller's /proc */
+        { "root file system", step_root },
+        { "terminal", terminal_step_open_another },
+        { "home directory", home_directory_step_set }, /* by the caller's /proc */
+        { "descriptors", inherited_fds_step_arrange },
+        { "working directory", program_step_enter_directory },
+        { "no new privileges", capabilities_step_no_new_privileges },
+        { "seccomp", seccomp_filter_step_early },
+        { "limits", process_limits_step_set },
+        { "capabilities", capabilities_step_bound },
+        { "user", user_step_change },
+        { "capabilities", capabilities_step_set },
+        { "working directory", program_step_enter_directory_as_user },
+        { "program", program_step_find },
+        { "seccomp", seccomp_filter_step_late },
+        { "caller", step_ready },
+        { "program", program_execute },
+};
+
+_noreturn_ void exec_steps_run(ExecPlan *exec) {
+        ContainerPlan *plan = &exec->plan;
+        Fault fault = FAULT_NULL;
+        plan->parent_socket = fd_close(plan->parent_socket);
+        for (size_t i = 0; i < ELEMENTS_OF(steps); i++) {
+                int r = steps[i].run(plan, &fault);
+                if (r < 0) {
+                        InitReport report = init_report_make(INIT_REPORT_FAILED, steps[i].name, r,
+                                                             fault_text(&fault, r));
+                        (void) fd_write_all(plan->init_socket, &report, sizeof(report));
+                        break;
+                }
+        }
+        _exit(EXIT_FAILURE);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What a process that joins a container does between clone3(2) and execve(2): a list of steps, in
+ * exec-steps.c. */
+
+#include "runtime/plan.h"
+
+typedef struct ExecPlan {
+        ContainerPlan plan;
+        int init;       /* weak: pidfd of the container's init */
+        int namespaces; /* CLONE_NEW*, that are still to be joined */
+} ExecPlan;
+
+/* Runs in the cloned child. */
+_noreturn_ void exec_steps_run(ExecPlan *exec);

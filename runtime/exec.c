@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "runtime/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+#include "lib/process.h"
+#include "runtime/capabilities.h"
+#include "runtime/exec-steps.h"
+#include "runtime/init-report.h"
+#include "runtime/namespaces.h"
+#include "runtime/seccomp-filter.h"
+#include "runtime/security-label.h"
+
+struct Exec {
+        pid_t pid;
+        int pidfd;
+        int terminal_fd; /* the master */
+};
+
+static int prepare(const ContainerRequest *request, int init, ExecPlan *exec, Fault *fault) {
+        ContainerPlan *plan = &exec->plan;
+        int r;
+        plan_init(plan, request);
+        exec->init = init;
+        exec->namespaces = namespaces_to_enter(request->config);
+        if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
+            (r = capabilities_prepare(plan, fault)) < 0 || (r = security_label_prepare(plan, fault)) < 0 ||
+            (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
+                return r;
+        return fd_set_nonblocking(plan->parent_socket, false);
+}
+
+/* Like fork(): 0 in the child. */
+static pid_t clone_process(const ExecPlan *exec, uint64_t further_flags, int *ret_pidfd) {
+        int cgroup = exec->plan.request->cgroup_fd;
+        struct clone_args args = {
+                .flags = further_flags | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
+                .exit_signal = further_flags & CLONE_PARENT ? 0 : SIGCHLD,
+                .cgroup = cgroup >= 0 ? (uint64_t) cgroup : 0,
+        };
+        long pid = syscall(SYS_clone3, &args, sizeof(args));
+        return pid < 0 ? (pid_t) -errno : (pid_t) pid;
+}
+
+static int clone_fault(int error, Fault *fault) {
+        if (error == -EBUSY)
+                return fault_set(fault, error,
+                                 "the container's cgroup takes no process: it has controllers enabled for "
+                                 "cgroups below it (see --cgroup)");
+        if (error == -ENODEV)
+                return fault_set(fault, error, "the container's cgroup was removed");
+        return fault_set_errno(fault, error, "cannot clone a process into the container");
+}
+
+/* A pid namespace is joined for children only. The caller's own ones are what they were afterwards. */
+static int clone_with_pid_namespace(ExecPlan *exec, int *ret_pidfd, Fault *fault) {
+        _cleanup_close_ int own = -EBADF;
+        if (exec->namespaces & CLONE_NEWPID) {
+                own = openat(exec->plan.proc_fd, "self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+                if (own < 0)
+                        return fault_set_errno(fault, -errno, "the own pid namespace");
+                if (setns(exec->init, CLONE_NEWPID) < 0)
+                        return fault_set_errno(fault, -errno, "joining the container's pid namespace");
+                exec->namespaces &= ~CLONE_NEWPID;
+        }
+        pid_t pid = clone_process(exec, 0, ret_pidfd);
+        if (pid == 0)
+                exec_steps_run(exec);
+        if (own >= 0 && setns(own, CLONE_NEWPID) < 0 && pid >= 0) {
+                pid = -errno;
+                *ret_pidfd = process_kill_and_reap(*ret_pidfd);
+        }
+        return pid < 0 ? clone_fault(pid, fault) : pid;
+}
+
+/* Who is not root has the right to the other namespaces only once the user namespace is joined, and then no
+ * way back: a process between the two joins all, and clones the one that is wanted as its own sibling. */
+static _noreturn_ void launcher_run(ExecPlan *exec, int answer) {
+        int pidfd = -EBADF;
+        pid_t pid = setns(exec->init, exec->namespaces) < 0 ? (pid_t) -errno : 0;
+        exec->namespaces = 0;
+        if (pid == 0)
+                pid = clone_process(exec, CLONE_PARENT, &pidfd);
+        if (pid == 0) {
+                fd_close(answer);
+                exec_steps_run(exec);
+        }
+        (void) fd_write_all(answer, &pid, sizeof(pid));
+        _exit(EXIT_SUCCESS);
+}
+
+static int clone_through_launcher(ExecPlan *exec, int *ret_pidfd, Fault *fault) {
+        int answer[2];
+        if (pipe2(answer, O_CLOEXEC) < 0)
+                return -errno;
+        pid_t launcher = fork(), pid = 0;
+        if (launcher == 0) {
+                fd_close(answer[0]);
+                launcher_run(exec, answer[1]);
+        }
+        int r = launcher < 0 ? -errno : 0;
+        fd_close(answer[1]);
+        ssize_t n = r < 0 ? r : fd_read_full(answer[0], &pid, sizeof(pid));
+        fd_close(answer[0]);
+        if (launcher > 0)
+                while (waitpid(launcher, NULL, 0) < 0 && errno == EINTR)
+                        ;
+        if (n < 0)
+                return (int) n;
+        if (n != sizeof(pid) || pid == 0)
+                return fault_set(fault, -EIO, "the process that joins the container ended without a word");
+        if (pid < 0)
+                return fault_set_errno(fault, pid, "joining the container's namespaces");
+        *ret_pidfd = process_open_pidfd(pid);
+        return *ret_pidfd < 0 ? *ret_pidfd : pid;
+}
+
+static int silent_end_to_fault(Exec *exec, Fault *fault) {
+        siginfo_t info = { 0 };
+        int r = process_wait(exec->pidfd, 0, &info);
+        exec->pidfd = fd_close(exec->pidfd);
+        const char *name = r > 0 && info.si_code != CLD_EXITED ? signal_to_string(info.si_status) : NULL;
+        return fault_set(fault, -EIO, "the process ended before its program was executed%s%s",
+                         name ? ", by " : "", name ? name : "");
+}
+
+/* The terminal's message, if there is one; then that all is ready; then the end, which is the success of
+ * execve(2): the socket is close-on-exec. */
+static int wait_until_executed(Exec *exec, const ExecPlan *plan, Fault *fault) {
+        for (bool ready = false;;) {
+                InitReport report;
+                int fds[MESSAGE_FDS_MAX];
+                size_t fd_count = 0;
+                ssize_t n =
+                        message_receive(plan->plan.parent_socket, &report, sizeof(report), fds, &fd_count);
+                if (n == 0 || n == -ECONNRESET)
+                        return ready ? 0 : silent_end_to_fault(exec, fault);
+                if (n < 0)
+                        return fault_set_errno(fault, (int) n, "what the process said");
+                if (n == sizeof(report) && report.kind == INIT_REPORT_TERMINAL && fd_count == 1 &&
+                    exec->terminal_fd < 0) {
+                        exec->terminal_fd = TAKE_FD(fds[0]);
+                        continue;
+                }
+                fd_close_many(fds, fd_count);
+                if (n == sizeof(report) && report.kind == INIT_REPORT_READY) {
+                        ready = true;
+                        continue;
+                }
+                if (n != sizeof(report) || report.kind != INIT_REPORT_FAILED)
+                        return fault_set(fault, -EBADMSG, "what the process said is not understood");
+                return init_report_to_fault(&report, fault);
+        }
+}
+
+static int start(Exec *exec, ExecPlan *plan, Fault *fault) {
+        int pid = geteuid() == 0 ? clone_with_pid_namespace(plan, &exec->pidfd, fault)
+                                 : clone_through_launcher(plan, &exec->pidfd, fault);
+        if (pid < 0)
+                return pid;
+        exec->pid = pid;
+        plan->plan.init_socket = fd_close(plan->plan.init_socket);
+        int r = wait_until_executed(exec, plan, fault);
+        if (r < 0)
+                exec->pidfd = process_kill_and_reap(exec->pidfd);
+        return r;
+}
+
+int exec_start(const ContainerRequest *request, int init, Exec **ret, Fault *fault) {
+        _cleanup_(exec_freep) Exec *exec = new0(Exec, 1);
+        ExecPlan plan;
+        if (!exec)
+                return -ENOMEM;
+        exec->pidfd = exec->terminal_fd = -EBADF;
+        int r = prepare(request, init, &plan, fault);
+        if (r >= 0)
+                r = start(exec, &plan, fault);
+        plan_done(&plan.plan);
+        if (r < 0)
+                return fault_set_errno(fault, r, "cannot execute a process in the container");
+        *ret = TAKE_PTR(exec);
+        return 0;
+}
+
+pid_t exec_pid(const Exec *exec) {
+        return exec->pid;
+}
+
+int exec_pidfd(const Exec *exec) {
+        return exec->pidfd;
+}
+
+int exec_take_terminal(Exec *exec) {
+        return TAKE_FD(exec->terminal_fd);
+}
+
+Exec *exec_free(Exec *exec) {
+        if (!exec)
+                return NULL;
+        fd_close(exec->pidfd);
+        fd_close(exec->terminal_fd);
+        return mfree(exec);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The process of a configuration as the command line changes it: exec's options, a process.json, descriptors
+ * from systemd's socket activation. */
+
+#include "runtime/oci-options.h"
+
+#include "lib/runtime-config.h"
+
+/* exec's: the container's process with what was given in place of what it has; or that of --process. Strings
+ * are borrowed from the options and from *ret_document, which is to be freed after the process. */
+int oci_process_apply(const OciOptions *options, RuntimeProcess *process, json_object **ret_document,
+                      Fault *fault);
+
+/* $LISTEN_FDS and --preserve-fds: the descriptors that become the payload's from 3 on, at most
+ * CONTAINER_EXTRA_FDS_MAX; returns how many. The payload's environment tells of the first, to a process of
+ * number 1. */
+int oci_process_hand_on(const OciOptions *options, RuntimeProcess *process, int *fds, Fault *fault);
+
+/* Sets NAME=value, in place of an earlier one. Borrowed. */
+int oci_process_set_environment(RuntimeProcess *process, const char *assignment);
