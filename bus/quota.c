@@ -51,9 +51,9 @@ uid_t quota_system_uid(const char *user) {
         return (uid_t) -1;
 }
 
-static bool uid_is_unlimited(uid_t uid) {
-        return uid == 0 || uid == quota_system_uid(CRT_CONTENT_USER) ||
-               uid == quota_system_uid(CRT_IMAGES_USER);
+bool quota_uid_is_limited(uid_t uid) {
+        return uid != 0 && uid != quota_system_uid(CRT_CONTENT_USER) &&
+               uid != quota_system_uid(CRT_IMAGES_USER);
 }
 
 static QuotaUser *user_find(uid_t uid) {
@@ -66,7 +66,7 @@ static QuotaUser *user_find(uid_t uid) {
 int quota_hold_new(uid_t uid, QuotaKind kind, QuotaHold **ret) {
         assert(kind >= 0 && kind < _QUOTA_KIND_MAX);
         QuotaUser *user = user_find(uid);
-        if (user && user->held[kind] >= limits[kind] && !uid_is_unlimited(uid))
+        if (user && user->held[kind] >= limits[kind] && quota_uid_is_limited(uid))
                 return -EDQUOT;
 
         QuotaHold *hold = new0(QuotaHold, 1);

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/strv.h"
+#include "services/content/content-labels.h"
 
 /* "sha256/" "ab/" "abcd…" */
 #define BLOB_PATH_SIZE (DIGEST_STRING_MAX + 4)
@@ -25,10 +25,20 @@ static const char *blob_path(const Digest *digest, char buffer[BLOB_PATH_SIZE]) 
         return buffer;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec now;
-        (void) clock_gettime(CLOCK_REALTIME, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+static int blob_read(const DatabaseRows *rows, Blob *ret) {
+        Blob blob = {
+                .size = (uint64_t) database_rows_int64(rows, 1),
+                .created = (uint64_t) database_rows_int64(rows, 2),
+                .updated = (uint64_t) database_rows_int64(rows, 3),
+                .damaged = (uint64_t) database_rows_int64(rows, 4),
+                .verity = database_rows_int64(rows, 5) != 0,
+        };
+        if (digest_parse(database_rows_string(rows, 0), &blob.digest) < 0)
+                return -EUCLEAN;
+        if (blob.updated == 0)
+                blob.updated = blob.created;
+        *ret = blob;
+        return 0;
 }
 
 int blob_find(ContentState *state, const char *namespace, const Digest *digest, Blob *ret) {
@@ -36,68 +46,123 @@ int blob_find(ContentState *state, const char *namespace, const Digest *digest, 
         char text[DIGEST_STRING_MAX];
 
         int r = database_query(state->database, &rows,
-                               "SELECT size, created FROM namespace_blobs JOIN blobs USING (digest)"
+                               "SELECT digest, size, created, updated, damaged, verity"
+                               " FROM namespace_blobs JOIN blobs USING (digest)"
                                " WHERE namespace = ? AND digest = ?",
                                "ss", namespace, digest_to_string(digest, text));
         if (r >= 0)
                 r = database_rows_next(&rows);
         if (r <= 0)
                 return r < 0 ? r : -ENOENT;
-        *ret = (Blob){
-                .digest = *digest,
-                .size = (uint64_t) database_rows_int64(&rows, 0),
-                .created = (uint64_t) database_rows_int64(&rows, 1),
-        };
-        return 0;
+        return blob_read(&rows, ret);
+}
+
+int blob_mark_damaged(ContentState *state, const Digest *digest, const char *why) {
+        char text[DIGEST_STRING_MAX];
+        int r = database_execute(state->database,
+                                 "UPDATE blobs SET damaged = ? WHERE digest = ? AND damaged = 0", "is",
+                                 (int64_t) content_now(), digest_to_string(digest, text));
+        if (r > 0)
+                log_error("%s is damaged and not served any longer: %s", text, why);
+        return r;
+}
+
+int blob_open_file(ContentState *state, const Digest *digest) {
+        char path[BLOB_PATH_SIZE];
+        /* Not openat2(), which a unit with RestrictSUIDSGID= does not have; nobody else makes links here. */
+        int fd = openat(state->blobs, blob_path(digest, path), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+/* NULL if the file is what the record says, else what is wrong with it. */
+static const char *file_complaint(int directory, const char *path, uint64_t size, bool verity) {
+        struct statx st;
+        if (statx(directory, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_SIZE, &st) < 0)
+                return errno == ENOENT ? "its file is missing" : NULL;
+        if (!S_ISREG(st.stx_mode) || st.stx_size != size)
+                return "its file has another size";
+        return verity && !(st.stx_attributes & STATX_ATTR_VERITY) ? "its file has lost fs-verity" : NULL;
+}
+
+bool blob_file_is_right(ContentState *state, const Digest *digest, uint64_t size, bool verity) {
+        char path[BLOB_PATH_SIZE];
+        return !file_complaint(state->blobs, blob_path(digest, path), size, verity);
 }
 
 int blob_open(ContentState *state, const char *namespace, const Digest *digest, Blob *ret_blob) {
-        char path[BLOB_PATH_SIZE];
         Blob blob;
 
         int r = blob_find(state, namespace, digest, &blob);
+        if (r >= 0 && blob.damaged)
+                r = -EUCLEAN;
         if (r < 0)
                 return r;
-        /* Not openat2(), which a unit with RestrictSUIDSGID= does not have; nobody else makes links here. */
-        int fd = openat(state->blobs, blob_path(digest, path), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0) {
-                log_error("%s is recorded, but its file can't be opened: %s", path, strerror(errno));
-                return errno == ENOENT ? -EIO : -errno;
+        _cleanup_close_ int fd = blob_open_file(state, digest);
+        if (fd < 0 && fd != -ENOENT)
+                return fd;
+        const char *complaint =
+                fd < 0 ? "its file is missing" : file_complaint(fd, "", blob.size, blob.verity);
+        if (complaint) {
+                (void) blob_mark_damaged(state, digest, complaint);
+                return -EUCLEAN;
         }
         *ret_blob = blob;
-        return fd;
+        return TAKE_FD(fd);
 }
 
-int blob_list(ContentState *state, const char *namespace, const Digest *after, uint32_t limit,
-              BlobVisit visit, void *userdata) {
+int blob_visit(ContentState *state, const char *namespace, const char *after, BlobVisit visit,
+               void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        char text[DIGEST_STRING_MAX] = "";
-        uint32_t count = 0;
 
         int r = database_query(state->database, &rows,
-                               "SELECT digest, size, created FROM namespace_blobs JOIN blobs USING (digest)"
-                               " WHERE namespace = ? AND digest > ? ORDER BY digest LIMIT ?",
-                               "ssi", namespace, after ? digest_to_string(after, text) : text,
-                               (int64_t) limit + 1);
+                               "SELECT digest, size, created, updated, damaged, verity"
+                               " FROM namespace_blobs JOIN blobs USING (digest)"
+                               " WHERE namespace = ? AND digest > ? ORDER BY digest",
+                               "ss", namespace, after);
         if (r < 0)
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
-                Blob blob = {
-                        .size = (uint64_t) database_rows_int64(&rows, 1),
-                        .created = (uint64_t) database_rows_int64(&rows, 2),
-                };
-                if (count++ == limit)
-                        return 1;
-                if (digest_parse(database_rows_string(&rows, 0), &blob.digest) < 0)
-                        return -EUCLEAN;
-                r = visit(&blob, userdata);
-                if (r < 0)
+                Blob blob;
+                r = blob_read(&rows, &blob);
+                if (r >= 0)
+                        r = visit(&blob, userdata);
+                if (r != 0)
                         return r;
         }
         return r;
 }
 
+int blob_update(ContentState *state, const char *namespace, const Digest *digest, char *const *labels,
+                bool replace, Fault *fault) {
+        char text[DIGEST_STRING_MAX];
+        const Labelled labelled = { LABELLED_BLOB, namespace, digest_to_string(digest, text) };
+
+        int r = content_labels_check(LABELLED_BLOB, labels, fault);
+        if (r >= 0)
+                r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        r = database_execute(transaction,
+                             "UPDATE namespace_blobs SET updated = ? WHERE namespace = ? AND digest = ?",
+                             "iss", (int64_t) content_now(), namespace, text);
+        if (r == 0)
+                return -ENOENT;
+        if (r >= 0)
+                r = content_labels_change(state, &labelled, labels, replace, fault);
+        return r < 0 ? r : database_commit(transaction);
+}
+
 int blob_is_stored(ContentState *state, const Digest *digest) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        char text[DIGEST_STRING_MAX];
+        int r = database_query(state->database, &rows,
+                               "SELECT 1 FROM blobs WHERE digest = ? AND damaged = 0", "s",
+                               digest_to_string(digest, text));
+        return r < 0 ? r : database_rows_next(&rows);
+}
+
+int blob_is_recorded(ContentState *state, const Digest *digest) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         char text[DIGEST_STRING_MAX];
         int r = database_query(state->database, &rows, "SELECT 1 FROM blobs WHERE digest = ?", "s",
@@ -173,18 +238,47 @@ int blob_displace(ContentState *state, const Digest *digest, int directory, cons
         return renameat(state->blobs, blob_path(digest, path), directory, name) < 0 ? -errno : 0;
 }
 
-int blob_record(ContentState *state, const char *namespace, const Digest *digest, uint64_t size) {
+int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity) {
         char text[DIGEST_STRING_MAX];
-        digest_to_string(digest, text);
-        int r = database_execute(state->database, "INSERT OR IGNORE INTO blobs (digest, size) VALUES (?, ?)",
-                                 "si", text, (int64_t) size);
-        if (r < 0)
-                return r;
-        r = database_execute(state->database,
-                             "INSERT OR IGNORE INTO namespace_blobs (namespace, digest, created)"
-                             " VALUES (?, ?, ?)",
-                             "ssi", namespace, text, (int64_t) now_usec());
+        int r = database_execute(state->database,
+                                 "INSERT INTO blobs (digest, size, verity) VALUES (?, ?, ?)"
+                                 " ON CONFLICT (digest) DO UPDATE SET damaged = 0, verity = excluded.verity",
+                                 "sii", digest_to_string(digest, text), (int64_t) size, (int64_t) verity);
         return r < 0 ? r : 0;
+}
+
+int blob_grant(ContentState *state, const char *namespace, const Digest *digest) {
+        char text[DIGEST_STRING_MAX];
+        int64_t now = (int64_t) content_now();
+        int r = database_execute(
+                state->database,
+                "INSERT OR IGNORE INTO namespace_blobs (namespace, digest, created, updated)"
+                " VALUES (?, ?, ?, ?)",
+                "ssii", namespace, digest_to_string(digest, text), now, now);
+        if (r >= 0)
+                content_state_touch(state, namespace, digest);
+        return r;
+}
+
+static int blob_is_shared(ContentState *state, const Digest *digest) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        char text[DIGEST_STRING_MAX];
+        /* The range is what the index of reserved keys is made for. */
+        int r = database_query(state->database, &rows,
+                               "SELECT 1 FROM blobs WHERE digest = ?1 AND damaged = 0 AND ("
+                               "EXISTS (SELECT 1 FROM labels WHERE kind = 0 AND object = ?1"
+                               " AND key = '" LABEL_SHAREABLE "' AND key >= 'org.crt.' AND key < 'org.crt/')"
+                               " OR EXISTS (SELECT 1 FROM namespace_blobs JOIN namespaces USING (namespace)"
+                               " WHERE digest = ?1 AND shareable = 1))",
+                               "s", digest_to_string(digest, text));
+        return r < 0 ? r : database_rows_next(&rows);
+}
+
+int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest) {
+        int r = blob_is_shared(state, digest);
+        if (r > 0)
+                r = blob_grant(state, namespace, digest);
+        return r < 0 ? r : r > 0;
 }
 
 /* ---- after an end that was not orderly ---- */
@@ -201,7 +295,7 @@ static int sweep_file(int directory, const char *name, void *userdata) {
 
         if (asprintf(&text, "%s:%s", sweep->algorithm, name) < 0)
                 return -ENOMEM;
-        int r = digest_parse(text, &digest) < 0 ? 0 : blob_is_stored(sweep->state, &digest);
+        int r = digest_parse(text, &digest) < 0 ? 0 : blob_is_recorded(sweep->state, &digest);
         if (r != 0)
                 return r < 0 ? r : 0;
         log_info("%s was left in the middle and goes", text);
@@ -225,25 +319,20 @@ static int sweep_algorithm(int directory, const char *name, void *userdata) {
         return sweep_below(directory, name, sweep_directory, &sweep);
 }
 
-static bool record_is_right(ContentState *state, const char *text, int64_t size) {
-        char path[BLOB_PATH_SIZE];
-        struct stat st;
-        Digest digest;
-        return digest_parse(text, &digest) >= 0 &&
-               fstatat(state->blobs, blob_path(&digest, path), &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
-               S_ISREG(st.st_mode) && st.st_size == size;
-}
-
 /* The records whose file is missing or has another size. */
 static int find_broken_records(ContentState *state, char ***ret) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         _cleanup_strv_ char **broken = NULL;
-        int r = database_query(state->database, &rows, "SELECT digest, size FROM blobs", "");
+        int r = database_query(state->database, &rows,
+                               "SELECT digest, size, verity FROM blobs WHERE damaged = 0", "");
         if (r < 0)
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
                 const char *text = database_rows_string(&rows, 0);
-                if (!record_is_right(state, text, database_rows_int64(&rows, 1)))
+                Digest digest;
+                if (digest_parse(text, &digest) >= 0 &&
+                    !blob_file_is_right(state, &digest, (uint64_t) database_rows_int64(&rows, 1),
+                                        database_rows_int64(&rows, 2) != 0))
                         r = strv_append(&broken, text);
                 if (r < 0)
                         return r;
@@ -252,27 +341,19 @@ static int find_broken_records(ContentState *state, char ***ret) {
         return r;
 }
 
-static int drop_records(ContentState *state, char **digests) {
-        int r = database_begin(state->database);
-        if (r < 0)
-                return r;
-        _cleanup_(database_rollbackp) Database *transaction = state->database;
-        STRV_FOREACH (digest, digests) {
-                log_error("%s is recorded, but its file is not what it was: forgotten", digest);
-                r = database_execute(transaction, "DELETE FROM namespace_blobs WHERE digest = ?", "s",
-                                     digest);
-                if (r >= 0)
-                        r = database_execute(transaction, "DELETE FROM blobs WHERE digest = ?", "s", digest);
-                if (r < 0)
-                        return r;
-        }
-        return database_commit(transaction);
+static int mark_broken(ContentState *state, char **digests) {
+        Digest digest;
+        int r = 0;
+        STRV_FOREACH (text, digests)
+                if (r >= 0 && digest_parse(text, &digest) >= 0)
+                        r = blob_mark_damaged(state, &digest, "its file is not what it was");
+        return r;
 }
 
 int blob_store_sweep(ContentState *state) {
         _cleanup_strv_ char **broken = NULL;
         int r = find_broken_records(state, &broken);
         if (r >= 0 && broken)
-                r = drop_records(state, broken);
+                r = mark_broken(state, broken);
         return r < 0 ? r : content_visit_directory(state->blobs, sweep_algorithm, state);
 }

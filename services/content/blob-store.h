@@ -14,39 +14,65 @@ typedef struct Blob {
         Digest digest;
         uint64_t size;
         uint64_t created; /* microseconds since 1970: when it came into this namespace */
+        uint64_t updated; /* when its labels were last changed, or when it came */
+        uint64_t damaged; /* when its bytes were found to be others than they were; 0: they are right */
+        bool verity;      /* the kernel checks what is read (fs-verity) */
 } Blob;
 
 /* -ENOENT if the namespace does not have it. */
 int blob_find(ContentState *state, const char *namespace, const Digest *digest, Blob *ret);
 
-/* A descriptor that can only be read; as blob_find(). */
+/* A descriptor that can only be read; as blob_find(). -EUCLEAN: it is damaged, or is found to be so. */
 int blob_open(ContentState *state, const char *namespace, const Digest *digest, Blob *ret_blob);
 
-/* Calls visit() in the order of the digests for at most limit blobs behind after (NULL: from the first),
- * until it returns a negative value. 1 if there are more. */
+/* Calls visit() for the blobs behind after (a digest's text; "": from the first) in the order of the
+ * digests, until it returns something else than 0, and returns that. Nothing may be written meanwhile. */
 typedef int (*BlobVisit)(const Blob *blob, void *userdata);
-int blob_list(ContentState *state, const char *namespace, const Digest *after, uint32_t limit,
-              BlobVisit visit, void *userdata);
+int blob_visit(ContentState *state, const char *namespace, const char *after, BlobVisit visit,
+               void *userdata);
+
+/* Changes its labels (content-labels.h). -ENOENT as blob_find(). */
+int blob_update(ContentState *state, const char *namespace, const Digest *digest, char *const *labels,
+                bool replace, Fault *fault);
 
 /* Takes it out of the namespace; the bytes go with the last one. -ENOENT as blob_find(). */
 int blob_delete(ContentState *state, const char *namespace, const Digest *digest);
 
-/* The bytes are there, in whatever namespace: 1 or 0. */
+/* The bytes are there and right, in whatever namespace: 1 or 0. */
 int blob_is_stored(ContentState *state, const Digest *digest);
+/* A record names them, right or damaged: 1 or 0. */
+int blob_is_recorded(ContentState *state, const Digest *digest);
+
+/* They are not served any longer, in no namespace, until they are ingested again. 0 if that is known
+ * already, or there is no such blob. */
+int blob_mark_damaged(ContentState *state, const Digest *digest, const char *why);
+
+/* The file of a record has its size, and fs-verity if that is recorded. */
+bool blob_file_is_right(ContentState *state, const Digest *digest, uint64_t size, bool verity);
+
+/* For reading, whoever has it and whatever is known of it. */
+int blob_open_file(ContentState *state, const Digest *digest);
 
 /* The way of new bytes, which are synced, into the store:
  *
- *   1. blob_place() moves the file to its place, where no record names it yet. It gives the directories
- * whose entries changed.
+ *   1. blob_place() moves the file to its place, where no record names it yet, or that of damaged bytes
+ * does. It gives the directories whose entries changed.
  *   2. The caller has these synced.
- *   3. blob_record() in a transaction of the caller's. When that fails, blob_displace() moves the file back.
+ *   3. blob_record() and blob_grant() in a transaction of the caller's. When that fails, blob_displace()
+ * moves the file back.
  */
 #define BLOB_DIRECTORIES_MAX 3
 int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,
                int ret_directories[BLOB_DIRECTORIES_MAX], size_t *ret_count);
 int blob_displace(ContentState *state, const Digest *digest, int directory, const char *name);
-/* Also for a blob that is stored already: the namespace gets it. */
-int blob_record(ContentState *state, const char *namespace, const Digest *digest, uint64_t size);
+int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity);
+
+/* The namespace gets what is recorded. 1 if it did not have it. */
+int blob_grant(ContentState *state, const char *namespace, const Digest *digest);
+
+/* The namespace gets it without sending it, if the bytes are right and some namespace that has it shares it
+ * (by the blob's label, or all that it has). 1 and it is granted, 0 and not. */
+int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest);
 
 /* See content_state_sweep(). */
 int blob_store_sweep(ContentState *state);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -37,6 +38,73 @@ static const char *const migrations[] = {
         "  uid INTEGER NOT NULL,"
         "  UNIQUE (namespace, reference)"
         ") STRICT;",
+
+        /* What a namespace holds in all is counted by triggers, whoever adds and takes away. Labels and what
+         * a lease names go with the thing that has them. */
+        "ALTER TABLE blobs ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;" /* when that was found out */
+        "ALTER TABLE blobs ADD COLUMN verity INTEGER NOT NULL DEFAULT 0;"
+        "CREATE INDEX blobs_damaged ON blobs (digest) WHERE damaged > 0;"
+        "ALTER TABLE namespace_blobs ADD COLUMN updated INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE ingests ADD COLUMN at_most INTEGER NOT NULL DEFAULT -1;"
+        "CREATE TABLE namespaces ("
+        "  namespace TEXT PRIMARY KEY,"
+        "  blobs INTEGER NOT NULL DEFAULT 0,"
+        "  bytes INTEGER NOT NULL DEFAULT 0,"
+        "  shareable INTEGER NOT NULL DEFAULT 0"
+        ") STRICT, WITHOUT ROWID;"
+        "INSERT INTO namespaces (namespace, blobs, bytes) SELECT namespace, COUNT(*), SUM(size)"
+        "  FROM namespace_blobs JOIN blobs USING (digest) GROUP BY namespace;"
+        "CREATE TABLE labels ("
+        "  kind INTEGER NOT NULL,"
+        "  namespace TEXT NOT NULL,"
+        "  object TEXT NOT NULL,"
+        "  key TEXT NOT NULL,"
+        "  value TEXT NOT NULL,"
+        "  PRIMARY KEY (kind, namespace, object, key)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE INDEX labels_reserved ON labels (kind, object, key)"
+        "  WHERE key >= 'org.crt.' AND key < 'org.crt/';"
+        "CREATE TABLE leases ("
+        "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+        "  namespace TEXT NOT NULL,"
+        "  id TEXT NOT NULL,"
+        "  created INTEGER NOT NULL,"
+        "  until INTEGER NOT NULL," /* 0: no deadline */
+        "  flat INTEGER NOT NULL,"
+        "  binding TEXT NOT NULL,"
+        "  owner TEXT NOT NULL,"
+        "  proof TEXT NOT NULL,"
+        "  uid INTEGER NOT NULL,"
+        "  UNIQUE (namespace, id)"
+        ") STRICT;"
+        "CREATE INDEX leases_until ON leases (until) WHERE until > 0;"
+        "CREATE INDEX leases_bound ON leases (number) WHERE binding <> '';"
+        "CREATE INDEX leases_uid ON leases (uid);"
+        "CREATE TABLE lease_resources ("
+        "  lease INTEGER NOT NULL REFERENCES leases (number) ON DELETE CASCADE,"
+        "  type TEXT NOT NULL,"
+        "  name TEXT NOT NULL,"
+        "  PRIMARY KEY (lease, type, name)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE INDEX lease_resources_name ON lease_resources (name, type);"
+        "CREATE TRIGGER namespace_gains AFTER INSERT ON namespace_blobs BEGIN"
+        "  INSERT OR IGNORE INTO namespaces (namespace) VALUES (NEW.namespace);"
+        "  UPDATE namespaces SET blobs = blobs + 1,"
+        "    bytes = bytes + (SELECT size FROM blobs WHERE digest = NEW.digest)"
+        "    WHERE namespace = NEW.namespace;"
+        " END;"
+        "CREATE TRIGGER namespace_loses AFTER DELETE ON namespace_blobs BEGIN"
+        "  UPDATE namespaces SET blobs = blobs - 1,"
+        "    bytes = bytes - (SELECT size FROM blobs WHERE digest = OLD.digest)"
+        "    WHERE namespace = OLD.namespace;"
+        "  DELETE FROM labels WHERE kind = 0 AND namespace = OLD.namespace AND object = OLD.digest;"
+        " END;"
+        "CREATE TRIGGER lease_ends AFTER DELETE ON leases BEGIN"
+        "  DELETE FROM labels WHERE kind = 1 AND namespace = OLD.namespace AND object = OLD.id;"
+        " END;"
+        "CREATE TRIGGER ingest_ends AFTER DELETE ON ingests BEGIN"
+        "  DELETE FROM labels WHERE kind = 2 AND namespace = OLD.namespace AND object = OLD.reference;"
+        " END;",
 };
 
 static int open_directory(int directory, const char *name) {
@@ -89,6 +157,17 @@ void content_state_relax(ContentState *state) {
 
 void content_state_unrelax(ContentState *state) {
         (void) database_set_durable(state->database, true);
+}
+
+void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest) {
+        if (state->touched)
+                state->touched(namespace, digest, state->touched_userdata);
+}
+
+uint64_t content_now(void) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
 int content_visit_directory(int directory, DirectoryVisit visit, void *userdata) {

@@ -5,12 +5,18 @@
  * with ingest/<number>.state beside it, and content.db, which says what of that counts. */
 
 #include "lib/database.h"
+#include "lib/digest.h"
 #include "lib/fault.h"
 
 typedef struct ContentState {
         int blobs;   /* directory */
         int ingests; /* directory */
         Database *database;
+
+        /* Told of each blob that comes into a namespace, is asked for again by who would send it, or is
+         * leased: a collection that is under way leaves it. NULL: nobody asks. */
+        void (*touched)(const char *namespace, const Digest *digest, void *userdata);
+        void *touched_userdata;
 } ContentState;
 
 int content_state_open(int directory, ContentState **ret, Fault *fault);
@@ -31,6 +37,11 @@ static inline void content_state_unrelaxp(ContentState **state) {
         if (*state)
                 content_state_unrelax(*state);
 }
+
+void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest);
+
+/* Microseconds since 1970. */
+uint64_t content_now(void);
 
 /* Calls visit() for each name in a directory but "." and "..", until it returns a negative value. */
 typedef int (*DirectoryVisit)(int directory, const char *name, void *userdata);

@@ -23,6 +23,7 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/strv.h"
 #include "services/content/blob-store.h"
 #include "services/content/ingest-private.h"
 
@@ -34,6 +35,8 @@ static void answer(Ingest *ingest, int r, Fault *fault, bool remove) {
         uint64_t bytes = ingest->ended.bytes;
 
         ingest->blocked = false;
+        ingest->promise.labels = NULL;
+        ingest->labels = strv_free(ingest->labels);
         if (remove) {
                 int removed = ingest_remove(ingest);
                 if (removed < 0 && r >= 0)
@@ -114,10 +117,16 @@ static void take_back(Ingest *ingest) {
                           ingest->record.namespace, strerror(-r));
 }
 
-static void commit_record(Ingest *ingest) {
+static void commit_record(Ingest *ingest, bool verity) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        int r = ingest_record_commit(ingest->table->state, &ingest->record, &ingest->ended.digest,
-                                     ingest->ended.bytes);
+        const IngestBlob blob = {
+                .digest = &ingest->ended.digest,
+                .size = ingest->ended.bytes,
+                .placed = ingest->phase == INGEST_SYNCING,
+                .verity = verity,
+                .labels = ingest->promise.labels,
+        };
+        int r = ingest_record_commit(ingest->table->state, &ingest->record, &blob, &fault);
         if (r < 0) {
                 if (ingest->phase == INGEST_SYNCING)
                         take_back(ingest);
@@ -185,7 +194,7 @@ static void commit_judge(Ingest *ingest) {
         }
         r = blob_is_stored(ingest->table->state, &ingest->ended.digest);
         if (r > 0) {
-                commit_record(ingest);
+                commit_record(ingest, /* verity= */ false);
                 return;
         }
         ingest->blocked = r == 0 && digest_is_being_placed(ingest);
@@ -227,7 +236,7 @@ void ingest_commit_on_synced(Ingest *ingest, int error) {
                 ingest->phase = INGEST_RECEIVED;
                 ingest_commit_fail(ingest, error, "the directory of the blob can't be synced");
         } else
-                commit_record(ingest);
+                commit_record(ingest, /* verity= */ false);
         judge_blocked(table, &digest);
 }
 
@@ -256,7 +265,11 @@ void ingest_commit(Ingest *ingest, const IngestPromise *promise, IngestCommitted
         ingest->committed = committed;
         ingest->userdata = userdata;
         ingest->promise = *promise;
-        r = commit_begin(ingest, &fault);
+        ingest->promise.labels = NULL;
+        r = strv_copy((const char *const *) promise->labels, &ingest->labels);
+        ingest->promise.labels = ingest->labels;
+        if (r >= 0)
+                r = commit_begin(ingest, &fault);
         if (r < 0) {
                 fault_set_errno(&fault, r, "the ingest can't be committed");
                 answer(ingest, r, &fault, /* remove= */ false);

@@ -30,13 +30,16 @@ struct Ingest {
         IngestCommitted committed;
         void *userdata;
         IngestPromise promise;
-        bool blocked; /* another ingest is placing the same bytes */
+        char **labels; /* those of the promise */
+        bool blocked;  /* another ingest is placing the same bytes */
 };
 
 struct IngestTable {
         sd_event *event;
         ContentState *state;
         Ingest *ingests;
+        Ingest **ordered; /* the same, by namespace and reference */
+        size_t count;
         IngestObserver observer;
         sd_event_source *expiry;
         bool stopping;
@@ -54,6 +57,9 @@ int ingest_remove(Ingest *ingest);
 /* Takes what the record holds. */
 Ingest *ingest_new(IngestTable *table, IngestRecord *record);
 void ingest_free(Ingest *ingest);
+/* ingest-table.c: it is listed from now on, or no longer; nothing happens if it is not. */
+int ingest_table_add(IngestTable *table, Ingest *ingest);
+void ingest_table_take_out(IngestTable *table, Ingest *ingest);
 void ingest_notify(Ingest *ingest);
 
 /* ingest-commit.c: the worker has reported. */

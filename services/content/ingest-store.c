@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -14,6 +13,8 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
+#include "services/content/content-labels.h"
+#include "services/content/lease-store.h"
 
 void ingest_record_done(IngestRecord *record) {
         free(record->namespace);
@@ -24,12 +25,6 @@ void ingest_record_done(IngestRecord *record) {
 bool ingest_reference_is_valid(const char *reference) {
         return !string_is_empty(reference) && strlen(reference) <= LIMIT_INGEST_REFERENCE_LENGTH &&
                string_is_printable(reference);
-}
-
-uint64_t ingest_now(void) {
-        struct timespec now;
-        (void) clock_gettime(CLOCK_REALTIME, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
 /* A clock that was set back makes nothing older than it is. */
@@ -91,23 +86,39 @@ static int insert(ContentState *state, IngestRecord *record) {
         /* Without a promise only the algorithm is kept, as "sha256". */
         const char *digest = record->has_digest ? digest_to_string(&record->digest, text)
                                                 : digest_algorithm_to_string(record->digest.algorithm);
-        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
-        content_state_relax(relaxed);
         int r = database_execute(state->database,
-                                 "INSERT INTO ingests (namespace, reference, digest, size, started,"
-                                 " touched, uid) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                                 "sssiiii", record->namespace, record->reference, digest,
-                                 (int64_t) record->size, (int64_t) record->started,
-                                 (int64_t) record->touched, (int64_t) record->uid);
+                                 "INSERT INTO ingests (namespace, reference, digest, size, at_most, started,"
+                                 " touched, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                                 "sssiiiii", record->namespace, record->reference, digest,
+                                 (int64_t) record->size, (int64_t) record->at_most,
+                                 (int64_t) record->started, (int64_t) record->touched,
+                                 (int64_t) record->uid);
         if (r < 0)
                 return r;
         record->number = database_last_id(state->database);
         return 0;
 }
 
-int ingest_record_add(ContentState *state, IngestRecord *record) {
-        record->started = record->touched = ingest_now();
-        int r = insert(state, record);
+static int insert_with_labels(ContentState *state, IngestRecord *record, char *const *labels, Fault *fault) {
+        const Labelled labelled = { LABELLED_INGEST, record->namespace, record->reference };
+        int r = content_labels_check(LABELLED_INGEST, labels, fault);
+        if (r < 0)
+                return r;
+        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
+        content_state_relax(relaxed);
+        r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        r = insert(state, record);
+        if (r >= 0 && labels)
+                r = content_labels_change(state, &labelled, labels, /* replace= */ true, fault);
+        return r < 0 ? r : database_commit(transaction);
+}
+
+int ingest_record_add(ContentState *state, IngestRecord *record, char *const *labels, Fault *fault) {
+        record->started = record->touched = content_now();
+        int r = insert_with_labels(state, record, labels, fault);
         if (r < 0)
                 return r;
         r = files_make(state, record);
@@ -116,13 +127,21 @@ int ingest_record_add(ContentState *state, IngestRecord *record) {
         return r;
 }
 
-int ingest_record_touch(ContentState *state, IngestRecord *record) {
-        record->touched = ingest_now();
-        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
-        content_state_relax(relaxed);
+static int write_touched(ContentState *state, IngestRecord *record) {
+        record->touched = content_now();
         int r = database_execute(state->database, "UPDATE ingests SET touched = ? WHERE number = ?", "ii",
                                  (int64_t) record->touched, record->number);
         return r < 0 ? r : 0;
+}
+
+int ingest_record_touch(ContentState *state, IngestRecord *record) {
+        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
+        content_state_relax(relaxed);
+        return write_touched(state, record);
+}
+
+int ingest_record_make_durable(ContentState *state, IngestRecord *record) {
+        return write_touched(state, record);
 }
 
 static int delete (ContentState *state, const IngestRecord *record) {
@@ -141,13 +160,39 @@ int ingest_record_remove(ContentState *state, const IngestRecord *record) {
         return 0;
 }
 
-int ingest_record_commit(ContentState *state, const IngestRecord *record, const Digest *digest,
-                         uint64_t size) {
+/* First the ingest's own, then those of the commit. */
+static int commit_labels(ContentState *state, const IngestRecord *record, const char *digest,
+                         char *const *more, Fault *fault) {
+        const Labelled ingest = { LABELLED_INGEST, record->namespace, record->reference };
+        const Labelled blob = { LABELLED_BLOB, record->namespace, digest };
+        _cleanup_strv_ char **labels = NULL;
+
+        int r = content_labels_check(LABELLED_BLOB, more, fault);
+        if (r >= 0)
+                r = content_labels_read(state, &ingest, &labels);
+        if (r >= 0 && labels)
+                r = content_labels_change(state, &blob, labels, /* replace= */ false, fault);
+        if (r >= 0 && more)
+                r = content_labels_change(state, &blob, more, /* replace= */ false, fault);
+        return r;
+}
+
+int ingest_record_commit(ContentState *state, const IngestRecord *record, const IngestBlob *blob,
+                         Fault *fault) {
+        char text[DIGEST_STRING_MAX];
+
         int r = database_begin(state->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
-        r = blob_record(state, record->namespace, digest, size);
+        if (blob->placed)
+                r = blob_record(state, blob->digest, blob->size, blob->verity);
+        if (r >= 0)
+                r = blob_grant(state, record->namespace, blob->digest);
+        if (r >= 0)
+                r = commit_labels(state, record, digest_to_string(blob->digest, text), blob->labels, fault);
+        if (r >= 0)
+                r = lease_follow_ingest(state, record->namespace, record->reference, blob->digest);
         if (r >= 0)
                 r = delete (state, record);
         if (r >= 0)
@@ -164,9 +209,10 @@ static int record_read(const DatabaseRows *rows, IngestRecord *ret) {
                 .namespace = strdup(database_rows_string(rows, 1)),
                 .reference = strdup(database_rows_string(rows, 2)),
                 .size = (uint64_t) database_rows_int64(rows, 4),
-                .started = (uint64_t) database_rows_int64(rows, 5),
-                .touched = (uint64_t) database_rows_int64(rows, 6),
-                .uid = (uid_t) database_rows_int64(rows, 7),
+                .at_most = (uint64_t) database_rows_int64(rows, 5),
+                .started = (uint64_t) database_rows_int64(rows, 6),
+                .touched = (uint64_t) database_rows_int64(rows, 7),
+                .uid = (uid_t) database_rows_int64(rows, 8),
         };
         const char *digest = database_rows_string(rows, 3);
 
@@ -184,7 +230,8 @@ static int record_read(const DatabaseRows *rows, IngestRecord *ret) {
 int ingest_record_visit_all(ContentState *state, IngestVisit visit, void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(state->database, &rows,
-                               "SELECT number, namespace, reference, digest, size, started, touched, uid"
+                               "SELECT number, namespace, reference, digest, size, at_most, started,"
+                               " touched, uid"
                                " FROM ingests ORDER BY number",
                                "");
         if (r < 0)

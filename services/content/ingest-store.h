@@ -22,6 +22,7 @@ typedef struct IngestRecord {
         bool has_digest;
         Digest digest;    /* promised; without one only the algorithm counts */
         uint64_t size;    /* promised, or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most; /* of bytes whose number nobody has promised, or INGEST_SIZE_UNKNOWN */
         uint64_t started; /* microseconds since 1970 */
         uint64_t touched; /* when its stream last began or ended */
         uid_t uid;        /* who began it, and whose share it counts against */
@@ -32,9 +33,12 @@ void ingest_record_done(IngestRecord *record);
 /* Printable, 1 to LIMIT_INGEST_REFERENCE_LENGTH bytes. */
 bool ingest_reference_is_valid(const char *reference);
 
-/* Gives record its number and times. -EEXIST: the namespace has an ingest of that name. */
-int ingest_record_add(ContentState *state, IngestRecord *record);
+/* Gives record its number and times. labels: what the blob will have. -EEXIST: the namespace has an ingest
+ * of that name. */
+int ingest_record_add(ContentState *state, IngestRecord *record, char *const *labels, Fault *fault);
 int ingest_record_touch(ContentState *state, IngestRecord *record);
+/* As ingest_record_touch(); from then on the record outlives the machine's power. */
+int ingest_record_make_durable(ContentState *state, IngestRecord *record);
 int ingest_record_remove(ContentState *state, const IngestRecord *record);
 
 /* Calls visit() for each; what it takes out of the record is its own, ingest_record_done() gets the rest. */
@@ -48,12 +52,18 @@ int ingest_files_open(ContentState *state, const IngestRecord *record, int *ret_
 #define INGEST_NAME_SIZE 32
 const char *ingest_data_name(const IngestRecord *record, char buffer[INGEST_NAME_SIZE]);
 
-/* The bytes become a blob of the namespace: the blob's record is written and the ingest's goes, both or
- * none. The files of the ingest are removed, as far as blob_place() has not moved them. */
-int ingest_record_commit(ContentState *state, const IngestRecord *record, const Digest *digest,
-                         uint64_t size);
-
-uint64_t ingest_now(void);
+/* The bytes become a blob of the namespace: the blob's record and labels are written, leases that name the
+ * ingest name the blob, and the ingest's record goes; all of that or nothing. The files of the ingest are
+ * removed, as far as blob_place() has not moved them. */
+typedef struct IngestBlob {
+        const Digest *digest;
+        uint64_t size;
+        bool placed;         /* the bytes are new in the store, or in the place of damaged ones */
+        bool verity;         /* of placed ones */
+        char *const *labels; /* besides those that the ingest was begun with */
+} IngestBlob;
+int ingest_record_commit(ContentState *state, const IngestRecord *record, const IngestBlob *blob,
+                         Fault *fault);
 
 /* See content_state_sweep(). */
 int ingest_store_sweep(ContentState *state);

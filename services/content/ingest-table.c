@@ -12,12 +12,65 @@
 
 #define EXPIRY_PERIOD_USEC (UINT64_C(10) * 60 * 1000000)
 
+static int compare(const Ingest *ingest, const char *namespace, const char *reference) {
+        int order = strcmp(ingest->record.namespace, namespace);
+        return order ? order : strcmp(ingest->record.reference, reference);
+}
+
+/* The first one that is not before these names. */
+static size_t table_position(const IngestTable *table, const char *namespace, const char *reference) {
+        size_t low = 0, high = table->count;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (compare(table->ordered[middle], namespace, reference) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
 Ingest *ingest_table_find(IngestTable *table, const char *namespace, const char *reference) {
-        for (Ingest *ingest = table->ingests; ingest; ingest = ingest->next)
-                if (string_equal(ingest->record.namespace, namespace) &&
-                    string_equal(ingest->record.reference, reference))
-                        return ingest;
-        return NULL;
+        size_t position = table_position(table, namespace, reference);
+        return position < table->count && compare(table->ordered[position], namespace, reference) == 0
+                       ? table->ordered[position]
+                       : NULL;
+}
+
+Ingest *ingest_table_behind(IngestTable *table, const char *namespace, const char *reference) {
+        size_t position = table_position(table, namespace, reference);
+        if (position < table->count && compare(table->ordered[position], namespace, reference) == 0)
+                position++;
+        return position < table->count ? table->ordered[position] : NULL;
+}
+
+int ingest_table_add(IngestTable *table, Ingest *ingest) {
+        const IngestRecord *record = &ingest->record;
+        Ingest **ordered = reallocarray(table->ordered, table->count + 1, sizeof(Ingest *));
+        if (!ordered)
+                return -ENOMEM;
+        table->ordered = ordered;
+        size_t position = table_position(table, record->namespace, record->reference);
+        memmove(&ordered[position + 1], &ordered[position], (table->count - position) * sizeof(Ingest *));
+        ordered[position] = ingest;
+        table->count++;
+        ingest->next = table->ingests;
+        table->ingests = ingest;
+        return 0;
+}
+
+void ingest_table_take_out(IngestTable *table, Ingest *ingest) {
+        Ingest **place = &table->ingests;
+        while (*place && *place != ingest)
+                place = &(*place)->next;
+        if (!*place)
+                return;
+        *place = ingest->next;
+        size_t position = table_position(table, ingest->record.namespace, ingest->record.reference);
+        assert(table->ordered[position] == ingest);
+        table->count--;
+        memmove(&table->ordered[position], &table->ordered[position + 1],
+                (table->count - position) * sizeof(Ingest *));
 }
 
 Ingest *ingest_table_next(IngestTable *table, Ingest *previous) {
@@ -53,7 +106,7 @@ void ingest_table_stop(IngestTable *table) {
 }
 
 static void table_expire(IngestTable *table) {
-        uint64_t now = ingest_now();
+        uint64_t now = content_now();
         for (Ingest *ingest = table->ingests, *next; ingest; ingest = next) {
                 next = ingest->next;
                 if (ingest->worker || !ingest_record_is_expired(&ingest->record, now))
@@ -124,6 +177,7 @@ IngestTable *ingest_table_free(IngestTable *table) {
         }
         sd_event_source_disable_unref(table->expiry);
         sd_event_unref(table->event);
+        free(table->ordered);
         free(table);
         return NULL;
 }

@@ -36,14 +36,11 @@ void ingest_notify(Ingest *ingest) {
 /* ---- the object ---- */
 
 void ingest_free(Ingest *ingest) {
-        Ingest **place = &ingest->table->ingests;
-        while (*place && *place != ingest)
-                place = &(*place)->next;
-        if (*place)
-                *place = ingest->next;
+        ingest_table_take_out(ingest->table, ingest);
         worker_free(ingest->worker);
         quota_hold_free(ingest->hold);
         ingest_record_done(&ingest->record);
+        strv_free(ingest->labels);
         free(ingest);
 }
 
@@ -53,8 +50,11 @@ Ingest *ingest_new(IngestTable *table, IngestRecord *record) {
                 return NULL;
         ingest->table = table;
         ingest->record = TAKE(*record, (IngestRecord){ 0 });
-        ingest->next = table->ingests;
-        table->ingests = ingest;
+        if (ingest_table_add(table, ingest) < 0) {
+                *record = TAKE(ingest->record, (IngestRecord){ 0 });
+                free(ingest);
+                return NULL;
+        }
         return ingest;
 }
 
@@ -64,10 +64,7 @@ int ingest_remove(Ingest *ingest) {
         int r = ingest_record_remove(ingest->table->state, &ingest->record);
         if (r < 0)
                 return r;
-        Ingest **place = &ingest->table->ingests;
-        while (*place != ingest)
-                place = &(*place)->next;
-        *place = ingest->next;
+        ingest_table_take_out(ingest->table, ingest);
         if (observer->removed)
                 observer->removed(ingest, observer->userdata);
         ingest_free(ingest);
@@ -217,6 +214,7 @@ static int ingest_begin(IngestTable *table, const IngestRequest *request, Ingest
                 .has_digest = request->has_digest,
                 .digest = request->digest,
                 .size = request->size,
+                .at_most = request->at_most,
                 .uid = request->uid,
         };
         if (!record.namespace || !record.reference)
@@ -224,7 +222,7 @@ static int ingest_begin(IngestTable *table, const IngestRequest *request, Ingest
         int r = quota_hold_new(request->uid, QUOTA_INGESTS, &hold);
         if (r < 0)
                 return fault_set(fault, r, "user %u has as many ingests as one may have", request->uid);
-        r = ingest_record_add(table->state, &record);
+        r = ingest_record_add(table->state, &record, request->labels, fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "the ingest can't be begun");
         Ingest *ingest = ingest_new(table, &record);
@@ -257,19 +255,32 @@ static int ingest_take_up(IngestTable *table, const IngestRequest *request, Inge
         return 0;
 }
 
+/* -EEXIST if the namespace has the blob, or gets it as it is shared. Damaged bytes are to come again. */
+static int check_new(ContentState *state, const IngestRequest *request, Fault *fault) {
+        Blob blob;
+        int r = blob_find(state, request->namespace, &request->digest, &blob);
+        if (r >= 0 && blob.damaged)
+                return 0;
+        if (r >= 0) {
+                content_state_touch(state, request->namespace, &request->digest);
+                return fault_set(fault, -EEXIST, "the namespace has this blob already");
+        }
+        r = r == -ENOENT ? blob_grant_shared(state, request->namespace, &request->digest) : r;
+        return r > 0 ? fault_set(fault, -EEXIST, "the namespace has this blob now: another one shares it")
+                     : r;
+}
+
 int ingest_open_stream(IngestTable *table, const IngestRequest *request, Ingest **ret, Fault *fault) {
         const IngestObserver *observer = &table->observer;
         Ingest *ingest = NULL;
         bool is_new = false;
-        Blob blob;
         int ends[2];
 
         if (table->stopping)
                 return fault_set(fault, -EAGAIN, "the service stops: call again");
-        int r = request->has_digest ? blob_find(table->state, request->namespace, &request->digest, &blob)
-                                    : -ENOENT;
-        if (r != -ENOENT)
-                return r < 0 ? r : fault_set(fault, -EEXIST, "the namespace has this blob already");
+        int r = request->has_digest ? check_new(table->state, request, fault) : 0;
+        if (r < 0)
+                return r;
         r = ingest_take_up(table, request, &ingest, &is_new, fault);
         if (r < 0)
                 return r;

@@ -41,6 +41,8 @@ bool ingest_table_is_syncing(const IngestTable *table);
 void ingest_table_stop(IngestTable *table);
 
 Ingest *ingest_table_find(IngestTable *table, const char *namespace, const char *reference);
+/* The first one behind these names, by namespace and reference. */
+Ingest *ingest_table_behind(IngestTable *table, const char *namespace, const char *reference);
 /* The next one; NULL begins. */
 Ingest *ingest_table_next(IngestTable *table, Ingest *previous);
 
@@ -53,8 +55,10 @@ typedef struct IngestRequest {
         const char *reference;
         bool has_digest;
         Digest digest;
-        uint64_t size; /* or INGEST_SIZE_UNKNOWN */
+        uint64_t size;    /* or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most; /* or INGEST_SIZE_UNKNOWN; kept from the beginning */
         bool restart;
+        char *const *labels; /* of a new one: what its blob will have */
         uid_t uid;
 } IngestRequest;
 
@@ -69,7 +73,8 @@ typedef void (*IngestCommitted)(int r, const Fault *fault, const Digest *digest,
 typedef struct IngestPromise {
         bool has_digest;
         Digest digest;
-        uint64_t size; /* or INGEST_SIZE_UNKNOWN */
+        uint64_t size;       /* or INGEST_SIZE_UNKNOWN */
+        char *const *labels; /* copied */
 } IngestPromise;
 void ingest_commit(Ingest *ingest, const IngestPromise *promise, IngestCommitted committed, void *userdata);
 

@@ -49,7 +49,8 @@ __attribute__((unused)) static Digest sample_blob(ContentState *state, const cha
                 CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
                 fd_close_many(directories, count);
         }
-        CHECK_OK(blob_record(state, namespace, &digest, strlen(text)));
+        CHECK_OK(blob_record(state, &digest, strlen(text), /* verity= */ false));
+        CHECK_OK(blob_grant(state, namespace, &digest));
         return digest;
 }
 
@@ -60,6 +61,7 @@ __attribute__((unused)) static IngestRecord sample_record(const char *namespace,
                 .reference = strdup(reference),
                 .digest = { .algorithm = DIGEST_SHA256 },
                 .size = INGEST_SIZE_UNKNOWN,
+                .at_most = INGEST_SIZE_UNKNOWN,
                 .uid = 1000,
         };
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "lib/strv.h"
+#include "services/content/content-labels.h"
 #include "tests/unit/content-samples.h"
+
+#define LABELS(...) ((char **) (const char *[]){ __VA_ARGS__, NULL })
 
 static void shows_a_blob_where_it_was_paid_for(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("namespaces");
@@ -44,36 +48,37 @@ static void bytes_go_with_the_last_namespace(void) {
 }
 
 typedef struct Seen {
-        unsigned count;
+        unsigned count, limit;
         Digest last;
         bool ordered;
 } Seen;
 
 static int see(const Blob *blob, void *userdata) {
         Seen *seen = userdata;
-        if (seen->count++ > 0 && memcmp(seen->last.raw, blob->digest.raw, DIGEST_RAW_MAX) >= 0)
+        if (seen->count > 0 && memcmp(seen->last.raw, blob->digest.raw, DIGEST_RAW_MAX) >= 0)
                 seen->ordered = false;
         seen->last = blob->digest;
-        return 0;
+        return ++seen->count == seen->limit;
 }
 
-static void lists_in_pages_and_in_order(void) {
+static void lists_in_order_and_goes_on_where_it_stopped(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("list");
-        Seen seen = { .ordered = true };
+        Seen seen = { .ordered = true, .limit = 4 };
+        char after[DIGEST_STRING_MAX];
         for (int i = 0; i < 10; i++)
                 sample_blob(state, "one", (const char[]){ (char) ('a' + i), '\0' });
         sample_blob(state, "two", "not listed");
 
-        CHECK_INT(blob_list(state, "one", NULL, 4, see, &seen), 1);
+        CHECK_INT(blob_visit(state, "one", "", see, &seen), 1);
         CHECK_INT(seen.count, 4);
-        Digest after = seen.last;
-        CHECK_INT(blob_list(state, "one", &after, 4, see, &seen), 1);
-        after = seen.last;
-        CHECK_INT(blob_list(state, "one", &after, 4, see, &seen), 0);
+        seen.limit = 8;
+        CHECK_INT(blob_visit(state, "one", digest_to_string(&seen.last, after), see, &seen), 1);
+        seen.limit = 20;
+        CHECK_INT(blob_visit(state, "one", digest_to_string(&seen.last, after), see, &seen), 0);
         CHECK_INT(seen.count, 10);
         CHECK(seen.ordered);
-        CHECK_INT(blob_list(state, "one", NULL, 10, see, &(Seen){ 0 }), 0);
-        CHECK_INT(blob_list(state, "nobody", NULL, 10, see, &(Seen){ 0 }), 0);
+        CHECK_INT(blob_visit(state, "nobody", "", see, &seen), 0);
+        CHECK_INT(seen.count, 10);
 }
 
 static int fail(const Blob *blob, void *userdata) {
@@ -81,9 +86,9 @@ static int fail(const Blob *blob, void *userdata) {
 }
 
 static void a_list_ends_where_the_visitor_fails(void) {
-        _cleanup_(content_state_freep) ContentState *state = sample_state("list-fail");
-        sample_blob(state, "one", "a");
-        CHECK_ERROR(blob_list(state, "one", NULL, 10, fail, NULL), -ECANCELED);
+        _cleanup_(content_state_freep) ContentState *state = sample_state("fail");
+        sample_blob(state, "one", "bytes");
+        CHECK_ERROR(blob_visit(state, "one", "", fail, NULL), -ECANCELED);
 }
 
 static void new_directories_are_given_to_be_synced(void) {
@@ -138,25 +143,132 @@ static void sweep_removes_what_has_no_record(void) {
         CHECK(sample_exists(state->blobs, "lost+found"));
 }
 
-static void sweep_forgets_what_has_no_file(void) {
+static void sweep_finds_what_has_no_file(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("sweep-records");
         Digest kept = sample_blob(state, "one", "kept"), lost = sample_blob(state, "one", "lost"),
                shorter = sample_blob(state, "two", "shorter");
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
         Blob blob;
 
         CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
         CHECK_OK(blob_displace(state, &shorter, state->ingests, "shorter"));
         sample_file(state->ingests, "shorter", "sh");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
         CHECK_OK(blob_place(state, &shorter, state->ingests, "shorter", directories, &count));
         fd_close_many(directories, count);
 
         CHECK_OK(content_state_sweep(state));
         CHECK_OK(blob_find(state, "one", &kept, &blob));
-        CHECK_ERROR(blob_find(state, "one", &lost, &blob), -ENOENT);
-        CHECK_ERROR(blob_find(state, "two", &shorter, &blob), -ENOENT);
+        CHECK_INT(blob.damaged, 0);
+        CHECK_OK(blob_find(state, "one", &lost, &blob));
+        CHECK(blob.damaged > 0);
+        CHECK_ERROR(blob_open(state, "two", &shorter, &blob), -EUCLEAN);
         CHECK_INT(blob_is_stored(state, &lost), 0);
+        CHECK_INT(blob_is_recorded(state, &lost), 1);
+}
+
+static void damage_is_found_where_it_is_opened(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("damage");
+        Digest lost = sample_blob(state, "one", "lost");
+        Blob blob;
+        sample_blob(state, "two", "lost");
+        CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
+        CHECK_ERROR(blob_open(state, "one", &lost, &blob), -EUCLEAN);
+        CHECK_OK(blob_find(state, "two", &lost, &blob));
+        CHECK(blob.damaged > 0);
+        CHECK_INT(blob_mark_damaged(state, &lost, "again"), 0);
+
+        /* Bytes that come again are right for all who have it. */
+        Digest again = sample_blob(state, "three", "lost");
+        CHECK(digest_equal(&again, &lost));
+        int fd = blob_open(state, "two", &lost, &blob);
+        CHECK_OK(fd);
+        fd_close(fd);
+}
+
+static void fs_verity_that_was_there_is_required(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("verity");
+        Digest digest = sample_blob(state, "one", "bytes");
+        Blob blob;
+        CHECK_OK(blob_record(state, &digest, 5, /* verity= */ true));
+        CHECK_OK(blob_find(state, "one", &digest, &blob));
+        CHECK(blob.verity);
+        CHECK_ERROR(blob_open(state, "one", &digest, &blob), -EUCLEAN);
+}
+
+static void check_labels_of(ContentState *state, const char *namespace, const Digest *digest,
+                            const char *expected) {
+        _cleanup_strv_ char **labels = NULL;
+        char text[DIGEST_STRING_MAX], joined[256] = "";
+        const Labelled labelled = { LABELLED_BLOB, namespace, digest_to_string(digest, text) };
+        CHECK_OK(content_labels_read(state, &labelled, &labels));
+        STRV_FOREACH (label, labels) {
+                strcat(joined, label);
+                strcat(joined, " ");
+        }
+        CHECK_STRING(joined, expected);
+}
+
+static void labels_are_of_one_namespace(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("labels");
+        Digest digest = sample_blob(state, "one", "bytes");
+        Blob before, after;
+        sample_blob(state, "two", "bytes");
+        CHECK_OK(blob_find(state, "one", &digest, &before));
+        CHECK_OK(blob_update(state, "one", &digest, LABELS("b=2", "a=1"), false, NULL));
+        CHECK_OK(blob_update(state, "one", &digest, LABELS("b="), false, NULL));
+        CHECK_OK(blob_find(state, "one", &digest, &after));
+        CHECK_INT(after.created, before.created);
+        CHECK(after.updated > before.updated);
+        check_labels_of(state, "one", &digest, "a=1 ");
+        check_labels_of(state, "two", &digest, "");
+        CHECK_ERROR(blob_update(state, "three", &digest, LABELS("b=2"), false, NULL), -ENOENT);
+        CHECK_ERROR(blob_update(state, "one", &digest, LABELS("org.crt.x=2"), false, NULL), -EINVAL);
+        CHECK_OK(blob_update(state, "one", &digest, LABELS("c=3"), true, NULL));
+        check_labels_of(state, "one", &digest, "c=3 ");
+
+        CHECK_OK(blob_delete(state, "one", &digest));
+        sample_blob(state, "one", "bytes");
+        check_labels_of(state, "one", &digest, "");
+}
+
+static int count_reserved(const Labelled *labelled, const char *key, const char *value, void *userdata) {
+        CHECK_STRING(labelled->namespace, "one");
+        CHECK_STRING(key, "org.crt.gc.root");
+        CHECK_STRING(value, "yes");
+        ++*(int *) userdata;
+        return 0;
+}
+
+static void reserved_labels_are_found(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("reserved");
+        Digest one = sample_blob(state, "one", "one"), two = sample_blob(state, "one", "two");
+        int count = 0;
+        CHECK_OK(blob_update(state, "one", &one, LABELS("a=1", "org.crt.gc.root=yes", "z=2"), false, NULL));
+        CHECK_OK(blob_update(state, "one", &two, LABELS("org.crtx=1"), false, NULL));
+        CHECK_OK(content_labels_visit_reserved(state, LABELLED_BLOB, count_reserved, &count));
+        CHECK_INT(count, 1);
+        CHECK_OK(content_labels_visit_reserved(state, LABELLED_LEASE, count_reserved, &count));
+        CHECK_INT(count, 1);
+}
+
+static void only_what_is_shared_is_granted(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("shared");
+        Digest digest = sample_blob(state, "one", "bytes"), none = sample_digest("none");
+        Blob blob;
+        CHECK_INT(blob_grant_shared(state, "two", &digest), 0);
+        CHECK_INT(blob_grant_shared(state, "two", &none), 0);
+        CHECK_ERROR(blob_find(state, "two", &digest, &blob), -ENOENT);
+        CHECK_OK(blob_update(state, "one", &digest, LABELS(LABEL_SHAREABLE "=yes"), false, NULL));
+        CHECK_INT(blob_grant_shared(state, "two", &digest), 1);
+        CHECK_OK(blob_find(state, "two", &digest, &blob));
+        check_labels_of(state, "two", &digest, "");
+
+        CHECK_OK(blob_mark_damaged(state, &digest, "test"));
+        CHECK_INT(blob_grant_shared(state, "three", &digest), 0);
+        CHECK_OK(blob_record(state, &digest, 5, false));
+        CHECK_OK(blob_update(state, "one", &digest, NULL, true, NULL));
+        CHECK_INT(blob_grant_shared(state, "three", &digest), 0);
 }
 
 int main(void) {
@@ -164,12 +276,17 @@ int main(void) {
                 CHECK_CASE(shows_a_blob_where_it_was_paid_for),
                 CHECK_CASE(opens_for_reading_only),
                 CHECK_CASE(bytes_go_with_the_last_namespace),
-                CHECK_CASE(lists_in_pages_and_in_order),
+                CHECK_CASE(lists_in_order_and_goes_on_where_it_stopped),
                 CHECK_CASE(a_list_ends_where_the_visitor_fails),
                 CHECK_CASE(new_directories_are_given_to_be_synced),
                 CHECK_CASE(placing_fails_without_leaving_descriptors),
                 CHECK_CASE(sweep_removes_what_has_no_record),
-                CHECK_CASE(sweep_forgets_what_has_no_file),
+                CHECK_CASE(sweep_finds_what_has_no_file),
+                CHECK_CASE(damage_is_found_where_it_is_opened),
+                CHECK_CASE(fs_verity_that_was_there_is_required),
+                CHECK_CASE(labels_are_of_one_namespace),
+                CHECK_CASE(reserved_labels_are_found),
+                CHECK_CASE(only_what_is_shared_is_granted),
                 {},
         });
 }

@@ -35,7 +35,7 @@ static void records_outlive_the_process(void) {
         record.digest = sample_digest("bytes");
         record.size = 5;
         ContentState *state = sample_state("records");
-        CHECK_OK(ingest_record_add(state, &record));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
         CHECK(record.number > 0);
         content_state_free(state);
 
@@ -58,7 +58,7 @@ static void what_was_not_promised_stays_unknown(void) {
         _cleanup_(ingest_record_done) IngestRecord record = sample_record("one", "r");
         Seen seen = { 0 };
         record.digest.algorithm = DIGEST_SHA512;
-        CHECK_OK(ingest_record_add(state, &record));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
         CHECK_OK(ingest_record_visit_all(state, see, &seen));
         CHECK(!seen.last.has_digest);
         CHECK_INT(seen.last.digest.algorithm, DIGEST_SHA512);
@@ -71,19 +71,19 @@ static void a_name_is_taken_once_in_a_namespace(void) {
         _cleanup_(ingest_record_done) IngestRecord first = sample_record("one", "r"),
                                                    second = sample_record("one", "r"),
                                                    other = sample_record("two", "r");
-        CHECK_OK(ingest_record_add(state, &first));
-        CHECK_ERROR(ingest_record_add(state, &second), -EEXIST);
-        CHECK_OK(ingest_record_add(state, &other));
+        CHECK_OK(ingest_record_add(state, &first, NULL, NULL));
+        CHECK_ERROR(ingest_record_add(state, &second, NULL, NULL), -EEXIST);
+        CHECK_OK(ingest_record_add(state, &other, NULL, NULL));
         CHECK(other.number != first.number);
 }
 
 static void numbers_are_never_used_again(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("numbers");
         _cleanup_(ingest_record_done) IngestRecord record = sample_record("one", "r");
-        CHECK_OK(ingest_record_add(state, &record));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
         int64_t number = record.number;
         CHECK_OK(ingest_record_remove(state, &record));
-        CHECK_OK(ingest_record_add(state, &record));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
         CHECK(record.number > number);
 }
 
@@ -92,7 +92,7 @@ static void removing_takes_the_files(void) {
         _cleanup_(ingest_record_done) IngestRecord record = sample_record("one", "r");
         int data, checkpoint;
         char name[INGEST_NAME_SIZE];
-        CHECK_OK(ingest_record_add(state, &record));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
         CHECK_OK(ingest_files_open(state, &record, &data, &checkpoint));
         fd_close(data);
         fd_close(checkpoint);
@@ -107,8 +107,9 @@ static void commit_turns_one_record_into_another(void) {
         Digest digest = sample_blob(state, "two", "bytes");
         Seen seen = { 0 };
         Blob blob;
-        CHECK_OK(ingest_record_add(state, &record));
-        CHECK_OK(ingest_record_commit(state, &record, &digest, 5));
+        CHECK_OK(ingest_record_add(state, &record, NULL, NULL));
+        CHECK_OK(ingest_record_commit(state, &record,
+                                      &(IngestBlob){ .digest = &digest, .size = 5, .placed = true }, NULL));
         CHECK_OK(blob_find(state, "one", &digest, &blob));
         CHECK_OK(ingest_record_visit_all(state, see, &seen));
         CHECK_INT(seen.count, 0);
@@ -128,8 +129,8 @@ static void sweep_makes_files_and_records_agree(void) {
                                                    lost = sample_record("one", "lost");
         char name[INGEST_NAME_SIZE];
         Seen seen = { 0 };
-        CHECK_OK(ingest_record_add(state, &kept));
-        CHECK_OK(ingest_record_add(state, &lost));
+        CHECK_OK(ingest_record_add(state, &kept, NULL, NULL));
+        CHECK_OK(ingest_record_add(state, &lost, NULL, NULL));
         CHECK_OK(unlinkat(state->ingests, ingest_data_name(&lost, name), 0));
         sample_file(state->ingests, "77.data", "left");
         sample_file(state->ingests, "78.state", "left");

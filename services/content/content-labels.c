@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/content/content-labels.h"
+
+#include <errno.h>
+
+#include "lib/label.h"
+#include "lib/strv.h"
+
+int content_labels_check(LabelledKind kind, char *const *labels, Fault *fault) {
+        static const char *const own[] = { LABEL_SHAREABLE, NULL };
+        return label_check(labels, kind == LABELLED_LEASE ? NULL : own, fault);
+}
+
+int content_labels_read(ContentState *state, const Labelled *labelled, char ***ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        _cleanup_strv_ char **labels = NULL;
+
+        int r = database_query(state->database, &rows,
+                               "SELECT key, value FROM labels WHERE kind = ? AND namespace = ?"
+                               " AND object = ? ORDER BY key",
+                               "iss", (int64_t) labelled->kind, labelled->namespace, labelled->object);
+        if (r < 0)
+                return r;
+        while ((r = database_rows_next(&rows)) > 0) {
+                r = strv_appendf(&labels, "%s=%s", database_rows_string(&rows, 0),
+                                 database_rows_string(&rows, 1));
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(labels);
+        return 0;
+}
+
+static int write_label(ContentState *state, const Labelled *labelled, const char *label) {
+        const char *equals = strchr(label, '=');
+        _cleanup_free_ char *key = strndup(label, (size_t) (equals - label));
+        if (!key)
+                return -ENOMEM;
+        return database_execute(state->database,
+                                "INSERT INTO labels (kind, namespace, object, key, value)"
+                                " VALUES (?, ?, ?, ?, ?)",
+                                "issss", (int64_t) labelled->kind, labelled->namespace, labelled->object,
+                                key, equals + 1);
+}
+
+int content_labels_change(ContentState *state, const Labelled *labelled, char *const *changes, bool replace,
+                          Fault *fault) {
+        _cleanup_strv_ char **labels = NULL;
+
+        int r = content_labels_read(state, labelled, &labels);
+        if (r >= 0)
+                r = label_change(&labels, changes, replace, fault);
+        if (r >= 0)
+                r = database_execute(state->database,
+                                     "DELETE FROM labels WHERE kind = ? AND namespace = ? AND object = ?",
+                                     "iss", (int64_t) labelled->kind, labelled->namespace, labelled->object);
+        for (size_t i = 0; r >= 0 && labels && labels[i]; i++)
+                r = write_label(state, labelled, labels[i]);
+        return r < 0 ? r : 0;
+}
+
+int content_labels_visit_reserved(ContentState *state, LabelledKind kind, LabelVisit visit, void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT namespace, object, key, value FROM labels INDEXED BY labels_reserved"
+                               " WHERE kind = ? AND key >= 'org.crt.' AND key < 'org.crt/'",
+                               "i", (int64_t) kind);
+        if (r < 0)
+                return r;
+        while ((r = database_rows_next(&rows)) > 0) {
+                const Labelled labelled = {
+                        .kind = kind,
+                        .namespace = database_rows_string(&rows, 0),
+                        .object = database_rows_string(&rows, 1),
+                };
+                r = visit(&labelled, database_rows_string(&rows, 2), database_rows_string(&rows, 3),
+                          userdata);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}

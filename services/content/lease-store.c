@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/content/lease-store.h"
+
+#include <errno.h>
+
+#include "lib/limits.h"
+#include "lib/strv.h"
+#include "services/content/content-labels.h"
+
+static const char *const bindings[_LEASE_BINDING_MAX] = {
+        [LEASE_UNBOUND] = "",
+        [LEASE_BOUND_CALLER] = "caller",
+        [LEASE_BOUND_UNIT] = "unit",
+        [LEASE_BOUND_PROCESS] = "process",
+};
+
+const char *lease_binding_to_string(LeaseBinding binding) {
+        assert(binding >= 0 && binding < _LEASE_BINDING_MAX);
+        return bindings[binding];
+}
+
+LeaseBinding lease_binding_from_string(const char *name) {
+        return (LeaseBinding) string_table_find(bindings, ELEMENTS_OF(bindings), name);
+}
+
+void lease_done(Lease *lease) {
+        free(lease->namespace);
+        free(lease->id);
+        free(lease->owner);
+        free(lease->proof);
+        *lease = (Lease){ 0 };
+}
+
+static Labelled labelled_lease(const Lease *lease) {
+        return (Labelled){ LABELLED_LEASE, lease->namespace, lease->id };
+}
+
+/* ---- making and changing ---- */
+
+static int count_leases_of(ContentState *state, uid_t uid) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows, "SELECT COUNT(*) FROM leases WHERE uid = ?", "i",
+                               (int64_t) uid);
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        return r <= 0 ? r : (int) database_rows_int64(&rows, 0);
+}
+
+static int insert(ContentState *state, const Lease *lease) {
+        return database_execute(state->database,
+                                "INSERT INTO leases (namespace, id, created, until, flat, binding, owner,"
+                                " proof, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                "ssiiisssi", lease->namespace, lease->id, (int64_t) lease->created,
+                                (int64_t) lease->until, (int64_t) lease->flat,
+                                lease_binding_to_string(lease->binding), lease->owner ? lease->owner : "",
+                                lease->proof ? lease->proof : "", (int64_t) lease->uid);
+}
+
+int lease_add(ContentState *state, Lease *lease, char *const *labels, bool limited, Fault *fault) {
+        const Labelled labelled = labelled_lease(lease);
+
+        int r = content_labels_check(LABELLED_LEASE, labels, fault);
+        if (r >= 0)
+                r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        r = limited ? count_leases_of(state, lease->uid) : 0;
+        if (r >= LIMIT_LEASES_PER_UID)
+                return fault_set(fault, -EDQUOT, "user %u has as many leases as one may have", lease->uid);
+        lease->created = content_now();
+        /* One whose time is over may not have been removed yet. */
+        if (r >= 0)
+                r = database_execute(transaction,
+                                     "DELETE FROM leases WHERE namespace = ? AND id = ? AND until > 0"
+                                     " AND until <= ?",
+                                     "ssi", lease->namespace, lease->id, (int64_t) lease->created);
+        if (r >= 0)
+                r = insert(state, lease);
+        if (r == -EEXIST)
+                return fault_set(fault, r, "the namespace has a lease '%s'", lease->id);
+        if (r >= 0) {
+                lease->number = database_last_id(transaction);
+                r = content_labels_change(state, &labelled, labels, /* replace= */ true, fault);
+        }
+        return r < 0 ? r : database_commit(transaction);
+}
+
+int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
+        const Labelled labelled = labelled_lease(lease);
+
+        int r = content_labels_check(LABELLED_LEASE, change->labels, fault);
+        if (r >= 0)
+                r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        if (change->has_until)
+                r = database_execute(transaction, "UPDATE leases SET until = ? WHERE number = ?", "ii",
+                                     (int64_t) change->until, lease->number);
+        if (r >= 0)
+                r = content_labels_change(state, &labelled, change->labels, change->replace_labels, fault);
+        return r < 0 ? r : database_commit(transaction);
+}
+
+int lease_remove(ContentState *state, const Lease *lease) {
+        int r = database_execute(state->database, "DELETE FROM leases WHERE number = ?", "i", lease->number);
+        return r < 0 ? r : 0;
+}
+
+/* ---- looking ---- */
+
+#define LEASE_COLUMNS "number, namespace, id, created, until, flat, binding, owner, proof, uid"
+
+static int lease_read(const DatabaseRows *rows, Lease *ret) {
+        _cleanup_(lease_done) Lease lease = {
+                .number = database_rows_int64(rows, 0),
+                .namespace = strdup(database_rows_string(rows, 1)),
+                .id = strdup(database_rows_string(rows, 2)),
+                .created = (uint64_t) database_rows_int64(rows, 3),
+                .until = (uint64_t) database_rows_int64(rows, 4),
+                .flat = database_rows_int64(rows, 5) != 0,
+                .binding = lease_binding_from_string(database_rows_string(rows, 6)),
+                .owner = strdup(database_rows_string(rows, 7)),
+                .proof = strdup(database_rows_string(rows, 8)),
+                .uid = (uid_t) database_rows_int64(rows, 9),
+        };
+        if (!lease.namespace || !lease.id || !lease.owner || !lease.proof)
+                return -ENOMEM;
+        if (lease.binding < 0)
+                return -EUCLEAN;
+        *ret = TAKE(lease, (Lease){ 0 });
+        return 0;
+}
+
+static int lease_read_one(DatabaseRows *rows, int r, Lease *ret) {
+        if (r >= 0)
+                r = database_rows_next(rows);
+        if (r <= 0)
+                return r < 0 ? r : -ENOENT;
+        return lease_read(rows, ret);
+}
+
+int lease_find(ContentState *state, const char *namespace, const char *id, Lease *ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE namespace = ? AND id = ?"
+                               " AND (until = 0 OR until > ?)",
+                               "ssi", namespace, id, (int64_t) content_now());
+        return lease_read_one(&rows, r, ret);
+}
+
+int lease_find_number(ContentState *state, int64_t number, Lease *ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE number = ?", "i", number);
+        return lease_read_one(&rows, r, ret);
+}
+
+static int visit_rows(DatabaseRows *rows, int r, LeaseVisit visit, void *userdata) {
+        if (r < 0)
+                return r;
+        while ((r = database_rows_next(rows)) > 0) {
+                _cleanup_(lease_done) Lease lease = { 0 };
+                r = lease_read(rows, &lease);
+                if (r >= 0)
+                        r = visit(&lease, userdata);
+                if (r != 0)
+                        return r;
+        }
+        return r;
+}
+
+int lease_visit(ContentState *state, const char *namespace, const char *after, LeaseVisit visit,
+                void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE namespace = ? AND id > ?"
+                               " AND (until = 0 OR until > ?) ORDER BY id",
+                               "ssi", namespace, after, (int64_t) content_now());
+        return visit_rows(&rows, r, visit, userdata);
+}
+
+int lease_visit_all(ContentState *state, LeaseVisit visit, void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE until = 0 OR until > ?"
+                               " ORDER BY namespace, id",
+                               "i", (int64_t) content_now());
+        return visit_rows(&rows, r, visit, userdata);
+}
+
+int lease_visit_bound(ContentState *state, LeaseVisit visit, void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE binding <> '' ORDER BY number",
+                               "");
+        return visit_rows(&rows, r, visit, userdata);
+}
+
+int lease_visit_expired(ContentState *state, uint64_t now, LeaseVisit visit, void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE until > 0 AND until <= ?", "i",
+                               (int64_t) now);
+        return visit_rows(&rows, r, visit, userdata);
+}
+
+int lease_next_deadline(ContentState *state, uint64_t *ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows, "SELECT MIN(until) FROM leases WHERE until > 0", "");
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        if (r < 0)
+                return r;
+        *ret = r > 0 ? (uint64_t) database_rows_int64(&rows, 0) : 0;
+        return 0;
+}

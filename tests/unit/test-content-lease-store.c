@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/content/lease-store.h"
+
+#include "lib/limits.h"
+#include "lib/strv.h"
+#include "services/content/content-labels.h"
+#include "tests/unit/content-samples.h"
+
+#define LABELS(...) ((char **) (const char *[]){ __VA_ARGS__, NULL })
+#define DAY (UINT64_C(24) * 3600 * 1000000)
+#define DIGEST "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* Freed by lease_done(). */
+static Lease sample_lease(const char *namespace, const char *id) {
+        return (Lease){ .namespace = strdup(namespace), .id = strdup(id), .uid = 1000 };
+}
+
+static void add(ContentState *state, Lease *lease) {
+        CHECK_OK(lease_add(state, lease, NULL, /* limited= */ false, NULL));
+}
+
+static void leases_are_found_as_they_were_made(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("found");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l"), found = { 0 }, none = { 0 };
+        lease.flat = true;
+        lease.until = content_now() + DAY;
+        lease.binding = LEASE_BOUND_UNIT;
+        lease.owner = strdup("a.service");
+        lease.proof = strdup("0123");
+        CHECK_OK(lease_add(state, &lease, LABELS("a=b"), true, NULL));
+        CHECK_OK(lease_find(state, "one", "l", &found));
+        CHECK_INT(found.number, lease.number);
+        CHECK_INT(found.until, lease.until);
+        CHECK_INT(found.created, lease.created);
+        CHECK(found.flat);
+        CHECK_INT(found.binding, LEASE_BOUND_UNIT);
+        CHECK_STRING(found.owner, "a.service");
+        CHECK_STRING(found.proof, "0123");
+        CHECK_INT(found.uid, 1000);
+        CHECK_ERROR(lease_find(state, "two", "l", &none), -ENOENT);
+        CHECK_OK(lease_remove(state, &found));
+        CHECK_ERROR(lease_find(state, "one", "l", &none), -ENOENT);
+}
+
+static void an_id_is_taken_once_in_a_namespace(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("taken");
+        _cleanup_(lease_done) Lease first = sample_lease("one", "l"), second = sample_lease("one", "l"),
+                                    other = sample_lease("two", "l");
+        add(state, &first);
+        CHECK_ERROR(lease_add(state, &second, NULL, false, NULL), -EEXIST);
+        add(state, &other);
+}
+
+static void what_is_over_is_gone(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("over");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l"), again = sample_lease("one", "l"),
+                                    found = { 0 };
+        const LeaseResource image = { LEASE_IMAGE, "debian" };
+        uint64_t deadline;
+        add(state, &lease);
+        CHECK_OK(lease_next_deadline(state, &deadline));
+        CHECK_INT(deadline, 0);
+        CHECK_OK(lease_add_resources(state, &lease, &image, 1, NULL));
+        CHECK_INT(lease_holds(state, "one", &image), 1);
+        CHECK_INT(lease_holds(state, "two", &image), 0);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .has_until = true, .until = 1 }, NULL));
+        CHECK_OK(lease_next_deadline(state, &deadline));
+        CHECK_INT(deadline, 1);
+        CHECK_INT(lease_holds(state, "one", &image), 0);
+        CHECK_ERROR(lease_find(state, "one", "l", &found), -ENOENT);
+        CHECK_ERROR(lease_take(state, "one", "l", &image, NULL), -ENOENT);
+        add(state, &again);
+        CHECK_OK(lease_find(state, "one", "l", &found));
+        CHECK(found.number != lease.number);
+        CHECK_INT(lease_holds(state, "one", &image), 0);
+}
+
+static void a_user_has_a_share(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("share");
+        content_state_relax(state);
+        for (int i = 0; i < LIMIT_LEASES_PER_UID; i++) {
+                char id[16];
+                (void) snprintf(id, sizeof(id), "l%i", i);
+                _cleanup_(lease_done) Lease lease = sample_lease("one", id);
+                CHECK_OK(lease_add(state, &lease, NULL, true, NULL));
+        }
+        _cleanup_(lease_done) Lease more = sample_lease("one", "more"),
+                                    others = sample_lease("one", "others");
+        CHECK_ERROR(lease_add(state, &more, NULL, true, NULL), -EDQUOT);
+        others.uid = 1001;
+        CHECK_OK(lease_add(state, &others, NULL, true, NULL));
+        CHECK_OK(lease_add(state, &more, NULL, false, NULL));
+}
+
+static int count(const LeaseResource *resource, void *userdata) {
+        ++*(int *) userdata;
+        return 0;
+}
+
+static void resources_are_added_all_or_none(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("resources");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l");
+        const LeaseResource good[] = { { LEASE_CONTENT, DIGEST },
+                                       { LEASE_INGEST, "an ingest" },
+                                       { LEASE_IMAGE, "docker.io/library/debian:latest" },
+                                       { LEASE_SNAPSHOT, "sha256:0" } };
+        const LeaseResource bad[] = { { LEASE_IMAGE, "other" }, { LEASE_CONTENT, "no digest" } };
+        const LeaseResource unknown = { "thing", "x" };
+        int n = 0;
+        add(state, &lease);
+        CHECK_OK(lease_add_resources(state, &lease, good, ELEMENTS_OF(good), NULL));
+        CHECK_OK(lease_add_resources(state, &lease, good, ELEMENTS_OF(good), NULL));
+        CHECK_ERROR(lease_add_resources(state, &lease, bad, ELEMENTS_OF(bad), NULL), -EINVAL);
+        CHECK_ERROR(lease_add_resources(state, &lease, &unknown, 1, NULL), -EINVAL);
+        CHECK_INT(lease_visit_resources(state, &lease, NULL, count, &n), 0);
+        CHECK_INT(n, 4);
+        n = 0;
+        CHECK_INT(lease_visit_resources(state, &lease, &good[2], count, &n), 0);
+        CHECK_INT(n, 2); /* ingest, snapshot */
+        CHECK_OK(lease_remove_resources(state, &lease, good, 2));
+        CHECK_OK(lease_remove_resources(state, &lease, &unknown, 1));
+        n = 0;
+        CHECK_INT(lease_visit_resources(state, &lease, NULL, count, &n), 0);
+        CHECK_INT(n, 2);
+}
+
+static int find_thing(const LeasedThing *thing, void *userdata) {
+        CHECK_STRING(thing->namespace, "one");
+        CHECK_STRING(thing->resource.type, LEASE_CONTENT);
+        CHECK_STRING(thing->resource.name, userdata);
+        CHECK(thing->flat);
+        return 1;
+}
+
+static void touched_by(const char *namespace, const Digest *digest, void *userdata) {
+        ++*(int *) userdata;
+}
+
+static void a_lease_of_an_ingest_becomes_one_of_its_blob(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("follow");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l"), other = sample_lease("two", "l");
+        _cleanup_(ingest_record_done) IngestRecord record = sample_record("one", "r");
+        const LeaseResource resource = { LEASE_INGEST, "r" };
+        Digest digest = sample_digest("bytes");
+        char text[DIGEST_STRING_MAX];
+        int touched = 0;
+        state->touched = touched_by;
+        state->touched_userdata = &touched;
+        lease.flat = true;
+        add(state, &lease);
+        add(state, &other);
+        CHECK_OK(ingest_record_add(state, &record, LABELS("a=1", "b=2"), NULL));
+        CHECK_OK(lease_take(state, "one", "l", &resource, NULL));
+        CHECK_OK(lease_take(state, "two", "l", &resource, NULL));
+        CHECK_OK(ingest_record_commit(
+                state, &record,
+                &(IngestBlob){
+                        .digest = &digest, .size = 5, .placed = true, .labels = LABELS("b=3", "c=4") },
+                NULL));
+        CHECK_INT(touched, 1);
+        CHECK_INT(lease_holds(state, "one", &resource), 0);
+        CHECK_INT(lease_holds(state, "two", &resource), 1);
+        CHECK_OK(lease_remove(state, &other));
+        CHECK_INT(lease_visit_things(state, find_thing, (void *) digest_to_string(&digest, text)), 1);
+
+        _cleanup_strv_ char **labels = NULL;
+        CHECK_OK(content_labels_read(state, &(Labelled){ LABELLED_BLOB, "one", text }, &labels));
+        CHECK_INT(strv_length(labels), 3);
+        CHECK_STRING(labels[1], "b=3");
+}
+
+static void labels_go_with_their_lease(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("lease-labels");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l"), again = sample_lease("one", "l");
+        _cleanup_strv_ char **labels = NULL;
+        CHECK_OK(lease_add(state, &lease, LABELS("a=1"), false, NULL));
+        CHECK_OK(lease_remove(state, &lease));
+        add(state, &again);
+        CHECK_OK(content_labels_read(state, &(Labelled){ LABELLED_LEASE, "one", "l" }, &labels));
+        CHECK(!labels);
+}
+
+int main(void) {
+        return check_run((const Check[]){
+                CHECK_CASE(leases_are_found_as_they_were_made),
+                CHECK_CASE(an_id_is_taken_once_in_a_namespace),
+                CHECK_CASE(what_is_over_is_gone),
+                CHECK_CASE(a_user_has_a_share),
+                CHECK_CASE(resources_are_added_all_or_none),
+                CHECK_CASE(a_lease_of_an_ingest_becomes_one_of_its_blob),
+                CHECK_CASE(labels_go_with_their_lease),
+                {},
+        });
+}
