@@ -14,6 +14,8 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-rebase.h"
+#include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/worker-run.h"
 
 #define COMMITS_PER_SYNC 8
@@ -274,17 +276,9 @@ static void sync_start(SnapshotManager *manager) {
 /* ---- asking for it ---- */
 
 static int check_committable(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
-        if (snapshot->kind != SNAPSHOT_ACTIVE)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is not active", snapshot->key);
-        if (snapshot->state == SNAPSHOT_UNPACKING)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is being unpacked into", snapshot->key);
-        if (snapshot->state == SNAPSHOT_LOST)
-                return fault_set(fault, -EBUSY,
-                                 "The contents of '%s' were volatile and did not outlive the last boot",
-                                 snapshot->key);
-        if (snapshot->state == SNAPSHOT_FAILED)
-                return fault_set(fault, -EBUSY, "Unpacking into '%s' failed: remove it", snapshot->key);
-        int r = snapshot_commit_check_idle(manager, snapshot, fault);
+        int r = snapshot_check_use(snapshot, SNAPSHOT_USE_COMMIT, fault);
+        if (r >= 0)
+                r = snapshot_commit_check_idle(manager, snapshot, fault);
         return r < 0 ? r : snapshot_manager_check_unused(manager, snapshot, fault);
 }
 
@@ -293,16 +287,15 @@ static int find_parent(SnapshotManager *manager, const SnapshotCommitSpec *spec,
         *ret = snapshot->parent_id;
         if (!spec->parent || spec->parent[0] == '\0')
                 return 0;
-        if (snapshot->parent_id > 0)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' has a parent already", snapshot->key);
         _cleanup_(snapshot_done) Snapshot parent = { 0 };
         int r = snapshot_store_get(manager->store, spec->namespace, spec->parent, &parent, fault);
-        if (r < 0)
-                return r;
-        if (parent.kind != SNAPSHOT_COMMITTED)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is not committed", spec->parent);
-        *ret = parent.id;
-        return 0;
+        if (r >= 0)
+                r = snapshot_check_use(&parent, SNAPSHOT_USE_PARENT, fault);
+        if (r >= 0)
+                r = snapshot_rebase_check(manager->store, snapshot, &parent, fault);
+        if (r >= 0)
+                *ret = parent.id;
+        return r;
 }
 
 static int check_name(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault) {

@@ -12,6 +12,7 @@
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-recovery.h"
+#include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/trash-collector.h"
 
 /* ---- life ---- */
@@ -93,13 +94,7 @@ static int check_request(SnapshotManager *manager, const SnapshotRequest *reques
         if (r < 0 || request->parent[0] == '\0')
                 return r;
         r = snapshot_store_get(manager->store, request->namespace, request->parent, parent, fault);
-        if (r < 0)
-                return r;
-        if (parent->kind != SNAPSHOT_COMMITTED)
-                return fault_set(fault, -EBUSY,
-                                 "The snapshot '%s' is not committed, so nothing can be built on it",
-                                 request->parent);
-        return 0;
+        return r < 0 ? r : snapshot_check_use(parent, SNAPSHOT_USE_PARENT, fault);
 }
 
 typedef struct MakeTree {
@@ -185,28 +180,6 @@ int snapshot_manager_check_unused(SnapshotManager *manager, const Snapshot *snap
         return fault_set(fault, -EBUSY, "The snapshot '%s' is in use: it is mounted", snapshot->key);
 }
 
-static int check_mountable(const Snapshot *snapshot, Fault *fault) {
-        if (snapshot->kind == SNAPSHOT_COMMITTED)
-                return fault_set(fault, -EBUSY,
-                                 "The snapshot '%s' is committed: mount a view or an active snapshot of it",
-                                 snapshot->key);
-        switch (snapshot->state) {
-        case SNAPSHOT_PREPARED:
-                return 0;
-        case SNAPSHOT_UNPACKING:
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is being unpacked into", snapshot->key);
-        case SNAPSHOT_UNPACKED:
-                return fault_set(fault, -EBUSY, "The snapshot '%s' holds a layer: commit it first",
-                                 snapshot->key);
-        case SNAPSHOT_LOST:
-                return fault_set(fault, -EBUSY,
-                                 "The contents of '%s' were volatile and did not outlive the last boot",
-                                 snapshot->key);
-        default:
-                return fault_set(fault, -EBUSY, "Unpacking into '%s' failed: remove it", snapshot->key);
-        }
-}
-
 /* Recorded before there is a mount: should the daemon be killed in between, the snapshot counts as mounted,
  * and the kernel is asked. */
 static int note_writable_mount(SnapshotManager *manager, const Snapshot *snapshot, bool is_volatile,
@@ -267,7 +240,7 @@ int snapshot_manager_mount(SnapshotManager *manager, const char *namespace, cons
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
         int r = snapshot_store_get(manager->store, namespace, key, &snapshot, fault);
         if (r >= 0)
-                r = check_mountable(&snapshot, fault);
+                r = snapshot_check_use(&snapshot, SNAPSHOT_USE_MOUNT, fault);
         if (r >= 0)
                 r = snapshot_commit_check_idle(manager, &snapshot, fault);
         if (r >= 0)
@@ -282,11 +255,10 @@ int snapshot_manager_mount(SnapshotManager *manager, const char *namespace, cons
 int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, const char *key, Fault *fault) {
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
         int r = snapshot_store_get(manager->store, namespace, key, &snapshot, fault);
-        if (r < 0)
-                return r;
-        if (snapshot.state == SNAPSHOT_UNPACKING)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is being unpacked into", key);
-        r = snapshot_commit_check_idle(manager, &snapshot, fault);
+        if (r >= 0)
+                r = snapshot_check_use(&snapshot, SNAPSHOT_USE_REMOVE, fault);
+        if (r >= 0)
+                r = snapshot_commit_check_idle(manager, &snapshot, fault);
         if (r >= 0)
                 r = snapshot_manager_check_unused(manager, &snapshot, fault);
         if (r >= 0)

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "services/snapshots/snapshot-commit.h"
+#include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/worker-run.h"
 
 /* Whoever feeds a layer byte by byte keeps a slot. So those who are limited have slots apart from those of
@@ -197,14 +198,15 @@ static void queue_start_tasks(UnpackQueue *queue) {
 }
 
 static int check_empty(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
-        if (snapshot->kind != SNAPSHOT_ACTIVE)
-                return fault_set(fault, -EBUSY, "The snapshot '%s' is not active", snapshot->key);
+        int r = snapshot_check_use(snapshot, SNAPSHOT_USE_UNPACK, fault);
+        if (r < 0)
+                return r;
         if (snapshot->parent_id > 0)
                 return fault_set(fault, -EBUSY,
                                  "The snapshot '%s' has a parent: layers are unpacked without, and put on "
                                  "their parents when they are committed",
                                  snapshot->key);
-        if (snapshot->state != SNAPSHOT_PREPARED || snapshot->mounted != MOUNTED_NEVER)
+        if (snapshot->mounted != MOUNTED_NEVER)
                 return fault_set(fault, -EBUSY, "The snapshot '%s' is not fresh: it was used already",
                                  snapshot->key);
         return snapshot_commit_check_idle(manager, snapshot, fault);

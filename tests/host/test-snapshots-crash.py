@@ -18,7 +18,7 @@ def clean():
     use_setting(None)
     store.clear()
     check_disk()
-    equal([], worker_pids())
+    wait_for(lambda: not worker_pids(), what="the end of the workers")
 
 
 def again(key):
@@ -155,7 +155,7 @@ def test_a_job_can_be_watched_and_cancelled():
     wait_for(lambda: store.state(job)["BytesDone"] > 1 << 20, what="progress")
     store.cancel(job)
     equal("cancelled", store.state(job)["State"])
-    equal([], worker_pids())
+    wait_for(lambda: not worker_pids(), what="the end of the workers")
     os.close(write_end)
     check_disk()
     again("p")
@@ -200,7 +200,7 @@ def test_a_stop_ends_what_is_going_on():
     begun = time.monotonic()
     systemctl("stop", "crt-snapshots")
     assert time.monotonic() - begun < 10
-    equal([], worker_pids())
+    wait_for(lambda: not worker_pids(), what="the end of the workers")
     os.close(write_end)
     again("p")
 
