@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* config.linux: config-linux.md, but for resources and seccomp, which have files of their own. */
+/* config.linux: config-linux.md, but for what has a file of its own. */
 
 #include <errno.h>
 #include <string.h>
@@ -8,113 +8,13 @@
 #include "lib/runtime-config-read.h"
 #include "lib/strv.h"
 
+#define INTERFACE_NAME_MAX 15
+
 static const char *const linux_members[] = {
-        "devices",           "uidMappings", "gidMappings", "namespaces",  "resources",     "cgroupsPath",
-        "rootfsPropagation", "seccomp",     "sysctl",      "maskedPaths", "readonlyPaths", NULL,
+        "devices",           "uidMappings", "gidMappings",  "namespaces",  "resources",     "cgroupsPath",
+        "rootfsPropagation", "seccomp",     "sysctl",       "maskedPaths", "readonlyPaths", "netDevices",
+        "mountLabel",        "intelRdt",    "memoryPolicy", "personality", "timeOffsets",   NULL,
 };
-static const char *const linux_unsupported[] = {
-        "netDevices", "mountLabel", "intelRdt", "memoryPolicy", "personality", "timeOffsets", NULL,
-};
-
-static const char *const namespace_names[_RUNTIME_NAMESPACE_MAX] = {
-        [RUNTIME_NAMESPACE_USER] = "user",     [RUNTIME_NAMESPACE_MOUNT] = "mount",
-        [RUNTIME_NAMESPACE_PID] = "pid",       [RUNTIME_NAMESPACE_NETWORK] = "network",
-        [RUNTIME_NAMESPACE_IPC] = "ipc",       [RUNTIME_NAMESPACE_UTS] = "uts",
-        [RUNTIME_NAMESPACE_CGROUP] = "cgroup",
-};
-
-const char *runtime_namespace_to_string(RuntimeNamespaceType type) {
-        return type >= 0 && type < _RUNTIME_NAMESPACE_MAX ? namespace_names[type] : NULL;
-}
-
-RuntimeNamespaceType runtime_namespace_from_string(const char *name) {
-        return (RuntimeNamespaceType) string_table_find(namespace_names, _RUNTIME_NAMESPACE_MAX, name);
-}
-
-static int parse_namespace(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
-        static const char *const members[] = { "type", "path", NULL };
-        const char *name, *path = NULL;
-        int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = json_get_string(node, "type", JSON_REQUIRED, &name, fault)) < 0 ||
-            (r = json_get_string(node, "path", JSON_OPTIONAL, &path, fault)) < 0)
-                return r;
-        if (string_equal(name, "time"))
-                return json_fault_member(node, "type", fault, -EOPNOTSUPP,
-                                         "time namespaces are not supported yet");
-        RuntimeNamespaceType type = runtime_namespace_from_string(name);
-        if (type < 0)
-                return json_fault_member(node, "type", fault, -EBADMSG, "'%s' is not known", name);
-        if (config->namespaces[type].wanted)
-                return json_fault_member(node, "type", fault, -EBADMSG, "'%s' is given twice", name);
-        if (string_is_empty(path))
-                path = NULL;
-        if (path && path[0] != '/')
-                return json_fault_member(node, "path", fault, -EBADMSG, "must be an absolute path");
-        if (path && type == RUNTIME_NAMESPACE_MOUNT)
-                return json_fault_member(node, "path", fault, -EOPNOTSUPP,
-                                         "joining a mount namespace is not supported");
-        config->namespaces[type] = (RuntimeNamespace){ .wanted = true, .path = path };
-        return 0;
-}
-
-static int parse_namespaces(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
-        JsonNode array;
-        int r = json_get(node, "namespaces", json_type_array, JSON_OPTIONAL, &array, fault);
-        if (r <= 0)
-                return r;
-        for (size_t i = 0; i < json_length(&array); i++) {
-                JsonNode item;
-                r = json_item(&array, i, json_type_object, &item, fault);
-                if (r >= 0)
-                        r = parse_namespace(&item, config, fault);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-static int parse_mapping(const JsonNode *node, void *element, Fault *fault) {
-        static const char *const members[] = { "containerID", "hostID", "size", NULL };
-        RuntimeIdMapping *mapping = element;
-        int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = json_get_uint32(node, "containerID", JSON_REQUIRED, &mapping->container_id, fault)) < 0 ||
-            (r = json_get_uint32(node, "hostID", JSON_REQUIRED, &mapping->host_id, fault)) < 0 ||
-            (r = json_get_uint32(node, "size", JSON_REQUIRED, &mapping->size, fault)) < 0)
-                return r;
-        if (mapping->size == 0)
-                return json_fault_member(node, "size", fault, -EBADMSG, "must not be 0");
-        if (mapping->size > UINT32_MAX - mapping->container_id ||
-            mapping->size > UINT32_MAX - mapping->host_id)
-                return json_fault_member(node, "size", fault, -EBADMSG, "reaches beyond the last id");
-        return 0;
-}
-
-static int parse_mappings(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
-        int r;
-        if ((r = config_get_items(node, "uidMappings", sizeof(RuntimeIdMapping), parse_mapping,
-                                  (void **) &config->uid_mappings, &config->uid_mapping_count, fault)) < 0 ||
-            (r = config_get_items(node, "gidMappings", sizeof(RuntimeIdMapping), parse_mapping,
-                                  (void **) &config->gid_mappings, &config->gid_mapping_count, fault)) < 0)
-                return r;
-
-        const RuntimeNamespace *user = &config->namespaces[RUNTIME_NAMESPACE_USER];
-        bool is_new = user->wanted && !user->path;
-        if (is_new && config->uid_mapping_count == 0)
-                return json_fault_member(node, "uidMappings", fault, -EBADMSG,
-                                         "is missing: a new user namespace needs it");
-        if (is_new && config->gid_mapping_count == 0)
-                return json_fault_member(node, "gidMappings", fault, -EBADMSG,
-                                         "is missing: a new user namespace needs it");
-        if (!user->wanted && config->uid_mapping_count > 0)
-                return json_fault_member(node, "uidMappings", fault, -EBADMSG,
-                                         "needs a user namespace in linux.namespaces");
-        if (!user->wanted && config->gid_mapping_count > 0)
-                return json_fault_member(node, "gidMappings", fault, -EBADMSG,
-                                         "needs a user namespace in linux.namespaces");
-        return 0;
-}
 
 static int parse_device(const JsonNode *node, void *element, Fault *fault) {
         static const char *const members[] = {
@@ -124,8 +24,8 @@ static int parse_device(const JsonNode *node, void *element, Fault *fault) {
         const char *type;
         int64_t major = -1, minor = -1, mode = 0666;
         int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = json_get_string(node, "type", JSON_REQUIRED, &type, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = json_get_string(node, "type", JSON_REQUIRED, &type, fault)) < 0 ||
             (r = json_get_string(node, "path", JSON_REQUIRED, &device->path, fault)) < 0 ||
             (r = config_get_number(node, "major", 0, 0xfff, &major, fault)) < 0 ||
             (r = config_get_number(node, "minor", 0, 0xfffff, &minor, fault)) < 0 ||
@@ -200,19 +100,108 @@ static int parse_paths(const JsonNode *node, const char *key, const char ***ret,
         return 0;
 }
 
+/* dev_valid_name() of the kernel. */
+static bool is_interface_name(const char *name) {
+        size_t length = strlen(name);
+        return length > 0 && length <= INTERFACE_NAME_MAX && !string_equal(name, ".") &&
+               !string_equal(name, "..") && strcspn(name, "/: \t\n\r\v\f") == length;
+}
+
+static int parse_net_device(const JsonNode *node, void *element, Fault *fault) {
+        static const char *const members[] = { "name", NULL };
+        RuntimeNetDevice *device = element;
+        config_note_unknown(node, members);
+        device->name = device->new_name = node->key;
+        int r = json_get_string(node, "name", JSON_OPTIONAL, &device->new_name, fault);
+        if (r < 0)
+                return r;
+        if (string_is_empty(device->new_name))
+                device->new_name = device->name;
+        if (!is_interface_name(device->name) || strchr(device->name, '%'))
+                return json_fault(node, fault, "is not the name of a network interface");
+        const char *percent = strchr(device->new_name, '%');
+        if (!is_interface_name(device->new_name) ||
+            (percent && (percent[1] != 'd' || strchr(percent + 1, '%'))))
+                return json_fault_member(node, "name", fault, -EBADMSG,
+                                         "'%.32s' is not the name of a network interface", device->new_name);
+        return 0;
+}
+
+static int parse_net_devices(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
+        int r = config_get_members(node, "netDevices", sizeof(RuntimeNetDevice), parse_net_device,
+                                   (void **) &config->net_devices, &config->net_device_count, fault);
+        if (r <= 0)
+                return r;
+        for (size_t i = 0; i < config->net_device_count; i++)
+                for (size_t k = 0; k < i; k++)
+                        if (string_equal(config->net_devices[i].new_name, config->net_devices[k].new_name) &&
+                            !strchr(config->net_devices[i].new_name, '%'))
+                                return json_fault_member(node, "netDevices", fault, -EBADMSG,
+                                                         "two would be named '%s'",
+                                                         config->net_devices[i].new_name);
+        return 0;
+}
+
+static int parse_intel_rdt(const JsonNode *linux_node, RuntimeIntelRdt *rdt, Fault *fault) {
+        static const char *const members[] = {
+                "closID",           "schemata",  "l3CacheSchema", "memBwSchema",
+                "enableMonitoring", "enableCMT", "enableMBM",     NULL,
+        };
+        JsonNode node;
+        int r = json_get(linux_node, "intelRdt", json_type_object, JSON_OPTIONAL, &node, fault);
+        if (r <= 0)
+                return r;
+        config_note_unknown(&node, members);
+        if ((r = json_get_string(&node, "closID", JSON_OPTIONAL, &rdt->clos_id, fault)) < 0 ||
+            (r = json_get_string(&node, "l3CacheSchema", JSON_OPTIONAL, &rdt->l3_schema, fault)) < 0 ||
+            (r = json_get_string(&node, "memBwSchema", JSON_OPTIONAL, &rdt->bandwidth, fault)) < 0 ||
+            (r = config_get_strings(&node, "schemata", JSON_OPTIONAL, &rdt->schemata, fault)) < 0 ||
+            (r = json_get_bool(&node, "enableMonitoring", JSON_OPTIONAL, &rdt->enable_monitoring, fault)) <
+                    0)
+                return r;
+        if (string_is_empty(rdt->clos_id))
+                rdt->clos_id = NULL;
+        if (rdt->clos_id && (strchr(rdt->clos_id, '/') || strchr(rdt->clos_id, '\n') ||
+                             string_equal(rdt->clos_id, ".") || string_equal(rdt->clos_id, "..")))
+                return json_fault_member(&node, "closID", fault, -EBADMSG, "is not the name of a directory");
+        if (rdt->bandwidth && (!string_after(rdt->bandwidth, "MB:") || strchr(rdt->bandwidth, '\n')))
+                return json_fault_member(&node, "memBwSchema", fault, -EBADMSG,
+                                         "must begin with MB: and be one line");
+        STRV_FOREACH (line, rdt->schemata)
+                if (strchr(line, '\n'))
+                        return json_fault_member(&node, "schemata", fault, -EBADMSG,
+                                                 "has a newline in an item");
+        rdt->given = true;
+        return 0;
+}
+
+static int parse_mount_label(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
+        int r = json_get_string(node, "mountLabel", JSON_OPTIONAL, &config->mount_label, fault);
+        if (r < 0)
+                return r;
+        if (string_is_empty(config->mount_label))
+                config->mount_label = NULL;
+        else if (!string_is_printable(config->mount_label) || strchr(config->mount_label, '"'))
+                return json_fault_member(node, "mountLabel", fault, -EBADMSG, "is not a label");
+        return 0;
+}
+
 int config_parse_linux(const JsonNode *node, RuntimeConfig *config, Fault *fault) {
         JsonNode member;
         int r;
-        if ((r = config_refuse_members(node, linux_members, linux_unsupported, fault)) < 0 ||
-            (r = parse_namespaces(node, config, fault)) < 0 ||
-            (r = parse_mappings(node, config, fault)) < 0 ||
+        config_note_unknown(node, linux_members);
+        if ((r = config_parse_namespaces(node, config, fault)) < 0 ||
             (r = config_get_items(node, "devices", sizeof(RuntimeDevice), parse_device,
                                   (void **) &config->devices, &config->device_count, fault)) < 0 ||
             (r = parse_cgroups_path(node, config, fault)) < 0 ||
             (r = parse_propagation(node, config, fault)) < 0 ||
             (r = config_get_pairs(node, "sysctl", &config->sysctls, &config->sysctl_count, fault)) < 0 ||
             (r = parse_paths(node, "maskedPaths", &config->masked_paths, fault)) < 0 ||
-            (r = parse_paths(node, "readonlyPaths", &config->readonly_paths, fault)) < 0)
+            (r = parse_paths(node, "readonlyPaths", &config->readonly_paths, fault)) < 0 ||
+            (r = parse_net_devices(node, config, fault)) < 0 ||
+            (r = parse_intel_rdt(node, &config->intel_rdt, fault)) < 0 ||
+            (r = parse_mount_label(node, config, fault)) < 0 ||
+            (r = config_parse_platform(node, config, fault)) < 0)
                 return r;
 
         r = json_get(node, "resources", json_type_object, JSON_OPTIONAL, &member, fault);

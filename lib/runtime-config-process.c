@@ -23,10 +23,11 @@ static const char *const process_members[] = {
         "oomScoreAdj",
         "apparmorProfile",
         "selinuxLabel",
+        "scheduler",
+        "ioPriority",
+        "execCPUAffinity",
+        "commandLine", /* of another platform */
         NULL,
-};
-static const char *const process_unsupported[] = {
-        "commandLine", "ioPriority", "scheduler", "execCPUAffinity", NULL,
 };
 
 static const char *const capability_names[] = {
@@ -124,8 +125,8 @@ static int parse_capabilities(const JsonNode *process, RuntimeCapabilities *sets
         int r = json_get(process, "capabilities", json_type_object, JSON_OPTIONAL, &node, fault);
         if (r <= 0)
                 return r;
-        if ((r = config_refuse_members(&node, members, NULL, fault)) < 0 ||
-            (r = parse_capability_set(&node, "bounding", &sets->bounding, fault)) < 0 ||
+        config_note_unknown(&node, members);
+        if ((r = parse_capability_set(&node, "bounding", &sets->bounding, fault)) < 0 ||
             (r = parse_capability_set(&node, "effective", &sets->effective, fault)) < 0 ||
             (r = parse_capability_set(&node, "permitted", &sets->permitted, fault)) < 0 ||
             (r = parse_capability_set(&node, "inheritable", &sets->inheritable, fault)) < 0 ||
@@ -145,8 +146,8 @@ static int parse_rlimit(const JsonNode *node, void *element, Fault *fault) {
         RuntimeRlimit *limit = element;
         const char *name;
         int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = json_get_string(node, "type", JSON_REQUIRED, &name, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = json_get_string(node, "type", JSON_REQUIRED, &name, fault)) < 0 ||
             (r = json_get_uint64(node, "soft", JSON_REQUIRED, &limit->soft, fault)) < 0 ||
             (r = json_get_uint64(node, "hard", JSON_REQUIRED, &limit->hard, fault)) < 0)
                 return r;
@@ -199,15 +200,17 @@ static int parse_additional_gids(const JsonNode *user, RuntimeProcess *process, 
 }
 
 static int parse_user(const JsonNode *node, RuntimeProcess *process, Fault *fault) {
-        static const char *const members[] = { "uid", "gid", "umask", "additionalGids", NULL };
-        static const char *const unsupported[] = { "username", NULL };
+        static const char *const members[] = {
+                "uid",      "gid", "umask", "additionalGids",
+                "username", NULL, /* the last is another platform's */
+        };
         JsonNode user;
         int r = json_get(node, "user", json_type_object, JSON_OPTIONAL, &user, fault);
         if (r <= 0)
                 return r;
         int64_t uid = 0, gid = 0, mask = RUNTIME_UNSET;
-        if ((r = config_refuse_members(&user, members, unsupported, fault)) < 0 ||
-            (r = config_get_number(&user, "uid", 0, UINT32_MAX - 1, &uid, fault)) < 0 ||
+        config_note_unknown(&user, members);
+        if ((r = config_get_number(&user, "uid", 0, UINT32_MAX - 1, &uid, fault)) < 0 ||
             (r = config_get_number(&user, "gid", 0, UINT32_MAX - 1, &gid, fault)) < 0 ||
             (r = config_get_number(&user, "umask", 0, 0777, &mask, fault)) < 0)
                 return r;
@@ -225,8 +228,8 @@ static int parse_console_size(const JsonNode *node, RuntimeProcess *process, Fau
         if (r <= 0)
                 return r;
         int64_t height = 0, width = 0;
-        if ((r = config_refuse_members(&size, members, NULL, fault)) < 0 ||
-            (r = config_get_number(&size, "height", 0, UINT16_MAX, &height, fault)) < 0 ||
+        config_note_unknown(&size, members);
+        if ((r = config_get_number(&size, "height", 0, UINT16_MAX, &height, fault)) < 0 ||
             (r = config_get_number(&size, "width", 0, UINT16_MAX, &width, fault)) < 0)
                 return r;
         process->console_height = (uint16_t) height;
@@ -248,8 +251,8 @@ static int parse_label(const JsonNode *node, const char *key, const char **ret, 
 
 int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *fault) {
         int r;
-        if ((r = config_refuse_members(node, process_members, process_unsupported, fault)) < 0 ||
-            (r = json_get_bool(node, "terminal", JSON_OPTIONAL, &process->terminal, fault)) < 0 ||
+        config_note_unknown(node, process_members);
+        if ((r = json_get_bool(node, "terminal", JSON_OPTIONAL, &process->terminal, fault)) < 0 ||
             (r = parse_console_size(node, process, fault)) < 0 ||
             (r = parse_user(node, process, fault)) < 0 ||
             (r = config_get_strings(node, "args", JSON_REQUIRED, &process->args, fault)) < 0 ||
@@ -261,7 +264,8 @@ int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *f
                     0 ||
             (r = config_get_number(node, "oomScoreAdj", -1000, 1000, &process->oom_score_adj, fault)) < 0 ||
             (r = parse_label(node, "apparmorProfile", &process->apparmor_profile, fault)) < 0 ||
-            (r = parse_label(node, "selinuxLabel", &process->selinux_label, fault)) < 0)
+            (r = parse_label(node, "selinuxLabel", &process->selinux_label, fault)) < 0 ||
+            (r = config_parse_scheduling(node, process, fault)) < 0)
                 return r;
 
         if (!process->args[0] || process->args[0][0] == '\0')
@@ -276,9 +280,33 @@ int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *f
         return 0;
 }
 
-void config_process_done(RuntimeProcess *process) {
+void runtime_process_init(RuntimeProcess *process) {
+        *process = (RuntimeProcess){
+                .umask = RUNTIME_UMASK_UNSET,
+                .oom_score_adj = RUNTIME_UNSET,
+                .io_priority = -1,
+        };
+}
+
+int runtime_process_parse(json_object *document, RuntimeProcess *ret, Fault *fault) {
+        JsonNode root = json_root(document, "process");
+        RuntimeProcess process;
+        runtime_process_init(&process);
+        if (!json_object_is_type(document, json_type_object))
+                return json_fault(&root, fault, "must be an object");
+        int r = config_parse_process(&root, &process, fault);
+        if (r < 0) {
+                runtime_process_done(&process);
+                return r;
+        }
+        *ret = process;
+        return 0;
+}
+
+void runtime_process_done(RuntimeProcess *process) {
         free(process->additional_gids);
         free(process->args);
         free(process->env);
         free(process->rlimits);
+        runtime_process_init(process);
 }

@@ -6,12 +6,17 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "lib/log.h"
 #include "lib/strv.h"
 
 static bool value_is_empty(json_object *value) {
         switch (json_object_get_type(value)) {
         case json_type_null:
                 return true;
+        case json_type_boolean:
+                return !json_object_get_boolean(value);
+        case json_type_int:
+                return json_object_get_int64(value) == 0;
         case json_type_string:
                 return json_object_get_string_len(value) == 0;
         case json_type_array:
@@ -23,17 +28,21 @@ static bool value_is_empty(json_object *value) {
         }
 }
 
-int config_refuse_members(const JsonNode *node, const char *const *known, const char *const *unsupported,
-                          Fault *fault) {
+bool config_asks_for(const JsonNode *node, const char *key) {
+        json_object *value = NULL;
+        return json_object_object_get_ex(node->value, key, &value) && !value_is_empty(value);
+}
+
+void config_note_unknown(const JsonNode *node, const char *const *known) {
+        if (!log_is_enabled(LOG_DEBUG))
+                return;
         json_object_object_foreach(node->value, key, value) {
+                (void) value;
                 if (strv_contains(known, key))
                         continue;
-                if (!unsupported || !strv_contains(unsupported, key))
-                        return json_fault_member(node, key, fault, -EBADMSG, "is not known");
-                if (!value_is_empty(value))
-                        return json_fault_member(node, key, fault, -EOPNOTSUPP, "not supported yet");
+                _cleanup_free_ char *path = json_node_path(node);
+                log_debug("%s.%.64s: is not known, and passed over", path ? path : "config", key);
         }
-        return 0;
 }
 
 int config_get_strings(const JsonNode *node, const char *key, JsonPresence presence, const char ***ret,
@@ -92,6 +101,32 @@ int config_get_items(const JsonNode *node, const char *key, size_t element_size,
                 if (r < 0)
                         return r;
                 r = parse(&item, items + i * element_size, fault);
+                if (r < 0)
+                        return r;
+        }
+        return 1;
+}
+
+int config_get_members(const JsonNode *node, const char *key, size_t element_size, ConfigParseItem parse,
+                       void **ret_items, size_t *ret_count, Fault *fault) {
+        JsonNode object;
+        int r = json_get(node, key, json_type_object, JSON_OPTIONAL, &object, fault);
+        if (r <= 0)
+                return r;
+
+        size_t count = (size_t) json_object_object_length(object.value), i = 0;
+        if (count == 0)
+                return 0;
+        char *items = calloc(count, element_size);
+        if (!items)
+                return -ENOMEM;
+        *ret_items = items;
+        *ret_count = count;
+        json_object_object_foreach(object.value, name, value) {
+                JsonNode member = { .value = value, .parent = &object, .key = name };
+                if (!json_object_is_type(value, json_type_object))
+                        return json_fault(&member, fault, "must be an object");
+                r = parse(&member, items + i++ * element_size, fault);
                 if (r < 0)
                         return r;
         }

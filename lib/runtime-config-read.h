@@ -7,10 +7,11 @@
 #include "lib/json.h"
 #include "lib/runtime-config.h"
 
-/* Members that are not in known are refused: -EOPNOTSUPP "not supported yet" for those in unsupported,
- * unless their value is empty (null, "", [] or {}), and -EBADMSG for all others. */
-int config_refuse_members(const JsonNode *node, const char *const *known, const char *const *unsupported,
-                          Fault *fault);
+/* Members that nobody knows are passed over (config.md, "Extensibility"), and mentioned at debug level. */
+void config_note_unknown(const JsonNode *node, const char *const *known);
+
+/* True if a member is there and asks for something: not null, false, 0, "", [] or {}. */
+bool config_asks_for(const JsonNode *node, const char *key);
 
 /* An array of borrowed strings, NULL-terminated; only the array itself is to be freed. */
 int config_get_strings(const JsonNode *node, const char *key, JsonPresence presence, const char ***ret,
@@ -35,13 +36,21 @@ int config_get_word(const JsonNode *node, const char *key, const char *const *wo
                     Fault *fault);
 
 /* The sections. */
+int config_parse_hooks(const JsonNode *root, RuntimeConfig *config, Fault *fault);
 int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *fault);
+int config_parse_scheduling(const JsonNode *process, RuntimeProcess *ret, Fault *fault);
 int config_parse_linux(const JsonNode *node, RuntimeConfig *config, Fault *fault);
+int config_parse_namespaces(const JsonNode *node, RuntimeConfig *config, Fault *fault);
+int config_parse_id_mappings(const JsonNode *node, RuntimeIdMappings *ret, Fault *fault);
+int config_parse_platform(const JsonNode *node, RuntimeConfig *config, Fault *fault);
 int config_parse_resources(const JsonNode *node, RuntimeResources *resources, Fault *fault);
 int config_parse_seccomp(const JsonNode *node, RuntimeSeccomp **ret, Fault *fault);
 
-void config_process_done(RuntimeProcess *process);
-void config_resources_init(RuntimeResources *resources);
-void config_resources_done(RuntimeResources *resources);
+/* An array of objects or a map of them: the same with each member, whose key is that of the node. */
+int config_get_members(const JsonNode *node, const char *key, size_t element_size, ConfigParseItem parse,
+                       void **ret_items, size_t *ret_count, Fault *fault);
+
+void config_hooks_done(RuntimeConfig *config);
+void config_id_mappings_done(RuntimeIdMappings *mappings);
 RuntimeSeccomp *config_seccomp_free(RuntimeSeccomp *seccomp);
 DEFINE_CLEANUP(RuntimeSeccomp *, config_seccomp_free);

@@ -19,8 +19,8 @@ static const char *const action_names[] = {
         [RUNTIME_SECCOMP_TRACE] = "SCMP_ACT_TRACE",
         [RUNTIME_SECCOMP_ALLOW] = "SCMP_ACT_ALLOW",
         [RUNTIME_SECCOMP_LOG] = "SCMP_ACT_LOG",
+        [RUNTIME_SECCOMP_NOTIFY] = "SCMP_ACT_NOTIFY",
         [_RUNTIME_SECCOMP_ACTION_MAX] = "SCMP_ACT_KILL",
-        [_RUNTIME_SECCOMP_ACTION_MAX + 1] = "SCMP_ACT_NOTIFY",
 };
 
 static const char *const comparison_names[] = {
@@ -38,9 +38,6 @@ static int parse_action(const JsonNode *node, const char *key, RuntimeSeccompAct
                 return r;
         if (r == _RUNTIME_SECCOMP_ACTION_MAX)
                 r = RUNTIME_SECCOMP_KILL_THREAD;
-        if (r > _RUNTIME_SECCOMP_ACTION_MAX)
-                return json_fault_member(node, key, fault, -EOPNOTSUPP, "%s is not supported yet",
-                                         action_names[r]);
         *ret = (RuntimeSeccompAction) r;
         return 0;
 }
@@ -64,8 +61,8 @@ static int parse_argument(const JsonNode *node, void *element, Fault *fault) {
         static const char *const members[] = { "index", "value", "valueTwo", "op", NULL };
         RuntimeSeccompArgument *argument = element;
         int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = json_get_uint32(node, "index", JSON_REQUIRED, &argument->index, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = json_get_uint32(node, "index", JSON_REQUIRED, &argument->index, fault)) < 0 ||
             (r = json_get_uint64(node, "value", JSON_REQUIRED, &argument->value, fault)) < 0 ||
             (r = json_get_uint64(node, "valueTwo", JSON_OPTIONAL, &argument->value_two, fault)) < 0)
                 return r;
@@ -85,8 +82,8 @@ static int parse_rule(const JsonNode *node, void *element, Fault *fault) {
         static const char *const members[] = { "names", "action", "errnoRet", "args", NULL };
         RuntimeSeccompRule *rule = element;
         int r;
-        if ((r = config_refuse_members(node, members, NULL, fault)) < 0 ||
-            (r = config_get_strings(node, "names", JSON_REQUIRED, &rule->names, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = config_get_strings(node, "names", JSON_REQUIRED, &rule->names, fault)) < 0 ||
             (r = parse_action(node, "action", &rule->action, fault)) < 0 ||
             (r = parse_errno(node, "errnoRet", rule->action, &rule->errno_return, fault)) < 0 ||
             (r = config_get_items(node, "args", sizeof(RuntimeSeccompArgument), parse_argument,
@@ -108,32 +105,56 @@ static int parse_flags(const JsonNode *node, RuntimeSeccomp *seccomp, Fault *fau
                 else if (string_equal(flag, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"))
                         seccomp->flag_spec_allow = true;
                 else if (string_equal(flag, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"))
-                        return json_fault_member(node, "flags", fault, -EOPNOTSUPP,
-                                                 "%s is not supported yet", flag);
+                        seccomp->flag_wait_killable = true;
                 else if (!string_equal(flag, "SECCOMP_FILTER_FLAG_TSYNC")) /* init has one thread */
                         return json_fault_member(node, "flags", fault, -EBADMSG, "'%s' is not known", flag);
         }
         return 0;
 }
 
+static int parse_listener(const JsonNode *node, RuntimeSeccomp *seccomp, Fault *fault) {
+        int r;
+        if ((r = json_get_string(node, "listenerPath", JSON_OPTIONAL, &seccomp->listener_path, fault)) < 0 ||
+            (r = json_get_string(node, "listenerMetadata", JSON_OPTIONAL, &seccomp->listener_metadata,
+                                 fault)) < 0)
+                return r;
+        if (string_is_empty(seccomp->listener_path))
+                seccomp->listener_path = NULL;
+        if (string_is_empty(seccomp->listener_metadata))
+                seccomp->listener_metadata = NULL;
+        if (seccomp->listener_metadata && !seccomp->listener_path)
+                return json_fault_member(node, "listenerMetadata", fault, -EBADMSG, "needs a listenerPath");
+        if (seccomp->default_action == RUNTIME_SECCOMP_NOTIFY)
+                return json_fault_member(node, "defaultAction", fault, -EBADMSG,
+                                         "must not be SCMP_ACT_NOTIFY: the start itself would wait for an "
+                                         "answer that nobody can give yet");
+        for (size_t i = 0; i < seccomp->rule_count && !seccomp->notifies; i++)
+                seccomp->notifies = seccomp->rules[i].action == RUNTIME_SECCOMP_NOTIFY;
+        if (seccomp->notifies && !seccomp->listener_path)
+                return json_fault_member(node, "listenerPath", fault, -EBADMSG,
+                                         "is missing: SCMP_ACT_NOTIFY needs it");
+        return 0;
+}
+
 int config_parse_seccomp(const JsonNode *node, RuntimeSeccomp **ret, Fault *fault) {
         static const char *const members[] = {
-                "defaultAction", "defaultErrnoRet", "flags", "architectures", "syscalls", NULL,
+                "defaultAction", "defaultErrnoRet",  "flags", "architectures", "syscalls",
+                "listenerPath",  "listenerMetadata", NULL,
         };
-        static const char *const unsupported[] = { "listenerPath", "listenerMetadata", NULL };
         _cleanup_(config_seccomp_freep) RuntimeSeccomp *seccomp = new0(RuntimeSeccomp, 1);
         if (!seccomp)
                 return -ENOMEM;
         int r;
-        if ((r = config_refuse_members(node, members, unsupported, fault)) < 0 ||
-            (r = parse_action(node, "defaultAction", &seccomp->default_action, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = parse_action(node, "defaultAction", &seccomp->default_action, fault)) < 0 ||
             (r = parse_errno(node, "defaultErrnoRet", seccomp->default_action,
                              &seccomp->default_errno_return, fault)) < 0 ||
             (r = parse_flags(node, seccomp, fault)) < 0 ||
             (r = config_get_strings(node, "architectures", JSON_OPTIONAL, &seccomp->architectures, fault)) <
                     0 ||
             (r = config_get_items(node, "syscalls", sizeof(RuntimeSeccompRule), parse_rule,
-                                  (void **) &seccomp->rules, &seccomp->rule_count, fault)) < 0)
+                                  (void **) &seccomp->rules, &seccomp->rule_count, fault)) < 0 ||
+            (r = parse_listener(node, seccomp, fault)) < 0)
                 return r;
         *ret = TAKE_PTR(seccomp);
         return 0;

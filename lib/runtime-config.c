@@ -11,20 +11,20 @@
 #include "lib/strv.h"
 
 static const char *const config_members[] = {
-        "ociVersion", "process", "root",        "hostname", "domainname",
-        "mounts",     "linux",   "annotations", "hooks",    NULL,
+        "ociVersion", "process", "root",    "hostname", "domainname", "mounts",  "linux", "annotations",
+        "hooks",      "solaris", "windows", "vm",       "zos",        "freebsd", NULL,
 };
 
-/* Other platforms' sections. */
-static const char *const config_unsupported[] = {
-        "solaris", "windows", "vm", "zos", "freebsd", NULL,
-};
+/* Other platforms' sections, and that of virtual machines. */
+static const char *const foreign_members[] = { "solaris", "windows", "vm", "zos", "freebsd" };
 
 static int parse_version(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
         int r = json_get_string(root, "ociVersion", JSON_REQUIRED, &config->oci_version, fault);
         if (r < 0)
                 return r;
-        if (!string_after(config->oci_version, "1."))
+        /* Semantic versions: what is compatible has the same first number. Before 1.0.0 the format was this
+         * already, and generators of that time are around. */
+        if (!string_after(config->oci_version, "1.") && !string_after(config->oci_version, "0."))
                 return json_fault_member(root, "ociVersion", fault, -EOPNOTSUPP,
                                          "'%s' is not a version that crt knows (1.x)", config->oci_version);
         return 0;
@@ -36,8 +36,8 @@ static int parse_root(const JsonNode *root, RuntimeConfig *config, Fault *fault)
         int r = json_get(root, "root", json_type_object, JSON_OPTIONAL, &node, fault);
         if (r <= 0)
                 return r;
-        if ((r = config_refuse_members(&node, members, NULL, fault)) < 0 ||
-            (r = json_get_string(&node, "path", JSON_REQUIRED, &config->root_path, fault)) < 0 ||
+        config_note_unknown(&node, members);
+        if ((r = json_get_string(&node, "path", JSON_REQUIRED, &config->root_path, fault)) < 0 ||
             (r = json_get_bool(&node, "readonly", JSON_OPTIONAL, &config->root_readonly, fault)) < 0)
                 return r;
         if (config->root_path[0] == '\0')
@@ -46,33 +46,50 @@ static int parse_root(const JsonNode *root, RuntimeConfig *config, Fault *fault)
 }
 
 static int parse_mount(const JsonNode *node, void *element, Fault *fault) {
-        static const char *const members[] = { "destination", "source", "type", "options", NULL };
-        static const char *const unsupported[] = { "uidMappings", "gidMappings", NULL };
+        static const char *const members[] = {
+                "destination", "source", "type", "options", "uidMappings", "gidMappings", NULL,
+        };
         RuntimeMount *mount = element;
         int r;
 
-        if ((r = config_refuse_members(node, members, unsupported, fault)) < 0 ||
-            (r = json_get_string(node, "destination", JSON_REQUIRED, &mount->destination, fault)) < 0 ||
+        config_note_unknown(node, members);
+        if ((r = json_get_string(node, "destination", JSON_REQUIRED, &mount->destination, fault)) < 0 ||
             (r = json_get_string(node, "source", JSON_OPTIONAL, &mount->source, fault)) < 0 ||
             (r = json_get_string(node, "type", JSON_OPTIONAL, &mount->type, fault)) < 0 ||
-            (r = config_get_strings(node, "options", JSON_OPTIONAL, &mount->options, fault)) < 0)
+            (r = config_get_strings(node, "options", JSON_OPTIONAL, &mount->options, fault)) < 0 ||
+            (r = config_parse_id_mappings(node, &mount->mappings, fault)) < 0)
                 return r;
+        if ((mount->mappings.uid_count > 0) != (mount->mappings.gid_count > 0))
+                return json_fault_member(node, mount->mappings.uid_count > 0 ? "gidMappings" : "uidMappings",
+                                         fault, -EBADMSG, "is missing: one goes with the other");
         if (mount->destination[strspn(mount->destination, "/.")] == '\0')
                 return json_fault_member(node, "destination", fault, -EBADMSG,
                                          "'%s' is the root itself, or nothing", mount->destination);
         return 0;
 }
 
-/* Empty lists are what many generators write; a hook itself is work that crt would have to do. */
-static int parse_hooks(const JsonNode *root, Fault *fault) {
-        static const char *const none[] = { NULL };
-        static const char *const unsupported[] = {
-                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-                NULL,
-        };
-        JsonNode node;
-        int r = json_get(root, "hooks", json_type_object, JSON_OPTIONAL, &node, fault);
-        return r <= 0 ? r : config_refuse_members(&node, none, unsupported, fault);
+/* The runtime does nothing with them; what their schemas refuse is refused all the same. */
+static int check_freebsd(const JsonNode *node, Fault *fault) {
+        static const char *const sharing[] = { "new", "inherit" };
+        JsonNode jail;
+        int r = json_get(node, "jail", json_type_object, JSON_OPTIONAL, &jail, fault);
+        if (r > 0)
+                r = config_get_word(&jail, "vnet", sharing, ELEMENTS_OF(sharing), fault);
+        return r == -ENOENT || r >= 0 ? 0 : r;
+}
+
+static int note_foreign(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
+        for (size_t i = 0; i < ELEMENTS_OF(foreign_members); i++) {
+                JsonNode node;
+                int r = json_get(root, foreign_members[i], json_type_object, JSON_OPTIONAL, &node, fault);
+                if (r > 0 && string_equal(foreign_members[i], "freebsd"))
+                        r = check_freebsd(&node, fault) < 0 ? -EBADMSG : 1;
+                if (r < 0)
+                        return r;
+                if (r > 0 && json_object_object_length(node.value) > 0 && !config->foreign)
+                        config->foreign = foreign_members[i];
+        }
+        return 0;
 }
 
 static int parse_names(const JsonNode *root, RuntimeConfig *config, Fault *fault) {
@@ -85,7 +102,7 @@ static int parse_names(const JsonNode *root, RuntimeConfig *config, Fault *fault
         if (string_is_empty(config->domainname))
                 config->domainname = NULL;
 
-        bool uts = config->namespaces[RUNTIME_NAMESPACE_UTS].wanted;
+        bool uts = config->namespaces[RUNTIME_NAMESPACE_UTS].wanted || config->foreign;
         if (config->hostname && !uts)
                 return json_fault_member(root, "hostname", fault, -EBADMSG,
                                          "needs a uts namespace in linux.namespaces");
@@ -105,9 +122,9 @@ static int parse_config(RuntimeConfig *config, Fault *fault) {
 
         if (!json_object_is_type(config->document, json_type_object))
                 return json_fault(&root, fault, "must be an object");
-        if ((r = config_refuse_members(&root, config_members, config_unsupported, fault)) < 0 ||
-            (r = parse_version(&root, config, fault)) < 0 || (r = parse_root(&root, config, fault)) < 0 ||
-            (r = parse_hooks(&root, fault)) < 0)
+        config_note_unknown(&root, config_members);
+        if ((r = parse_version(&root, config, fault)) < 0 || (r = note_foreign(&root, config, fault)) < 0 ||
+            (r = parse_root(&root, config, fault)) < 0 || (r = config_parse_hooks(&root, config, fault)) < 0)
                 return r;
 
         r = json_get(&root, "process", json_type_object, JSON_OPTIONAL, &node, fault);
@@ -135,9 +152,8 @@ static int config_from_document(json_object *document, RuntimeConfig **ret, Faul
                 return -ENOMEM;
         }
         config->document = document;
-        config->process.umask = RUNTIME_UMASK_UNSET;
-        config->process.oom_score_adj = RUNTIME_UNSET;
-        config_resources_init(&config->resources);
+        runtime_process_init(&config->process);
+        runtime_resources_init(&config->resources);
 
         int r = parse_config(config, fault);
         if (r < 0)
@@ -163,14 +179,18 @@ int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault) {
 RuntimeConfig *runtime_config_free(RuntimeConfig *config) {
         if (!config)
                 return NULL;
-        config_process_done(&config->process);
-        config_resources_done(&config->resources);
+        runtime_process_done(&config->process);
+        runtime_resources_done(&config->resources);
         config_seccomp_free(config->seccomp);
-        for (size_t i = 0; i < config->mount_count; i++)
+        config_hooks_done(config);
+        for (size_t i = 0; i < config->mount_count; i++) {
                 free(config->mounts[i].options);
+                config_id_mappings_done(&config->mounts[i].mappings);
+        }
         free(config->mounts);
-        free(config->uid_mappings);
-        free(config->gid_mappings);
+        config_id_mappings_done(&config->mappings);
+        free(config->net_devices);
+        free(config->intel_rdt.schemata);
         free(config->devices);
         free(config->sysctls);
         free(config->masked_paths);

@@ -21,6 +21,7 @@ typedef enum RuntimeNamespaceType {
         RUNTIME_NAMESPACE_IPC,
         RUNTIME_NAMESPACE_UTS,
         RUNTIME_NAMESPACE_CGROUP,
+        RUNTIME_NAMESPACE_TIME,
         _RUNTIME_NAMESPACE_MAX,
         _RUNTIME_NAMESPACE_INVALID = -22,
 } RuntimeNamespaceType;
@@ -37,12 +38,51 @@ typedef struct RuntimeIdMapping {
         uint32_t container_id, host_id, size;
 } RuntimeIdMapping;
 
+typedef struct RuntimeIdMappings {
+        RuntimeIdMapping *uids, *gids;
+        size_t uid_count, gid_count;
+} RuntimeIdMappings;
+
+/* Of a time namespace's clock (time_namespaces(7)). */
+typedef struct RuntimeTimeOffset {
+        bool given;
+        int64_t seconds;
+        uint32_t nanoseconds;
+} RuntimeTimeOffset;
+
 typedef struct RuntimeMount {
         const char *destination; /* absolute */
         const char *source;      /* NULL if not given */
         const char *type;        /* NULL if not given */
         const char **options;    /* NULL-terminated */
+        RuntimeIdMappings mappings;
 } RuntimeMount;
+
+typedef enum RuntimeHookKind {
+        RUNTIME_HOOK_PRESTART,
+        RUNTIME_HOOK_CREATE_RUNTIME,
+        RUNTIME_HOOK_CREATE_CONTAINER,
+        RUNTIME_HOOK_START_CONTAINER,
+        RUNTIME_HOOK_POSTSTART,
+        RUNTIME_HOOK_POSTSTOP,
+        _RUNTIME_HOOK_KIND_MAX,
+        _RUNTIME_HOOK_KIND_INVALID = -22,
+} RuntimeHookKind;
+
+const char *runtime_hook_kind_to_string(RuntimeHookKind kind);
+RuntimeHookKind runtime_hook_kind_from_string(const char *name);
+
+typedef struct RuntimeHook {
+        const char *path;  /* absolute */
+        const char **args; /* NULL-terminated; NULL: the path alone */
+        const char **env;  /* NULL-terminated; NULL: empty */
+        int64_t timeout;   /* seconds; 0: none */
+} RuntimeHook;
+
+typedef struct RuntimeHooks {
+        RuntimeHook *items; /* in the order in which they run */
+        size_t count;
+} RuntimeHooks;
 
 typedef struct RuntimeDevice {
         const char *path;
@@ -74,6 +114,16 @@ typedef struct RuntimeThrottle {
         uint64_t rate;
 } RuntimeThrottle;
 
+typedef struct RuntimeDeviceWeight {
+        uint32_t major, minor;
+        int64_t weight;
+} RuntimeDeviceWeight;
+
+typedef struct RuntimeRdmaLimit {
+        const char *device;
+        int64_t handles, objects; /* RUNTIME_UNSET: not given */
+} RuntimeRdmaLimit;
+
 typedef struct RuntimeHugepageLimit {
         const char *page_size; /* "2MB" */
         uint64_t limit;
@@ -91,12 +141,17 @@ typedef struct RuntimeResources {
         const char *cpuset_cpus, *cpuset_mems;
         int64_t pids_limit;
         int64_t blkio_weight;
+        RuntimeDeviceWeight *device_weights;
+        size_t device_weight_count;
         RuntimeThrottle *throttles;
         size_t throttle_count;
         RuntimeHugepageLimit *hugepage_limits;
         size_t hugepage_limit_count;
+        RuntimeRdmaLimit *rdma_limits;
+        size_t rdma_limit_count;
         RuntimePair *unified; /* cgroup v2 file and what is written into it */
         size_t unified_count;
+        const char *v1_only; /* "memory.kernel": what is asked for and no cgroup v2 has; NULL: nothing */
 } RuntimeResources;
 
 typedef enum RuntimeSeccompComparison {
@@ -125,6 +180,7 @@ typedef enum RuntimeSeccompAction {
         RUNTIME_SECCOMP_TRACE,
         RUNTIME_SECCOMP_ALLOW,
         RUNTIME_SECCOMP_LOG,
+        RUNTIME_SECCOMP_NOTIFY,
         _RUNTIME_SECCOMP_ACTION_MAX,
         _RUNTIME_SECCOMP_ACTION_INVALID = -22,
 } RuntimeSeccompAction;
@@ -140,7 +196,9 @@ typedef struct RuntimeSeccompRule {
 typedef struct RuntimeSeccomp {
         RuntimeSeccompAction default_action;
         uint32_t default_errno_return;
-        bool flag_log, flag_spec_allow;
+        bool flag_log, flag_spec_allow, flag_wait_killable;
+        bool notifies;                                 /* NOTIFY is among its actions */
+        const char *listener_path, *listener_metadata; /* NULL: not given */
         const char **architectures; /* "SCMP_ARCH_X86_64", …; NULL-terminated, or NULL for the native one */
         RuntimeSeccompRule *rules;
         size_t rule_count;
@@ -152,6 +210,16 @@ typedef struct RuntimeSeccomp {
 typedef struct RuntimeCapabilities {
         uint64_t bounding, effective, permitted, inheritable, ambient;
 } RuntimeCapabilities;
+
+/* sched_setattr(2). */
+typedef struct RuntimeScheduler {
+        bool given;
+        uint32_t policy; /* SCHED_* */
+        uint64_t flags;  /* SCHED_FLAG_* */
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+} RuntimeScheduler;
 
 typedef struct RuntimeProcess {
         bool given;
@@ -170,7 +238,42 @@ typedef struct RuntimeProcess {
         bool no_new_privileges;
         int64_t oom_score_adj;                        /* RUNTIME_UNSET: not given */
         const char *apparmor_profile, *selinux_label; /* NULL: not given */
+        RuntimeScheduler scheduler;
+        int io_priority;                               /* ioprio_set(2); -1: not given */
+        const char *affinity_initial, *affinity_final; /* of exec: lists of processors; NULL: not given */
 } RuntimeProcess;
+
+/* A process of its own, as "exec --process" brings it. Strings are borrowed from the document. */
+void runtime_process_init(RuntimeProcess *process);
+int runtime_process_parse(json_object *document, RuntimeProcess *ret, Fault *fault);
+void runtime_process_done(RuntimeProcess *process);
+
+/* Resources of their own, as "update --resources" brings them. */
+int runtime_resources_parse(json_object *document, RuntimeResources *ret, Fault *fault);
+void runtime_resources_init(RuntimeResources *resources);
+void runtime_resources_done(RuntimeResources *resources);
+
+/* set_mempolicy(2). */
+typedef struct RuntimeMemoryPolicy {
+        bool given;
+        int mode;          /* MPOL_* with MPOL_F_* */
+        const char *nodes; /* a list; NULL: none */
+} RuntimeMemoryPolicy;
+
+typedef struct RuntimeIntelRdt {
+        bool given, enable_monitoring;
+        const char *clos_id;               /* NULL: the container's name */
+        const char *l3_schema, *bandwidth; /* NULL: not given */
+        const char **schemata;             /* NULL-terminated, or NULL */
+} RuntimeIntelRdt;
+
+typedef struct RuntimeNetDevice {
+        const char *name;     /* outside */
+        const char *new_name; /* inside; may be a pattern "eth%d" */
+} RuntimeNetDevice;
+
+/* "0-2,7" as bits. -EINVAL for what is no such list, -ERANGE beyond the last bit. */
+int runtime_list_to_bits(const char *list, unsigned long *bits, size_t bit_count);
 
 typedef enum RuntimePropagation {
         RUNTIME_PROPAGATION_DEFAULT,
@@ -193,9 +296,12 @@ typedef struct RuntimeConfig {
         RuntimeProcess process;
         RuntimeMount *mounts;
         size_t mount_count;
+        RuntimeHooks hooks[_RUNTIME_HOOK_KIND_MAX];
         RuntimeNamespace namespaces[_RUNTIME_NAMESPACE_MAX];
-        RuntimeIdMapping *uid_mappings, *gid_mappings;
-        size_t uid_mapping_count, gid_mapping_count;
+        RuntimeIdMappings mappings;
+        RuntimeTimeOffset boottime_offset, monotonic_offset;
+        RuntimeNetDevice *net_devices;
+        size_t net_device_count;
         RuntimeDevice *devices;
         size_t device_count;
         RuntimePair *sysctls;
@@ -204,12 +310,19 @@ typedef struct RuntimeConfig {
         const char *cgroups_path;                    /* NULL: not given */
         RuntimeResources resources;
         RuntimeSeccomp *seccomp;
+        RuntimeIntelRdt intel_rdt;
+        RuntimeMemoryPolicy memory_policy;
+        bool personality_given;
+        unsigned long personality; /* PER_LINUX or PER_LINUX32 */
+        const char *mount_label;   /* NULL: not given */
+        const char *foreign; /* "vm": a section for another platform that asks for something; or NULL */
         RuntimePair *annotations;
         size_t annotation_count;
 } RuntimeConfig;
 
-/* Refuses, naming the field, what is malformed (-EBADMSG), what is not known (-EBADMSG) and what crt does
- * not do (-EOPNOTSUPP): a configuration that parses is one that the runtime carries out in full. */
+/* Refuses, naming the field, what is malformed and values that are not known (-EBADMSG). Members that are
+ * not known are passed over, as the specification wants it. What parses is carried out in full, or refused
+ * when the container is prepared, with the reason why this host can't. */
 int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault);
 int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault);
 

@@ -12,6 +12,7 @@
 
 #include "lib/fd.h"
 #include "lib/message.h"
+#include "lib/strv.h"
 #include "runtime/capabilities.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
@@ -21,9 +22,53 @@
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 
+/* What no step does yet. Each row goes with the commit that brings the step. */
+static int check_supported(const RuntimeConfig *config, Fault *fault) {
+        bool hooks = false, mappings = false;
+        for (RuntimeHookKind kind = 0; kind < _RUNTIME_HOOK_KIND_MAX; kind++)
+                hooks = hooks || config->hooks[kind].count > 0;
+        for (size_t i = 0; i < config->mount_count; i++)
+                mappings = mappings || config->mounts[i].mappings.uid_count > 0;
+        const RuntimeResources *resources = &config->resources;
+        const struct {
+                bool asked;
+                const char *field;
+        } missing[] = {
+                { hooks, "hooks" },
+                { mappings, "mounts[].uidMappings" },
+                { config->process.scheduler.given, "process.scheduler" },
+                { config->process.io_priority >= 0, "process.ioPriority" },
+                { config->namespaces[RUNTIME_NAMESPACE_TIME].wanted, "linux.namespaces: time" },
+                { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
+                { config->net_device_count > 0, "linux.netDevices" },
+                { config->intel_rdt.given, "linux.intelRdt" },
+                { config->memory_policy.given, "linux.memoryPolicy" },
+                { config->personality_given, "linux.personality" },
+                { config->mount_label, "linux.mountLabel" },
+                { config->seccomp && config->seccomp->notifies, "linux.seccomp: SCMP_ACT_NOTIFY" },
+                { config->seccomp && config->seccomp->flag_wait_killable, "linux.seccomp.flags" },
+                { resources->rdma_limit_count > 0, "linux.resources.rdma" },
+                { resources->device_weight_count > 0, "linux.resources.blockIO.weightDevice" },
+                { resources->v1_only, "linux.resources: of cgroup v1" },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(missing); i++)
+                if (missing[i].asked)
+                        return fault_set(fault, -EOPNOTSUPP, "config.%s: not supported yet",
+                                         missing[i].field);
+        return 0;
+}
+
 int plan_check_request(const ContainerRequest *request, Fault *fault) {
         if (!request->config->process.given)
                 return fault_set(fault, -EBADMSG, "config.process: is missing");
+        if (string_equal(request->config->foreign, "vm"))
+                return fault_set(fault, -EOPNOTSUPP, "config.vm: crt-oci runs no virtual machines");
+        if (request->config->foreign)
+                return fault_set(fault, -EOPNOTSUPP, "config.%s: is for another platform",
+                                 request->config->foreign);
+        int r = check_supported(request->config, fault);
+        if (r < 0)
+                return r;
         if (request->extra_fd_count > CONTAINER_EXTRA_FDS_MAX)
                 return fault_set(fault, -EINVAL, "more than %i descriptors to hand on",
                                  CONTAINER_EXTRA_FDS_MAX);

@@ -32,10 +32,10 @@ static int write_map(const ContainerPlan *plan, pid_t pid, const char *name,
 
 int user_write_mappings(const ContainerPlan *plan, pid_t pid, Fault *fault) {
         const RuntimeConfig *config = plan->config;
-        int r = write_map(plan, pid, "uid_map", config->uid_mappings, config->uid_mapping_count);
+        int r = write_map(plan, pid, "uid_map", config->mappings.uids, config->mappings.uid_count);
         if (r < 0)
                 return fault_set_errno(fault, r, "config.linux.uidMappings");
-        r = write_map(plan, pid, "gid_map", config->gid_mappings, config->gid_mapping_count);
+        r = write_map(plan, pid, "gid_map", config->mappings.gids, config->mappings.gid_count);
         if (r < 0)
                 return fault_set_errno(fault, r, "config.linux.gidMappings");
         char go = 1;

@@ -20,10 +20,10 @@ static void require_sound(const RuntimeConfig *config) {
         for (size_t i = 0; i < config->device_count; i++)
                 FUZZ_REQUIRE(config->devices[i].path[0] == '/' && strchr("cbp", config->devices[i].type) &&
                              config->devices[i].mode <= 0777);
-        for (size_t i = 0; i < config->uid_mapping_count; i++)
-                FUZZ_REQUIRE(config->uid_mappings[i].size > 0 &&
-                             config->uid_mappings[i].host_id + config->uid_mappings[i].size >
-                                     config->uid_mappings[i].host_id);
+        for (size_t i = 0; i < config->mappings.uid_count; i++)
+                FUZZ_REQUIRE(config->mappings.uids[i].size > 0 &&
+                             config->mappings.uids[i].host_id + config->mappings.uids[i].size >
+                                     config->mappings.uids[i].host_id);
         for (size_t i = 0; i < config->resources.unified_count; i++)
                 FUZZ_REQUIRE(!strchr(config->resources.unified[i].key, '/'));
         for (size_t i = 0; config->seccomp && i < config->seccomp->rule_count; i++)

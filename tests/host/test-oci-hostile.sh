@@ -222,9 +222,6 @@ test_failures_at_every_step_leave_nothing() {
                 '.process.rlimits = [{type: "RLIMIT_NOFILE", soft: 1, hard: 99999999999}]' "config.process.rlimits[0]"
                 '.linux.sysctl = {"net.core.somaxconn": "no number"}' "config.linux.sysctl.net.core.somaxconn"
                 '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 5, hostID: 5, size: 1}] | .linux.gidMappings = .linux.uidMappings' "becoming user 0"
-                '.linux.intelRdt = {closID: "x"}' "config.linux.intelRdt: not supported yet"
-                '.hooks = {poststop: [{path: "/bin/true"}]}' "config.hooks.poststop: not supported yet"
-                '.nonsense = 1' "config.nonsense: is not known"
         )
         local i before
         before=$(ls "/proc/$$/fd" | wc -l)

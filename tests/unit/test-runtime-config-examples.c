@@ -14,19 +14,19 @@ static const struct {
 } specification[] = {
         { "good/minimal.json", NULL },
         { "good/minimal-for-start.json", NULL },
-        { "good/linux-netdevice.json", "config.linux.netDevices: not supported yet" },
-        { "good/linux-rdma.json", "config.linux.resources.rdma: not supported yet" },
-        { "good/spec-example.json", "config.ociVersion: '0.5.0-dev' is not a version that crt knows (1.x)" },
-        { "good/freebsd-minimal.json", NULL }, /* its section is empty */
-        { "good/freebsd-example.json", "config.freebsd: not supported yet" },
-        { "good/zos-minimal.json", NULL }, /* so is its */
-        { "good/zos-example.json", "config.zos: not supported yet" },
+        { "good/linux-netdevice.json", NULL },
+        { "good/linux-rdma.json", NULL },
+        { "good/spec-example.json", NULL },
+        { "good/freebsd-minimal.json", NULL },
+        { "good/freebsd-example.json", NULL },
+        { "good/zos-minimal.json", NULL },
+        { "good/zos-example.json", NULL },
         { "bad/invalid-json.json", "config: object property name separator ':' expected at byte 1" },
         { "bad/linux-hugepage.json",
           "config.linux.resources.hugepageLimits[0].pageSize: '64kB' is not like 2MB" },
-        { "bad/linux-netdevice.json", "config.linux.netDevices: not supported yet" },
-        { "bad/linux-rdma.json", "config.linux.resources.rdma: not supported yet" },
-        { "bad/freebsd-vnet-disable.json", "config.freebsd: not supported yet" },
+        { "bad/linux-netdevice.json", "config.linux.netDevices.eth0.name: must be a string" },
+        { "bad/linux-rdma.json", "config.linux.resources.rdma.mlx5_1.hcaHandles: must be an integer" },
+        { "bad/freebsd-vnet-disable.json", "config.freebsd.jail.vnet: 'disable' is not known" },
 };
 
 static int open_specification_data(void) {
