@@ -85,7 +85,10 @@ static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t 
                 (void) sigemptyset(&none);
                 (void) sigprocmask(SIG_SETMASK, &none, NULL);
                 (void) signal(SIGPIPE, SIG_DFL);
-                r = child_execute(spawn, program_fd);
+                if (spawn->directory && chdir(spawn->directory) < 0)
+                        r = -errno;
+                else
+                        r = child_execute(spawn, program_fd);
         }
         (void) !write(error_fd, &r, sizeof(r));
         _exit(EXIT_FAILURE);

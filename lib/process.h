@@ -21,6 +21,7 @@ typedef struct ProcessSpawn {
         int program_fd;                 /* the program's file; -EBADF: none */
         const char *const *arguments;   /* NULL-terminated, including argv[0] */
         const char *const *environment; /* NULL: the caller's own */
+        const char *directory;          /* where it works; NULL: the caller's own */
         const int *fds;
         size_t fd_count;
         int standard[3];
