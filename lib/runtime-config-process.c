@@ -284,7 +284,6 @@ void runtime_process_init(RuntimeProcess *process) {
         *process = (RuntimeProcess){
                 .umask = RUNTIME_UMASK_UNSET,
                 .oom_score_adj = RUNTIME_UNSET,
-                .io_priority = -1,
         };
 }
 

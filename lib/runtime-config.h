@@ -239,7 +239,7 @@ typedef struct RuntimeProcess {
         int64_t oom_score_adj;                        /* RUNTIME_UNSET: not given */
         const char *apparmor_profile, *selinux_label; /* NULL: not given */
         RuntimeScheduler scheduler;
-        int io_priority;                               /* ioprio_set(2); -1: not given */
+        int io_priority;                               /* ioprio_set(2); 0: not given */
         const char *affinity_initial, *affinity_final; /* of exec: lists of processors; NULL: not given */
 } RuntimeProcess;
 

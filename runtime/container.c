@@ -10,11 +10,14 @@
 #include "lib/fd.h"
 #include "lib/message.h"
 #include "lib/process.h"
+#include "runtime/hooks.h"
 #include "runtime/init-report.h"
 #include "runtime/init-steps.h"
 #include "runtime/launch.h"
 #include "runtime/plan.h"
 #include "runtime/process-limits.h"
+#include "runtime/scheduling.h"
+#include "runtime/seccomp-notify.h"
 #include "runtime/user.h"
 
 /* Small: a supervisor holds one for as long as its container lives. */
@@ -57,7 +60,26 @@ static int receive_report(Container *container, InitReport *report) {
         return n == sizeof(*report) ? 1 : -EBADMSG;
 }
 
-static int wait_until_ready(Container *container, Fault *fault) {
+/* What init waits for. */
+static int serve_report(Container *container, const ContainerPlan *plan, InitReport *report, Fault *fault) {
+        char go = 1;
+        int r;
+        switch (report->kind) {
+        case INIT_REPORT_TERMINAL:
+                return 0;
+        case INIT_REPORT_HOOKS:
+                r = hooks_run_outside(plan, container->pid, fault);
+                break;
+        case INIT_REPORT_LISTENER:
+                r = seccomp_notify_hand_over(plan, container->pid, container->pidfd, report->number, fault);
+                break;
+        default:
+                return init_report_to_fault(report, fault);
+        }
+        return r < 0 ? r : message_send(container->socket, &go, sizeof(go), NULL, 0);
+}
+
+static int wait_until_ready(Container *container, const ContainerPlan *plan, Fault *fault) {
         for (;;) {
                 InitReport report;
                 int r = receive_report(container, &report);
@@ -67,8 +89,9 @@ static int wait_until_ready(Container *container, Fault *fault) {
                         return silent_end_to_fault(container, "it was set up", fault);
                 if (report.kind == INIT_REPORT_READY)
                         return 0;
-                if (report.kind != INIT_REPORT_TERMINAL)
-                        return init_report_to_fault(&report, fault);
+                r = serve_report(container, plan, &report, fault);
+                if (r < 0)
+                        return r;
         }
 }
 
@@ -85,8 +108,10 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         container->socket = TAKE_FD(plan->parent_socket);
         if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
                 return r;
-        r = wait_until_ready(container, fault);
-        return r < 0 ? r : process_limits_set_oom_score(plan, container->pid, fault);
+        r = wait_until_ready(container, plan, fault);
+        if (r >= 0)
+                r = process_limits_set_oom_score(plan, container->pid, fault);
+        return r < 0 ? r : scheduling_set(&plan->config->process, container->pid, fault);
 }
 
 int container_create(const ContainerRequest *request, Container **ret, Fault *fault) {

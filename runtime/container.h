@@ -25,6 +25,7 @@ typedef struct ContainerRequest {
         int rootfs_fd;               /* a detached mount that becomes "/"; without: config.root.path */
         int cgroup_fd;               /* cgroup v2 directory to be cloned into; without: the caller's own */
         int standard[3];             /* stdin, stdout, stderr (without: /dev/null); unused with a terminal */
+        const char *id, *bundle;     /* what hooks and a seccomp agent are told; the path is absolute */
         const int *extra_fds;        /* become descriptors 3, 4, … of the payload */
         size_t extra_fd_count;
         const struct sock_fprog *seccomp_program; /* NULL: compiled from config.linux.seccomp */

@@ -9,6 +9,7 @@
 #include "runtime/capabilities.h"
 #include "runtime/devices.h"
 #include "runtime/home-directory.h"
+#include "runtime/hooks.h"
 #include "runtime/inherited-fds.h"
 #include "runtime/init-report.h"
 #include "runtime/masked-paths.h"
@@ -18,6 +19,7 @@
 #include "runtime/process-limits.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
+#include "runtime/scheduling.h"
 #include "runtime/seccomp-filter.h"
 #include "runtime/security-label.h"
 #include "runtime/staging.h"
@@ -34,6 +36,7 @@ typedef struct InitStep {
  * comes before they go; what the payload could influence comes last. */
 static const InitStep steps[] = {
         { "user namespace", user_step_wait_for_mappings },
+        { "time namespace", namespaces_step_time },
         { "own process", own_process_step_reset },
         { "namespaces", namespaces_step_join },
         { "user namespace", user_step_become_root },
@@ -48,8 +51,12 @@ static const InitStep steps[] = {
         { "terminal", terminal_step_open },
         { "working directory", program_step_make_directory },
         { "sysctl", sysctl_step_write },
+        { "memory policy", scheduling_step_memory_policy },
+        { "personality", scheduling_step_personality },
         { "read-only paths", masked_paths_step_readonly },
         { "masked paths", masked_paths_step_mask },
+        { "hooks", hooks_step_wait_for_outside },
+        { "hooks", hooks_step_create_container },
         { "read-only root", rootfs_step_readonly },
         { "root file system", rootfs_step_pivot },
         { "home directory", home_directory_step_set }, /* by the caller's /proc */
@@ -79,7 +86,8 @@ static _noreturn_ void fail(int channel, const char *step, int error, Fault *fau
         _exit(EXIT_FAILURE);
 }
 
-/* Only read() and write() from here on: a seccomp filter is in force that knows nothing of the runtime. */
+/* Only read() and write() from here on, unless there are hooks: a seccomp filter is in force that knows
+ * nothing of the runtime. */
 static int wait_for_start(ContainerPlan *plan) {
         InitReport report = init_report_make(INIT_REPORT_READY, "", 0, "");
         char go;
@@ -102,6 +110,8 @@ _noreturn_ void init_steps_run(ContainerPlan *plan) {
         }
         if (wait_for_start(plan) < 0)
                 _exit(EXIT_FAILURE);
-        int r = program_execute(plan, &fault);
+        int r = hooks_run_inside(plan, &fault);
+        if (r >= 0)
+                r = program_execute(plan, &fault);
         fail(plan->result_fd >= 0 ? plan->result_fd : plan->init_socket, "start", r, &fault);
 }

@@ -4,19 +4,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/nsfs.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
 static const int clone_flags[_RUNTIME_NAMESPACE_MAX] = {
         [RUNTIME_NAMESPACE_USER] = CLONE_NEWUSER,     [RUNTIME_NAMESPACE_MOUNT] = CLONE_NEWNS,
         [RUNTIME_NAMESPACE_PID] = CLONE_NEWPID,       [RUNTIME_NAMESPACE_NETWORK] = CLONE_NEWNET,
         [RUNTIME_NAMESPACE_IPC] = CLONE_NEWIPC,       [RUNTIME_NAMESPACE_UTS] = CLONE_NEWUTS,
-        [RUNTIME_NAMESPACE_CGROUP] = CLONE_NEWCGROUP,
+        [RUNTIME_NAMESPACE_CGROUP] = CLONE_NEWCGROUP, [RUNTIME_NAMESPACE_TIME] = CLONE_NEWTIME,
 };
 
 static int open_namespace(const char *path, RuntimeNamespaceType type, Fault *fault) {
@@ -46,10 +52,20 @@ int namespaces_prepare(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
+static bool has_offsets(const ContainerPlan *plan) {
+        return plan->config->boottime_offset.given || plan->config->monotonic_offset.given;
+}
+
+/* A time namespace with offsets is entered after they are written (time_namespaces(7)). */
+static bool is_made_by_clone(const ContainerPlan *plan, RuntimeNamespaceType type) {
+        return plan_has_new_namespace(plan, type) && type != RUNTIME_NAMESPACE_CGROUP &&
+               !(type == RUNTIME_NAMESPACE_TIME && has_offsets(plan));
+}
+
 uint64_t namespaces_clone_flags(const ContainerPlan *plan) {
         uint64_t flags = 0;
         for (RuntimeNamespaceType type = 0; type < _RUNTIME_NAMESPACE_MAX; type++)
-                if (type != RUNTIME_NAMESPACE_CGROUP && plan_has_new_namespace(plan, type))
+                if (is_made_by_clone(plan, type))
                         flags |= (uint64_t) clone_flags[type];
         return flags;
 }
@@ -108,6 +124,26 @@ int namespaces_step_join(ContainerPlan *plan, Fault *fault) {
 int namespaces_step_cgroup(ContainerPlan *plan, Fault *fault) {
         if (plan_has_new_namespace(plan, RUNTIME_NAMESPACE_CGROUP) && unshare(CLONE_NEWCGROUP) < 0)
                 return -errno;
+        return 0;
+}
+
+/* Before this process is closed to /proc, where the offsets are written. */
+int namespaces_step_time(ContainerPlan *plan, Fault *fault) {
+        const RuntimeTimeOffset *boot = &plan->config->boottime_offset;
+        const RuntimeTimeOffset *monotonic = &plan->config->monotonic_offset;
+        char text[128];
+        if (!plan_has_new_namespace(plan, RUNTIME_NAMESPACE_TIME) || !has_offsets(plan))
+                return 0;
+        if (unshare(CLONE_NEWTIME) < 0)
+                return fault_set_errno(fault, -errno, "config.linux.namespaces: time");
+        (void) snprintf(text, sizeof(text), "boottime %" PRIi64 " %u\nmonotonic %" PRIi64 " %u\n",
+                        boot->seconds, boot->nanoseconds, monotonic->seconds, monotonic->nanoseconds);
+        int r = fd_write_file_at(plan->proc_fd, "self/timens_offsets", text);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.linux.timeOffsets");
+        _cleanup_close_ int own = openat(plan->proc_fd, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+        if (own < 0 || setns(own, CLONE_NEWTIME) < 0)
+                return fault_set_errno(fault, -errno, "config.linux.namespaces: time");
         return 0;
 }
 

@@ -12,8 +12,8 @@ int namespaces_prepare(ContainerPlan *plan, Fault *fault);
  * parent's cgroup instead of the one that it clones into. */
 uint64_t namespaces_clone_flags(const ContainerPlan *plan);
 
-/* CLONE_NEW* of all that a container of this configuration has, for a process that joins it with setns(2) and
- * a pidfd. */
+/* CLONE_NEW* of all that a container of this configuration has, for a process that joins it with setns(2)
+ * and a pidfd. */
 int namespaces_to_enter(const RuntimeConfig *config);
 
 /* True if there has to be a process between the caller and init: setns(2) takes a pid namespace only for
@@ -26,5 +26,6 @@ int namespaces_join(ContainerPlan *plan, Fault *fault);
 
 /* Init's steps. */
 int namespaces_step_join(ContainerPlan *plan, Fault *fault);
+int namespaces_step_time(ContainerPlan *plan, Fault *fault);
 int namespaces_step_cgroup(ContainerPlan *plan, Fault *fault);
 int namespaces_step_names(ContainerPlan *plan, Fault *fault);

@@ -128,6 +128,8 @@ static int clone_container(CreateSession *session, bool waits_for_start, Fault *
         if (r < 0)
                 return r;
         request.extra_fd_count = (size_t) r;
+        request.id = session->options->id;
+        request.bundle = session->bundle;
         request.config = session->config;
         request.bundle_fd = session->bundle_fd;
         request.cgroup_fd = session->cgroup;

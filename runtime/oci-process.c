@@ -117,7 +117,7 @@ static int read_process(const char *path, RuntimeProcess *process, json_object *
         JsonNode node = json_root(*ret_document, "process");
         if (!json_object_is_type(*ret_document, json_type_object))
                 return json_fault(&node, fault, "is not an object");
-        config_process_done(process);
+        runtime_process_done(process);
         *process = (RuntimeProcess){ .umask = RUNTIME_UMASK_UNSET, .oom_score_adj = RUNTIME_UNSET };
         return config_parse_process(&node, process, fault);
 }

@@ -14,19 +14,19 @@
 #include "lib/message.h"
 #include "lib/strv.h"
 #include "runtime/capabilities.h"
+#include "runtime/hooks.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
+#include "runtime/seccomp-notify.h"
 #include "runtime/security-label.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 
 /* What no step does yet. Each row goes with the commit that brings the step. */
 static int check_supported(const RuntimeConfig *config, Fault *fault) {
-        bool hooks = false, mappings = false;
-        for (RuntimeHookKind kind = 0; kind < _RUNTIME_HOOK_KIND_MAX; kind++)
-                hooks = hooks || config->hooks[kind].count > 0;
+        bool mappings = false;
         for (size_t i = 0; i < config->mount_count; i++)
                 mappings = mappings || config->mounts[i].mappings.uid_count > 0;
         const RuntimeResources *resources = &config->resources;
@@ -34,19 +34,11 @@ static int check_supported(const RuntimeConfig *config, Fault *fault) {
                 bool asked;
                 const char *field;
         } missing[] = {
-                { hooks, "hooks" },
                 { mappings, "mounts[].uidMappings" },
-                { config->process.scheduler.given, "process.scheduler" },
-                { config->process.io_priority >= 0, "process.ioPriority" },
-                { config->namespaces[RUNTIME_NAMESPACE_TIME].wanted, "linux.namespaces: time" },
                 { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
                 { config->net_device_count > 0, "linux.netDevices" },
                 { config->intel_rdt.given, "linux.intelRdt" },
-                { config->memory_policy.given, "linux.memoryPolicy" },
-                { config->personality_given, "linux.personality" },
                 { config->mount_label, "linux.mountLabel" },
-                { config->seccomp && config->seccomp->notifies, "linux.seccomp: SCMP_ACT_NOTIFY" },
-                { config->seccomp && config->seccomp->flag_wait_killable, "linux.seccomp.flags" },
                 { resources->rdma_limit_count > 0, "linux.resources.rdma" },
                 { resources->device_weight_count > 0, "linux.resources.blockIO.weightDevice" },
                 { resources->v1_only, "linux.resources: of cgroup v1" },
@@ -123,6 +115,7 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
             (r = security_label_prepare(plan, fault)) < 0 || (r = sysctl_prepare(plan, fault)) < 0 ||
             (r = rootfs_prepare(plan, fault)) < 0 || (r = mounts_prepare(plan, fault)) < 0 ||
             (r = terminal_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = hooks_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */

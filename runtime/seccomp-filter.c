@@ -15,7 +15,12 @@
 
 #include "lib/fd.h"
 #include "lib/strv.h"
+#include "runtime/init-report.h"
 #include "runtime/seccomp-cache.h"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 
 #define ARGUMENTS_MAX 6
 
@@ -42,6 +47,8 @@ static uint32_t action_of(RuntimeSeccompAction action, uint32_t number) {
                 return SCMP_ACT_ALLOW;
         case RUNTIME_SECCOMP_LOG:
                 return SCMP_ACT_LOG;
+        case RUNTIME_SECCOMP_NOTIFY:
+                return SCMP_ACT_NOTIFY;
         case RUNTIME_SECCOMP_KILL_THREAD:
         default:
                 return SCMP_ACT_KILL_THREAD;
@@ -202,14 +209,32 @@ int seccomp_filter_prepare(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-static int load(const ContainerPlan *plan, Fault *fault) {
+static unsigned load_flags(const ContainerPlan *plan) {
         const RuntimeSeccomp *seccomp = plan->config->seccomp;
-        unsigned flags = (seccomp && seccomp->flag_log ? SECCOMP_FILTER_FLAG_LOG : 0) |
-                         (seccomp && seccomp->flag_spec_allow ? SECCOMP_FILTER_FLAG_SPEC_ALLOW : 0);
-        if (plan->seccomp.len > 0 &&
-            syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &plan->seccomp) < 0)
+        if (!seccomp)
+                return 0;
+        bool notifies = seccomp->notifies && !plan->request->seccomp_program;
+        return (seccomp->flag_log ? SECCOMP_FILTER_FLAG_LOG : 0) |
+               (seccomp->flag_spec_allow ? SECCOMP_FILTER_FLAG_SPEC_ALLOW : 0) |
+               (notifies ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0) |
+               (notifies && seccomp->flag_wait_killable ? SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV : 0);
+}
+
+/* The listener is close-on-exec; it is not closed here, since the filter is in force already. */
+static int load(const ContainerPlan *plan, Fault *fault) {
+        if (plan->seccomp.len == 0)
+                return 0;
+        unsigned flags = load_flags(plan);
+        int listener = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &plan->seccomp);
+        if (listener < 0 && errno == EINVAL && (flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV))
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "config.linux.seccomp.flags: this kernel does not know "
+                                 "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19 does)");
+        if (listener < 0)
                 return fault_set_errno(fault, -errno, "config.linux.seccomp");
-        return 0;
+        if (!(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+                return 0;
+        return init_report_and_wait(plan->init_socket, INIT_REPORT_LISTENER, listener);
 }
 
 int seccomp_filter_step_early(ContainerPlan *plan, Fault *fault) {

@@ -317,7 +317,7 @@ static void a_process_and_resources_of_their_own(void) {
         RuntimeProcess process;
         CHECK_OK(runtime_process_parse(document, &process, &none));
         CHECK_INT(process.uid, 5);
-        CHECK_INT(process.io_priority, -1);
+        CHECK_INT(process.io_priority, 0);
         runtime_process_done(&process);
         RuntimeResources resources;
         CHECK_OK(runtime_resources_parse(other, &resources, &none));
