@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The power is cut while images are pulled and removed, layers committed, containers made and things collected: at
 every point, with what was not flushed written, lost or in pieces, nothing that was answered for is gone, nothing is
-wrong, and all can go on. $LONG: several hundred points on three file systems; $SEED, $POINTS, $FILE_SYSTEM."""
+wrong, and all can go on. $LONG: several hundred points on three file systems; $SEED, $POINTS, $FILE_SYSTEM,
+$AT: right after all answers about the thing of that name."""
 
 import os
 import random
@@ -60,6 +61,9 @@ def record(folder, kind, options, images, layers):
 
 def choose(recording, count, chance):
     """[(index, choice)]: right after answers, with nothing but what was flushed; before and after flushes; anywhere."""
+    if os.environ.get("AT"):
+        return [(index + 1, "none") for index, mark in recording.marks.items()
+                if mark["state"] == "done" and mark["name"] == os.environ["AT"]]
     answers = [index + 1 for index, mark in recording.marks.items() if mark["state"] == "done"]
     flushes = recording.flushes()
     points = [(index, "none") for index in chance.sample(answers, min(len(answers), count // 3))]

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A disk that is full at any write, has no inodes left, is read-only, or fails to read, write or flush: each gets the
+right error, nothing that was there is lost, and all goes on when the disk is well again. $LONG: in many more steps."""
+
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from power_disk import MIB, PowerDisk, copy, make_image, run  # noqa: E402
+from power_state import STATE, GLib, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
+from power_state import check_trees, kill_services, power_off, power_on, sha256, try_call  # noqa: E402
+from content_store import error_name, run_cases, write  # noqa: E402
+from power_work import IMAGES, own_layers  # noqa: E402
+import task_containers  # noqa: E402
+
+LONG = bool(os.environ.get("LONG"))
+FOLDER = "/tmp/power"
+IMAGE, BASE = os.path.join(FOLDER, "image"), os.path.join(FOLDER, "prepared")
+FILLER = os.path.join(STATE, "filler")
+EDGE, BUSYBOX = IMAGES
+LAYERS = own_layers()
+KEPT = os.urandom(100000)
+NEW = os.urandom(1500000)
+TREES = {}
+WANTED = {("image", BUSYBOX): True, ("blob", sha256(KEPT)): True, ("snapshot", "first"): True,
+          ("container", "kept"): True}
+
+
+# ---- what is tried while the disk is ill ----
+
+def pull(state):
+    state.images.pull(EDGE)
+
+
+def put(state):
+    stream, offset, _ = state.store.ingest("new")
+    try:
+        write(stream, NEW[offset:])
+    except BrokenPipeError:
+        pass  # the commit says why
+    os.close(stream)
+    state.store.commit("new")
+
+
+def commit(state):
+    state.snapshots.put("other", LAYERS["other"][0])
+
+
+def create(_state):
+    task_containers.create("true", id="new", image=BUSYBOX).run()
+
+
+def remove(state):
+    state.store.delete(sha256(KEPT))
+
+
+MADE = {pull: ("image", EDGE), put: ("blob", sha256(NEW)), commit: ("snapshot", "other"), create: ("container", "new"),
+        remove: ("blob", sha256(KEPT))}
+
+
+def attempt(action, allowed, expected):
+    """Problems; expected learns what was answered for."""
+    try:
+        action(State())
+    except GLib.Error as error:
+        name = error_name(error).split(".")[-1]
+        expected[MADE[action]] = None
+        if name not in allowed:
+            yield f"{action.__name__} fails with {name}: {error.message}"
+    else:
+        expected[MADE[action]] = action is not remove
+
+
+def undo(state):
+    """What was tried can be tried again."""
+    for container in list(state.containers() - {"kept"}):
+        task_containers.Container(task_containers.call(
+            state.images.connection, task_containers.NAME, task_containers.PATH, task_containers.MANAGER, "Get",
+            GLib.Variant("(sa{sv})", (container, {})))[0][0]).delete(force=True)
+    if EDGE in state.image_names():
+        state.images.remove(EDGE)
+    for key in set(state.snapshots.keys()) & {"other", "new-other"}:
+        state.snapshots.remove(key)
+    for ingest in state.store.ingests().values():
+        state.store.abort(ingest["Reference"])
+    if sha256(NEW) in state.blobs():
+        state.store.delete(sha256(NEW))
+    if sha256(KEPT) not in state.blobs():
+        state.store.put(KEPT)
+
+
+def look(expected):
+    """The disk is well again."""
+    state = State()
+    yield from try_call("what was there", lambda: check_expected(state, expected))
+    yield from try_call("blobs", lambda: check_blobs(state))
+    yield from try_call("trees", lambda: check_trees(state, TREES))
+
+
+def go_on(actions):
+    """Afterwards the same succeeds."""
+    undo(State())
+    for action in actions:
+        action(State())
+    yield from look({**WANTED, **{MADE[action]: action is not remove for action in actions}})
+
+
+# ---- the disk ----
+
+def prepare():
+    """An image with something on it; every case begins with a copy."""
+    os.makedirs(FOLDER, exist_ok=True)
+    make_image(BASE, options=("-N", "6000"))
+    power_off()
+    power_on(BASE)
+    state = State()
+    for name in IMAGES:
+        state.images.pull(name)
+    for key in ("first", "other"):
+        state.snapshots.put(key, LAYERS[key][0])
+    TREES.update({key: state.tree(key) for key in state.committed()})
+    state.images.remove(EDGE)
+    state.snapshots.remove("other")
+    state.store.put(KEPT)
+    task_containers.create("true", id="kept", image=BUSYBOX)
+    power_off()
+
+
+def begin():
+    power_off()
+    copy(BASE, IMAGE)
+    power_on(IMAGE)
+
+
+def leave_room(size):
+    """About so many bytes: all is filled, and then so much of it given back."""
+    fd = os.open(FILLER, os.O_RDWR | os.O_CREAT)
+    end, step = os.fstat(fd).st_size, 8 * MIB
+    while step >= 4096:
+        try:
+            os.posix_fallocate(fd, end, step)
+            end += step
+        except OSError:
+            step //= 4
+    os.ftruncate(fd, end - size)
+    os.close(fd)
+
+
+def steps(last, short, long):
+    count = long if LONG else short
+    return [last * number // (count - 1) for number in range(count)]
+
+
+def free_again():
+    os.unlink(FILLER)
+    os.sync()
+
+
+def raise_problems(where, problems):
+    problems = list(problems)
+    if problems:
+        raise AssertionError(f"{where}: {'; '.join(problems)[:900]}")
+
+
+def starve(where, make_room, restart):
+    """One round: everything is tried while there is nothing, then there is room again."""
+    def round_of_it():
+        expected = dict(WANTED)
+        if restart:
+            kill_services()
+        for action in (put, commit, pull, create, remove):
+            yield from attempt(action, ["NoSpace"], expected)
+        make_room()
+        yield from look(expected)
+        yield from go_on([pull, put, commit, create])
+        undo(State())
+    raise_problems(where, round_of_it())
+
+
+# ---- cases ----
+
+def test_full_at_every_write():
+    begin()
+    for room in steps(4 * MIB, 6, 80):
+        leave_room(room)
+        starve(f"{room} bytes free", free_again, restart=room % 3 == 0)
+    raise_problems("in the end", check_no_leak(State()))
+
+
+def test_no_inode_left():
+    begin()
+    folder = os.path.join(STATE, "inodes")
+    for left in steps(600, 3, 40):
+        os.makedirs(folder)
+        for number in range(max(os.statvfs(STATE).f_ffree - left, 0)):
+            os.close(os.open(f"{folder}/{number}", os.O_CREAT | os.O_WRONLY))
+        starve(f"{left} inodes left", lambda: run("rm", "-rf", folder), restart=left % 2 == 0)
+    raise_problems("in the end", check_no_leak(State()))
+
+
+def test_read_only():
+    begin()
+    State().blobs()
+    for restart in (False, True):
+        if restart:
+            kill_services()
+        run("mount", "-o", "remount,ro", STATE)
+        expected, problems = dict(WANTED), []
+        problems += look(WANTED)
+        for action in (put, commit, pull, create, remove):
+            problems += attempt(action, ["ReadOnly"], expected)
+        run("mount", "-o", "remount,rw", STATE)
+        problems += look(expected)
+        problems += go_on([pull, put, commit, create])
+        undo(State())
+        raise_problems("after a start" if restart else "while it runs", problems)
+    raise_problems("in the end", check_no_leak(State()))
+
+
+def fail_once(kind, skip, count, actions):
+    """On a disk that fails so; then the machine starts again with a disk that is well and has what was written."""
+    folder = os.path.join(FOLDER, "ill")
+    copy(BASE, IMAGE)
+    disk = PowerDisk(folder, IMAGE)
+    power_off()
+    power_on(disk.file)
+    expected, problems = dict(WANTED), []
+    before = disk.counts()
+    try:
+        State().blobs()
+        if kind == "read":
+            subprocess.run(["sysctl", "-q", "vm.drop_caches=3"], check=False)
+        disk.fail(kind, skip, count)
+        for action in actions:
+            problems += attempt(action, ["IO", "ReadOnly", "Unavailable"], expected)
+    finally:
+        seen = disk.counts()[kind] - before[kind]
+        disk.heal()
+        power_off()
+        store = os.path.join(folder, "store")
+        disk.close()
+    power_on(store)
+    problems += check_databases()
+    problems += look(expected)
+    problems += go_on([pull, put, commit, create])
+    problems += check_no_leak(State())
+    power_off()
+    os.unlink(store)
+    raise_problems(f"{count} {kind}s fail after {skip}", problems)
+    return seen
+
+
+def fail_everywhere(kind, count, short, long):
+    last = fail_once(kind, 1 << 40, 0, [put, commit, pull, create])
+    for skip in steps(last, short, long):
+        fail_once(kind, skip, count, [put, commit, pull, create])
+
+
+def test_writes_fail():
+    fail_everywhere("write", 1 << 40, 3, 60)
+
+
+def test_single_writes_fail():
+    fail_everywhere("write", 1, 3, 60)
+
+
+def test_flushes_fail():
+    fail_everywhere("flush", 1 << 40, 2, 20)
+
+
+def test_reads_fail():
+    for skip in steps(30, 2, 16):
+        fail_once("read", skip, 1 << 40, [put, commit, pull, create])
+
+
+if __name__ == "__main__":
+    subprocess.run(["/usr/src/crt/tools/registry", "start"], check=True)
+    prepare()
+    run_cases([f for name, f in list(globals().items()) if name.startswith("test_")])
