@@ -175,11 +175,17 @@ static int apply_rest(int cgroup, const RuntimeResources *resources, Fault *faul
         return r;
 }
 
-int cgroup_resources_apply(int cgroup, const RuntimeResources *resources, Fault *fault) {
+int cgroup_resources_update(int cgroup, const RuntimeResources *resources, Fault *fault) {
         int r;
         if ((r = apply_memory(cgroup, resources, fault)) < 0 ||
-            (r = apply_cpu(cgroup, resources, fault)) < 0 || (r = apply_io(cgroup, resources, fault)) < 0 ||
-            (r = apply_rest(cgroup, resources, fault)) < 0)
+            (r = apply_cpu(cgroup, resources, fault)) < 0 || (r = apply_io(cgroup, resources, fault)) < 0)
                 return r;
-        return device_filter_attach(cgroup, resources->device_rules, resources->device_rule_count, fault);
+        return apply_rest(cgroup, resources, fault);
+}
+
+int cgroup_resources_apply(int cgroup, const RuntimeResources *resources, Fault *fault) {
+        int r = cgroup_resources_update(cgroup, resources, fault);
+        return r < 0 ? r
+                     : device_filter_attach(cgroup, resources->device_rules, resources->device_rule_count,
+                                            fault);
 }

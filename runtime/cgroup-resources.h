@@ -15,5 +15,8 @@ const char *cgroup_resources_controller_name(unsigned bit);
  */
 int cgroup_resources_apply(int cgroup, const RuntimeResources *resources, Fault *fault);
 
+/* The same without the devices: they are filtered as they were when the container was made. */
+int cgroup_resources_update(int cgroup, const RuntimeResources *resources, Fault *fault);
+
 /* cpu.weight of cpu.shares. */
 unsigned cgroup_resources_weight_of_shares(uint64_t shares);

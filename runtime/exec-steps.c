@@ -17,6 +17,7 @@
 #include "runtime/own-process.h"
 #include "runtime/process-limits.h"
 #include "runtime/program.h"
+#include "runtime/scheduling.h"
 #include "runtime/seccomp-filter.h"
 #include "runtime/security-label.h"
 #include "runtime/terminal.h"
@@ -35,6 +36,14 @@ static int step_oom_score(ContainerPlan *plan, Fault *fault) {
         (void) snprintf(text, sizeof(text), "%" PRIi64, score);
         int r = fd_write_file_at(plan->proc_fd, "thread-self/oom_score_adj", text);
         return r < 0 ? fault_set_errno(fault, r, "process.oomScoreAdj: %s", text) : 0;
+}
+
+static int step_scheduling(ContainerPlan *plan, Fault *fault) {
+        const RuntimeProcess *process = &plan->config->process;
+        int r = process->affinity_final ? scheduling_set_affinity(0, process->affinity_final,
+                                                                  "process.execCPUAffinity.final", fault)
+                                        : 0;
+        return r < 0 ? r : scheduling_set(process, 0, fault);
 }
 
 /* All at once and by the pidfd: the kernel takes either all namespaces of that one process or none, no path
@@ -71,12 +80,15 @@ static const ExecStep steps[] = {
         { "own process", own_process_step_reset },
         { "limits", step_limits_room },
         { "out of memory", step_oom_score },
+        { "scheduling", step_scheduling },
         { "namespaces", step_namespaces },
         { "user namespace", user_step_become_root },
         { "keyring", own_process_step_keyring },
         { "security label", security_label_step_set }, /* by the caller's /proc */
         { "root file system", step_root },
         { "terminal", terminal_step_open_another },
+        { "memory policy", scheduling_step_memory_policy },
+        { "personality", scheduling_step_personality },
         { "home directory", home_directory_step_set }, /* by the caller's /proc */
         { "descriptors", inherited_fds_step_arrange },
         { "working directory", program_step_enter_directory },

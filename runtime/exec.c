@@ -18,7 +18,9 @@
 #include "runtime/exec-steps.h"
 #include "runtime/init-report.h"
 #include "runtime/namespaces.h"
+#include "runtime/scheduling.h"
 #include "runtime/seccomp-filter.h"
+#include "runtime/seccomp-notify.h"
 #include "runtime/security-label.h"
 
 struct Exec {
@@ -35,7 +37,7 @@ static int prepare(const ContainerRequest *request, int init, ExecPlan *exec, Fa
         exec->namespaces = namespaces_to_enter(request->config);
         if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
             (r = capabilities_prepare(plan, fault)) < 0 || (r = security_label_prepare(plan, fault)) < 0 ||
-            (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = seccomp_filter_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         return fd_set_nonblocking(plan->parent_socket, false);
@@ -136,6 +138,13 @@ static int silent_end_to_fault(Exec *exec, Fault *fault) {
                          name ? ", by " : "", name ? name : "");
 }
 
+/* Of a filter that asks an agent, which the process waits for. */
+static int hand_over(const Exec *exec, const ExecPlan *plan, const InitReport *report, Fault *fault) {
+        char go = 1;
+        int r = seccomp_notify_hand_over(&plan->plan, exec->pid, exec->pidfd, report->number, fault);
+        return r < 0 ? r : message_send(plan->plan.parent_socket, &go, sizeof(go), NULL, 0);
+}
+
 /* The terminal's message, if there is one; then that all is ready; then the end, which is the success of
  * execve(2): the socket is close-on-exec. */
 static int wait_until_executed(Exec *exec, const ExecPlan *plan, Fault *fault) {
@@ -155,19 +164,37 @@ static int wait_until_executed(Exec *exec, const ExecPlan *plan, Fault *fault) {
                         continue;
                 }
                 fd_close_many(fds, fd_count);
-                if (n == sizeof(report) && report.kind == INIT_REPORT_READY) {
-                        ready = true;
-                        continue;
-                }
-                if (n != sizeof(report) || report.kind != INIT_REPORT_FAILED)
+                if (n != sizeof(report))
                         return fault_set(fault, -EBADMSG, "what the process said is not understood");
-                return init_report_to_fault(&report, fault);
+                if (report.kind == INIT_REPORT_FAILED)
+                        return init_report_to_fault(&report, fault);
+                ready = report.kind == INIT_REPORT_READY;
+                int r = report.kind == INIT_REPORT_LISTENER ? hand_over(exec, plan, &report, fault) : 0;
+                if (r < 0)
+                        return r;
         }
 }
 
+/* Where the process is to be while it comes into its cgroup is where this one is while it makes it. */
+static int clone_with_affinity(Exec *exec, ExecPlan *plan, Fault *fault) {
+        const char *initial = plan->plan.config->process.affinity_initial;
+        cpu_set_t own;
+        int r = 0;
+        if (initial && sched_getaffinity(0, sizeof(own), &own) < 0)
+                return fault_set_errno(fault, -errno, "the own CPU affinity");
+        if (initial)
+                r = scheduling_set_affinity(0, initial, "process.execCPUAffinity.initial", fault);
+        if (r < 0)
+                return r;
+        r = geteuid() == 0 ? clone_with_pid_namespace(plan, &exec->pidfd, fault)
+                           : clone_through_launcher(plan, &exec->pidfd, fault);
+        if (initial)
+                (void) sched_setaffinity(0, sizeof(own), &own);
+        return r;
+}
+
 static int start(Exec *exec, ExecPlan *plan, Fault *fault) {
-        int pid = geteuid() == 0 ? clone_with_pid_namespace(plan, &exec->pidfd, fault)
-                                 : clone_through_launcher(plan, &exec->pidfd, fault);
+        int pid = clone_with_affinity(exec, plan, fault);
         if (pid < 0)
                 return pid;
         exec->pid = pid;

@@ -13,10 +13,13 @@
 
 #include "lib/fd.h"
 #include "lib/json.h"
+#include "lib/path.h"
 #include "lib/process.h"
 #include "lib/strv.h"
 #include "runtime/cgroup.h"
 #include "runtime/init-report.h"
+#include "runtime/oci-hooks.h"
+#include "runtime/oci-log.h"
 #include "runtime/oci-output.h"
 #include "runtime/state-file.h"
 
@@ -47,6 +50,30 @@ int oci_open_container(const OciOptions *options, int *ret_root, StateFile *ret,
         if (r >= 0)
                 *ret_root = TAKE_FD(root);
         return r;
+}
+
+int oci_peek_container(const OciOptions *options, int *ret_root, StateFile *ret, Fault *fault) {
+        _cleanup_close_ int root = oci_open_root(options, fault);
+        if (root < 0)
+                return root;
+        int r = state_file_peek(root, options->id, ret, fault);
+        if (r >= 0)
+                *ret_root = TAKE_FD(root);
+        return r;
+}
+
+int oci_open_cgroup(const StateFile *state, Fault *fault) {
+        _cleanup_free_ char *path = NULL;
+        int r = state_file_read_cgroup(state, &path);
+        if (r == -ENOENT)
+                return fault_set(fault, -ENOENT, "container '%s' has no cgroup", state->id);
+        if (r < 0)
+                return fault_set_errno(fault, r, "container '%s': its cgroup", state->id);
+        _cleanup_close_ int root = cgroup_open_root(fault);
+        if (root < 0)
+                return root;
+        int fd = path_open(root, path, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        return fd < 0 ? fault_set_errno(fault, fd, "container '%s': its cgroup /%s", state->id, path) : fd;
 }
 
 /* Init has the read side of "start" open, and the only write side of "result", close-on-exec:
@@ -88,23 +115,19 @@ int oci_start(const OciOptions *options, Fault *fault) {
         if (status != CONTAINER_CREATED)
                 return fault_set(fault, -EBUSY, "container '%s' is %s, not created", options->id,
                                  container_status_to_string(status));
-        return start_init(&state, fault);
+        r = start_init(&state, fault);
+        return r < 0 ? r : oci_hooks_poststart(&state, fault);
 }
 
 int oci_state(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
-        _cleanup_close_ int root = -EBADF;
-        int r = oci_open_container(options, &root, &state, fault);
-        if (r < 0)
-                return r;
-        if (!state.document)
-                return fault_set(fault, -ENOENT,
-                                 "container '%s' was never completed; delete it with --force", options->id);
         _cleanup_json_ json_object *document = NULL;
-        r = state_file_format(&state, &document);
-        if (r >= 0)
-                r = oci_output_json(document, true, fault);
-        return r < 0 ? r : 0;
+        _cleanup_close_ int root = -EBADF;
+        int r;
+        if ((r = oci_peek_container(options, &root, &state, fault)) < 0 ||
+            (r = state_file_format(&state, &document)) < 0)
+                return r;
+        return oci_output_json(document, true, fault);
 }
 
 static int signal_all(const StateFile *state, int signal, Fault *fault) {
@@ -164,6 +187,19 @@ static int remove_cgroup(const StateFile *state, Fault *fault) {
         return 0;
 }
 
+int oci_remove_container(StateFile *state, Fault *fault) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *hooks = oci_hooks_prepare_poststop(state);
+        int r = remove_cgroup(state, fault);
+        if (r < 0)
+                return r;
+        r = state_file_remove(state);
+        if (r < 0)
+                return fault_set_errno(fault, r, "container '%s': removing its state", state->id);
+        oci_hooks_poststop(hooks, state->id, state_file_get_string(state, "bundle"));
+        oci_log_debug("container '%s' is deleted", state->id);
+        return 0;
+}
+
 int oci_delete(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF, init = -EBADF;
@@ -182,9 +218,5 @@ int oci_delete(const OciOptions *options, Fault *fault) {
         if (init >= 0 && (r = kill_init(init, options->id, fault)) < 0)
                 return r;
 
-        r = remove_cgroup(&state, fault);
-        if (r < 0)
-                return r;
-        r = state_file_remove(&state);
-        return r < 0 ? fault_set_errno(fault, r, "container '%s': removing its state", options->id) : 0;
+        return oci_remove_container(&state, fault);
 }

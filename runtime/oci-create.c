@@ -27,6 +27,7 @@
 #include "runtime/oci-command.h"
 #include "runtime/oci-delivery.h"
 #include "runtime/oci-foreground.h"
+#include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
 #include "runtime/state-file.h"
@@ -45,6 +46,7 @@ typedef struct CreateSession {
         Container *container;
         int console;            /* connected --console-socket */
         bool forwards_terminal; /* without a socket it goes to the caller's own: run in the foreground */
+        bool cloned;            /* or it was tried */
         bool complete;
 } CreateSession;
 
@@ -142,6 +144,7 @@ static int clone_container(CreateSession *session, bool waits_for_start, Fault *
         request.keep_session_keyring = session->options->no_new_keyring;
         request.meanwhile = apply_resources;
         request.userdata = session;
+        session->cloned = true;
         return container_create(&request, &session->container, fault);
 }
 
@@ -181,6 +184,7 @@ static int session_run(CreateSession *session, bool waits_for_start, Fault *faul
         if (session->config->seccomp)
                 session->seccomp_cache = state_file_open_cache(session->root);
         if ((r = state_file_create(session->root, session->options->id, &session->state, fault)) < 0 ||
+            (r = state_file_note_bundle(&session->state, session->bundle, fault)) < 0 ||
             (r = make_cgroup(session, fault)) < 0 ||
             (r = clone_container(session, waits_for_start, fault)) < 0 || (r = deliver(session, fault)) < 0)
                 return r;
@@ -196,6 +200,9 @@ static void session_done(CreateSession *session) {
                         (void) cgroup_remove(session->hierarchy, session->cgroup_path, NULL);
                 if (session->state.directory >= 0)
                         (void) state_file_remove(&session->state);
+                /* The first hooks have run: the last ones end what they began. */
+                if (session->cloned)
+                        oci_hooks_poststop(session->config, session->options->id, session->bundle);
         }
         state_file_done(&session->state);
         runtime_config_free(session->config);
@@ -228,18 +235,12 @@ int oci_create(const OciOptions *options, Fault *fault) {
         return r;
 }
 
-/* After the end: init is reaped, what is left of the container goes. */
-static int finish_run(CreateSession *session, Fault *fault) {
-        int r = cgroup_remove(session->hierarchy, session->cgroup_path, fault);
-        if (r >= 0)
-                r = state_file_remove(&session->state);
-        return r < 0 ? fault_set_errno(fault, r, "deleting the container") : 0;
-}
-
 static int start_in_foreground(CreateSession *session, OciForeground *foreground, Fault *fault) {
         int master = session->forwards_terminal ? container_take_terminal(session->container) : -EBADF;
         int r = master >= 0 ? oci_foreground_take_terminal(foreground, master, fault) : 0;
-        return r < 0 ? r : container_start(session->container, fault);
+        if (r >= 0)
+                r = container_start(session->container, fault);
+        return r < 0 ? r : oci_hooks_poststart(&session->state, fault);
 }
 
 int oci_run(const OciOptions *options, Fault *fault) {
@@ -265,6 +266,6 @@ int oci_run(const OciOptions *options, Fault *fault) {
         oci_log_debug("container '%s' ended with %i", options->id, status);
         if (status < 0 || options->keep || state_file_lock(&session.state) < 0)
                 return status;
-        r = finish_run(&session, fault);
+        r = oci_remove_container(&session.state, fault);
         return r < 0 ? r : status;
 }

@@ -145,6 +145,8 @@ static int start(ExecSession *session, Fault *fault) {
         int r = oci_process_hand_on(session->options, &session->config->process, extra, fault);
         if (r < 0)
                 return r;
+        request.id = session->options->id;
+        request.bundle = state_file_get_string(&session->state, "bundle");
         request.config = session->config;
         request.cgroup_fd = session->cgroup;
         request.seccomp_cache_fd = session->seccomp_cache;

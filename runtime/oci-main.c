@@ -21,6 +21,14 @@ static const struct {
         [OCI_COMMAND_STATE] = { oci_state },
         [OCI_COMMAND_KILL] = { oci_kill },
         [OCI_COMMAND_DELETE] = { oci_delete },
+        [OCI_COMMAND_PAUSE] = { oci_pause },
+        [OCI_COMMAND_RESUME] = { oci_resume },
+        [OCI_COMMAND_PS] = { oci_ps },
+        [OCI_COMMAND_LIST] = { oci_list },
+        [OCI_COMMAND_UPDATE] = { oci_update },
+        [OCI_COMMAND_EVENTS] = { oci_events },
+        [OCI_COMMAND_SPEC] = { oci_spec },
+        [OCI_COMMAND_FEATURES] = { oci_features },
         [OCI_COMMAND_EXEC] = { oci_exec, .clones = true, .failure = 255 },
 };
 

@@ -47,6 +47,7 @@ const OciOption oci_option_table[] = {
         FLAG("no-subreaper", 0, no_subreaper, COMMAND(RUN) | COMMAND(RESTORE),
              "without effect: this runtime never is one"),
 
+        FLAG("rootless", 0, spec_rootless, COMMAND(SPEC), "for an ordinary user"),
         FLAG("all", 'a', all, COMMAND(KILL), "every process of the container"),
         FLAG("force", 'f', force, COMMAND(DELETE), "kill it if it runs; that there is none is no error"),
         WORD("format", 'f', COMMAND(LIST) | COMMAND(PS), "FORMAT", "table or json"),

@@ -98,6 +98,7 @@ typedef struct OciOptions {
         bool all;             /* kill */
         int signal;           /* kill */
         bool json, quiet;     /* list and ps */
+        bool spec_rootless;
         bool stats;           /* events */
         unsigned interval_ms; /* events */
         OciExecOptions exec;

@@ -10,7 +10,6 @@
 
 #include "lib/fd.h"
 #include "lib/json.h"
-#include "lib/runtime-config-read.h"
 #include "lib/strv.h"
 #include "runtime/container.h"
 
@@ -114,12 +113,9 @@ static int read_process(const char *path, RuntimeProcess *process, json_object *
         int r = json_parse_fd(fd, PROCESS_SIZE_MAX, "process", ret_document, fault);
         if (r < 0)
                 return r;
-        JsonNode node = json_root(*ret_document, "process");
-        if (!json_object_is_type(*ret_document, json_type_object))
-                return json_fault(&node, fault, "is not an object");
         runtime_process_done(process);
-        *process = (RuntimeProcess){ .umask = RUNTIME_UMASK_UNSET, .oom_score_adj = RUNTIME_UNSET };
-        return config_parse_process(&node, process, fault);
+        runtime_process_init(process);
+        return runtime_process_parse(*ret_document, process, fault);
 }
 
 static int apply_arguments(const OciOptions *options, RuntimeProcess *process) {

@@ -17,12 +17,14 @@
 
 #define CGROUP_NAME "cgroup"
 #define ANNOUNCED_NAME "cgroup~"
+#define BUNDLE_NAME "bundle"
+#define EARLY_VERSION "1.2.0"
 #define PASSWD_SIZE_MAX (1024U * 1024U)
 
 /* A link that leads nowhere holds a short text in one system call, whole or not at all. */
 static int note(StateFile *state, const char *name, const char *path, Fault *fault) {
         if (symlinkat(path, state->directory, name) < 0)
-                return fault_set_errno(fault, -errno, "container '%s': noting its cgroup", state->id);
+                return fault_set_errno(fault, -errno, "container '%s': noting its %s", state->id, name);
         return 0;
 }
 
@@ -51,6 +53,19 @@ int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault) {
 
 int state_file_read_cgroup(const StateFile *state, char **ret) {
         return read_note(state, CGROUP_NAME, ret);
+}
+
+int state_file_note_bundle(StateFile *state, const char *bundle, Fault *fault) {
+        return note(state, BUNDLE_NAME, bundle, fault);
+}
+
+json_object *state_file_early_value(const StateFile *state, const char *member) {
+        _cleanup_free_ char *bundle = NULL;
+        if (string_equal(member, "ociVersion"))
+                return json_object_new_string(EARLY_VERSION);
+        if (string_equal(member, "bundle"))
+                return json_object_new_string(read_note(state, BUNDLE_NAME, &bundle) < 0 ? "" : bundle);
+        return NULL;
 }
 
 bool state_file_is_frozen(const StateFile *state) {

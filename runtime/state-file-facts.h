@@ -10,3 +10,6 @@ bool state_file_is_frozen(const StateFile *state);
 
 /* The name of the user who made it, or the number where there is no name. */
 int state_file_find_owner(const StateFile *state, char **ret);
+
+/* A member of what "state" answers while there is no state.json yet; NULL: none. */
+json_object *state_file_early_value(const StateFile *state, const char *member);

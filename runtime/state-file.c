@@ -24,6 +24,7 @@
 #define CONFIG_NAME "config.json"
 #define CGROUP_NAME "cgroup"
 #define ANNOUNCED_NAME "cgroup~"
+#define BUNDLE_NAME "bundle"
 #define CACHE_NAME ".seccomp"
 #define STATE_SIZE_MAX (16U * 1024U * 1024U)
 
@@ -86,10 +87,10 @@ int state_file_lock(StateFile *state) {
         return st.st_nlink > 0 ? 0 : -ENOENT;
 }
 
-static int open_directory(int root, const char *id, StateFile *ret) {
+static int open_directory(int root, const char *id, bool lock, StateFile *ret) {
         StateFile state = STATE_FILE_INIT;
         state.directory = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int r = state.directory < 0 ? -errno : state_file_lock(&state);
+        int r = state.directory < 0 ? -errno : lock ? state_file_lock(&state) : 0;
         if (r >= 0) {
                 state.root = root;
                 state.id = strdup(id);
@@ -112,7 +113,7 @@ int state_file_create(int root, const char *id, StateFile *ret, Fault *fault) {
                         return fault_set(fault, -EEXIST, "a container '%s' exists already", id);
                 return fault_set_errno(fault, -errno, "container '%s'", id);
         }
-        r = open_directory(root, id, ret);
+        r = open_directory(root, id, true, ret);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s'", id);
         if (mkfifoat(ret->directory, STATE_FILE_START, 0600) < 0 ||
@@ -124,12 +125,12 @@ int state_file_create(int root, const char *id, StateFile *ret, Fault *fault) {
         return r;
 }
 
-int state_file_open(int root, const char *id, StateFile *ret, Fault *fault) {
+static int open_state(int root, const char *id, bool lock, StateFile *ret, Fault *fault) {
         int r = check_id(id, fault);
         if (r < 0)
                 return r;
         StateFile state = STATE_FILE_INIT;
-        r = open_directory(root, id, &state);
+        r = open_directory(root, id, lock, &state);
         if (r == -ENOENT)
                 return fault_set(fault, r, "container '%s' does not exist", id);
         if (r < 0)
@@ -146,6 +147,14 @@ int state_file_open(int root, const char *id, StateFile *ret, Fault *fault) {
         }
         *ret = state;
         return 0;
+}
+
+int state_file_open(int root, const char *id, StateFile *ret, Fault *fault) {
+        return open_state(root, id, true, ret, fault);
+}
+
+int state_file_peek(int root, const char *id, StateFile *ret, Fault *fault) {
+        return open_state(root, id, false, ret, fault);
 }
 
 void state_file_done(StateFile *state) {
@@ -185,6 +194,11 @@ static int add_rootfs(json_object *document, const StateFileRecord *record) {
         return add(document, "rootfs", json_object_new_string(joined ? joined : path));
 }
 
+static bool has_late_hooks(const RuntimeConfig *config) {
+        return config->hooks[RUNTIME_HOOK_POSTSTART].count > 0 ||
+               config->hooks[RUNTIME_HOOK_POSTSTOP].count > 0;
+}
+
 static int build_document(const StateFile *state, const StateFileRecord *record, json_object **ret) {
         char created[64];
         uint64_t start_time = 0;
@@ -207,6 +221,7 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
             (r = add_rootfs(document, record)) < 0 ||
             (r = add(document, "created", json_object_new_string(created))) < 0 ||
             (r = add(document, "annotations", annotations_to_json(record->config))) < 0 ||
+            (r = add(document, "hooks", json_object_new_boolean(has_late_hooks(record->config)))) < 0 ||
             (r = add(document, "startTime", json_object_new_uint64(start_time))) < 0)
                 return r;
         *ret = TAKE_PTR(document);
@@ -249,7 +264,8 @@ int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *f
 /* What is known to be there first, the rest if there is any. */
 int state_file_remove(StateFile *state) {
         static const char *const names[] = {
-                STATE_NAME, CONFIG_NAME, STATE_FILE_START, STATE_FILE_RESULT, CGROUP_NAME, ANNOUNCED_NAME,
+                STATE_NAME,  CONFIG_NAME,    STATE_FILE_START, STATE_FILE_RESULT,
+                CGROUP_NAME, ANNOUNCED_NAME, BUNDLE_NAME,
         };
         for (size_t i = 0; i < ELEMENTS_OF(names); i++)
                 if (unlinkat(state->directory, names[i], 0) < 0 && errno != ENOENT)
@@ -294,9 +310,22 @@ const char *state_file_get_string(const StateFile *state, const char *name) {
                        : NULL;
 }
 
+bool state_file_has_hooks(const StateFile *state) {
+        json_object *value = NULL;
+        return state->document && json_object_object_get_ex(state->document, "hooks", &value) &&
+               json_object_get_boolean(value);
+}
+
+/* Whoever creates it holds the lock; one that was killed does not. Other than the lock of this process
+ * itself (then it is this one that creates it, or has just found what was left). */
+static bool is_being_created(const StateFile *state) {
+        _cleanup_close_ int other = openat(state->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return other >= 0 && flock(other, LOCK_SH | LOCK_NB) < 0;
+}
+
 ContainerStatus state_file_status(const StateFile *state) {
         if (!state->document)
-                return CONTAINER_CREATING;
+                return is_being_created(state) ? CONTAINER_CREATING : CONTAINER_STOPPED;
         _cleanup_close_ int pidfd = state_file_open_init(state);
         if (pidfd < 0)
                 return CONTAINER_STOPPED;
@@ -328,6 +357,8 @@ int state_file_format(const StateFile *state, json_object **ret) {
                         value = json_object_new_string(owner);
                 else if (string_equal(shown[i], "id"))
                         value = json_object_new_string(state->id);
+                else if (!state->document)
+                        value = state_file_early_value(state, shown[i]);
                 else if (json_object_object_get_ex(state->document, shown[i], &value))
                         value = json_object_get(value);
                 r = value ? add(out, shown[i], value) : 0;

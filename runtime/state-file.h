@@ -46,6 +46,8 @@ int state_file_open_cache(int root);
 int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
 /* -ENOENT if there is none. */
 int state_file_open(int root, const char *id, StateFile *ret, Fault *fault);
+/* Without a lock: what it says may be history. */
+int state_file_peek(int root, const char *id, StateFile *ret, Fault *fault);
 void state_file_done(StateFile *state);
 
 /* Lets others work on it for a while, and takes it back: -ENOENT if it was deleted meanwhile, even if there
@@ -71,6 +73,9 @@ int state_file_remove(StateFile *state);
 int state_file_open_init(const StateFile *state);
 ContainerStatus state_file_status(const StateFile *state);
 
+/* For those who ask while it is being created. */
+int state_file_note_bundle(StateFile *state, const char *bundle, Fault *fault);
+
 /* Before a cgroup is made for the container: if it can't be noted any more, "delete" removes it if it is
  * empty. */
 int state_file_announce_cgroup(StateFile *state, const char *path, Fault *fault);
@@ -84,6 +89,8 @@ int state_file_read_cgroup(const StateFile *state, char **ret);
 
 /* The member of state.json, or NULL. */
 const char *state_file_get_string(const StateFile *state, const char *name);
+/* True if its configuration has hooks that are still to run: without, it need not be read. */
+bool state_file_has_hooks(const StateFile *state);
 /* Of init; 0 when there is none any more. */
 pid_t state_file_pid(const StateFile *state, ContainerStatus status);
 /* The JSON of the OCI operation "state". */
