@@ -9,6 +9,8 @@
 #define CRT_CONTENT_PATH "/org/crt/Content"
 #define CRT_CONTENT_INTERFACE "org.crt.Content1"
 #define CRT_INGEST_INTERFACE "org.crt.Content1.Ingest"
+#define CRT_LEASE_INTERFACE "org.crt.Content1.Lease"
+#define CRT_CONTENT_JOB_INTERFACE "org.crt.Content1.Job"
 
 #define CRT_SNAPSHOTS_NAME "org.crt.Snapshots"
 #define CRT_SNAPSHOTS_PATH "/org/crt/Snapshots"

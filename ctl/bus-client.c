@@ -228,15 +228,16 @@ void bus_fields_done(const BusField *fields, void *target) {
 }
 
 /* One page; *next is where the following one begins. */
-static int list_page(Client *client, const BusTarget *target, ClientOnItem on_item, void *userdata,
-                     char **next, Fault *fault) {
+static int list_page(Client *client, const ClientList *list, char **next, Fault *fault) {
         _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
 
-        int r = client_new_call(client, target, "List", &message, fault);
+        int r = client_new_call(client, list->target, list->member ? list->member : "List", &message, fault);
         if (r >= 0)
                 r = client_open_options(client, message);
         if (r >= 0 && *next)
                 r = bus_append_entry(message, "after", "s", *next);
+        if (r >= 0 && list->filters)
+                r = bus_append_entry(message, "filters", "as", list->filters);
         if (r >= 0)
                 r = client_close_options(message);
         if (r >= 0)
@@ -247,7 +248,7 @@ static int list_page(Client *client, const BusTarget *target, ClientOnItem on_it
         const char *after = "";
         r = sd_bus_message_enter_container(reply, 'a', "a{sv}");
         while (r >= 0 && (r = sd_bus_message_at_end(reply, 0)) == 0) {
-                r = on_item(reply, userdata);
+                r = list->on_item(reply, list->userdata);
                 if (r < 0)
                         break;
         }
@@ -256,19 +257,18 @@ static int list_page(Client *client, const BusTarget *target, ClientOnItem on_it
         if (r >= 0)
                 r = sd_bus_message_read(reply, "s", &after);
         if (r < 0)
-                return fault_set_errno(fault, r, "the list of %s", target->destination);
+                return fault_set_errno(fault, r, "the list of %s", list->target->destination);
         *next = mfree(*next);
         if (after[0] && !(*next = strdup(after)))
                 return -ENOMEM;
         return 0;
 }
 
-int client_list(Client *client, const BusTarget *target, ClientOnItem on_item, void *userdata,
-                Fault *fault) {
+int client_list(Client *client, const ClientList *list, Fault *fault) {
         _cleanup_free_ char *next = NULL;
         int r;
         do
-                r = list_page(client, target, on_item, userdata, &next, fault);
+                r = list_page(client, list, &next, fault);
         while (r >= 0 && next);
         return r;
 }

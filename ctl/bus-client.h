@@ -77,6 +77,14 @@ int bus_fields_read(sd_bus_message *message, const BusField *fields, void *targe
 /* Frees what is owned. */
 void bus_fields_done(const BusField *fields, void *target);
 
-/* Calls a method that answers (aa{sv}, s) page by page; item() is called at each a{sv}. */
-typedef int (*ClientOnItem)(sd_bus_message *message, void *userdata);
-int client_list(Client *client, const BusTarget *target, ClientOnItem on_item, void *userdata, Fault *fault);
+/* A method of the kind of List, which answers (aa{sv}, s), called page by page; on_item() is called at each
+ * a{sv}, which it reads. */
+typedef struct ClientList {
+        const BusTarget *target;
+        const char *member;   /* NULL: "List" */
+        char *const *filters; /* NULL: none */
+        int (*on_item)(sd_bus_message *message, void *userdata);
+        void *userdata;
+} ClientList;
+
+int client_list(Client *client, const ClientList *list, Fault *fault);

@@ -51,9 +51,16 @@ static const VerbGroup verb_groups[] = {
         { "Containers",
           (const Verb *const[]){ &verb_run, &verb_create, &verb_start, &verb_ps, &verb_logs, &verb_kill,
                                  &verb_stop, &verb_wait, &verb_rm, &verb_inspect, NULL } },
-        { "Storage",
-          (const Verb *const[]){ &verb_content_ls, &verb_content_cat, &verb_content_rm,
-                                 &verb_content_ingests, &verb_snapshot_ls, &verb_snapshot_rm, NULL } },
+        { "Blobs", (const Verb *const[]){ &verb_content_ls, &verb_content_stat, &verb_content_cat,
+                                          &verb_content_ingest, &verb_content_ingests, &verb_content_abort,
+                                          &verb_content_label, &verb_content_verify, &verb_content_usage,
+                                          &verb_content_rm, NULL } },
+        { "Snapshots",
+          (const Verb *const[]){ &verb_snapshot_ls, &verb_snapshot_tree, &verb_snapshot_stat,
+                                 &verb_snapshot_prepare, &verb_snapshot_view, &verb_snapshot_commit,
+                                 &verb_snapshot_label, &verb_snapshot_mount, &verb_snapshot_rm, NULL } },
+        { "Leases", (const Verb *const[]){ &verb_lease_ls, &verb_lease_create, &verb_lease_add,
+                                           &verb_lease_drop, &verb_lease_show, &verb_lease_rm, NULL } },
 };
 
 void verb_complain(const Fault *fault, int r) {
@@ -90,7 +97,7 @@ static void print_help(void) {
                 for (const Verb *const *v = verb_groups[g].verbs; *v; v++) {
                         (void) verb_title(*v, title, sizeof(title));
                         size_t width = format_width(title);
-                        printf("  %s%*s  %s\n", title, width < 30 ? (int) (30 - width) : 0, "", (*v)->help);
+                        printf("  %s%*s  %s\n", title, width < 38 ? (int) (38 - width) : 0, "", (*v)->help);
                 }
         }
         printf("\nOptions:\n");

@@ -23,7 +23,7 @@
 typedef struct Watch {
         Context *context;
         sd_event *event;
-        const char *path;
+        const BusTarget *job;
         Progress progress;
         Fault fault;
         sd_bus_message *result;
@@ -87,10 +87,11 @@ static int watch_update(Watch *watch, sd_bus_message *message) {
 }
 
 static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Watch *watch = userdata;
         const char *interface;
         if (sd_bus_message_read(message, "s", &interface) >= 0 &&
-            string_equal(interface, CRT_TRANSFER_INTERFACE))
-                (void) watch_update(userdata, message);
+            string_equal(interface, watch->job->interface))
+                (void) watch_update(watch, message);
         return 0;
 }
 
@@ -175,8 +176,9 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         watch->cancelling = true;
         watch_erase(watch);
         fprintf(stderr, "Cancelling: the next pull continues where this one stops.\n");
-        return sd_bus_call_method_async(watch->context->client.bus, NULL, CRT_IMAGES_NAME, watch->path,
-                                        CRT_TRANSFER_INTERFACE, "Cancel", NULL, NULL, "a{sv}", 0);
+        return sd_bus_call_method_async(watch->context->client.bus, NULL, watch->job->destination,
+                                        watch->job->path, watch->job->interface, "Cancel", NULL, NULL,
+                                        "a{sv}", 0);
 }
 
 /* ---- from beginning to end ---- */
@@ -188,23 +190,23 @@ static int watch_call(Watch *watch, const BusTarget *target, const char *member,
         int r = client_new_call(client, target, member, &message, &watch->fault);
         if (r >= 0)
                 r = string_equal(member, "GetAll")
-                            ? sd_bus_message_append(message, "s", CRT_TRANSFER_INTERFACE)
+                            ? sd_bus_message_append(message, "s", watch->job->interface)
                             : sd_bus_message_append(message, "a{sv}", 0);
         return r < 0 ? r : sd_bus_call_async(client->bus, NULL, message, on_reply, watch, UINT64_MAX);
 }
 
 static int watch_begin(Watch *watch, sd_bus_slot **ret_slot) {
         sd_bus *bus = watch->context->client.bus;
-        const BusTarget transfer = { CRT_IMAGES_NAME, watch->path, CRT_TRANSFER_INTERFACE };
-        const BusTarget properties = { CRT_IMAGES_NAME, watch->path, "org.freedesktop.DBus.Properties" };
+        const BusTarget properties = { watch->job->destination, watch->job->path,
+                                       "org.freedesktop.DBus.Properties" };
 
-        int r = sd_bus_match_signal_async(bus, ret_slot, CRT_IMAGES_NAME, watch->path,
+        int r = sd_bus_match_signal_async(bus, ret_slot, watch->job->destination, watch->job->path,
                                           "org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed,
                                           NULL, watch);
         if (r >= 0 && !watch->quiet)
                 r = watch_call(watch, &properties, "GetAll", on_properties);
         if (r >= 0)
-                r = watch_call(watch, &transfer, "Wait", on_end);
+                r = watch_call(watch, watch->job, "Wait", on_end);
         if (r >= 0)
                 r = sd_bus_attach_event(bus, watch->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
@@ -273,12 +275,12 @@ static int read_result(Watch *watch, TransferResult *ret) {
         return 0;
 }
 
-int transfer_watch(Context *context, const char *path, TransferWatchFlags flags, TransferResult *ret,
+int transfer_watch(Context *context, const BusTarget *job, TransferWatchFlags flags, TransferResult *ret,
                    Fault *fault) {
         uint64_t now = now_monotonic_usec();
         _cleanup_(watch_done) Watch watch = {
                 .context = context,
-                .path = path,
+                .job = job,
                 .quiet = (flags & TRANSFER_WATCH_QUIET) != 0,
                 .ours = (flags & TRANSFER_WATCH_OURS) != 0,
                 .bars = style_can_draw(STDERR),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Follows a transfer to its end, with its progress on standard error: bars on a terminal, a line now and
- * then elsewhere. Ctrl-C asks the service to cancel it, and a second one leaves it alone; or the first one
- * does, where it is not ours. */
+/* Follows a transfer, or another job, to its end, with its progress on standard error: bars on a terminal, a
+ * line now and then elsewhere. Ctrl-C asks the service to cancel it, and a second one leaves it alone; or
+ * the first one does, where it is not ours. */
 
 #include "ctl/context.h"
 
@@ -21,5 +21,5 @@ typedef enum TransferWatchFlags {
 } TransferWatchFlags;
 
 /* -ECANCELED where it was cancelled, by whomever. */
-int transfer_watch(Context *context, const char *path, TransferWatchFlags flags, TransferResult *ret,
+int transfer_watch(Context *context, const BusTarget *job, TransferWatchFlags flags, TransferResult *ret,
                    Fault *fault);

@@ -18,6 +18,7 @@
 
 typedef struct PsOptions {
         bool all, quiet, full;
+        char **filters;
 } PsOptions;
 
 typedef struct ContainerRow {
@@ -139,7 +140,13 @@ static int run_ps(Context *context, void *userdata, char **operands, Fault *faul
         if (r < 0)
                 return r;
         PsList list = { options, table, now_realtime_usec() };
-        r = client_list(&context->client, &target_tasks, ps_on_item, &list, fault);
+        const ClientList call = {
+                .target = &target_tasks,
+                .filters = options->filters,
+                .on_item = ps_on_item,
+                .userdata = &list,
+        };
+        r = client_list(&context->client, &call, fault);
         if (r < 0 || options->quiet)
                 return r;
         return table_show(table, context, options->full, fault);
@@ -149,6 +156,8 @@ static const Argument ps_arguments[] = {
         { "all", 'a', NULL, "Also those that do not run", offsetof(PsOptions, all) },
         { "quiet", 'q', NULL, "Only ids", offsetof(PsOptions, quiet) },
         { "full", 'l', NULL, "Shorten nothing", offsetof(PsOptions, full) },
+        { "filter", 'f', "FILTER", "Only what fits: image==web,labels.tier==front; of several one must",
+          offsetof(PsOptions, filters), argument_list },
         {},
 };
 

@@ -16,6 +16,7 @@
 
 typedef struct ImagesOptions {
         bool quiet, full;
+        char **filters;
 } ImagesOptions;
 
 typedef struct ImageRow {
@@ -105,7 +106,13 @@ static int run_images(Context *context, void *userdata, char **operands, Fault *
         if (r < 0)
                 return r;
         ImagesList list = { options, table };
-        r = client_list(&context->client, &target_images, images_on_item, &list, fault);
+        const ClientList call = {
+                .target = &target_images,
+                .filters = options->filters,
+                .on_item = images_on_item,
+                .userdata = &list,
+        };
+        r = client_list(&context->client, &call, fault);
         if (r < 0 || options->quiet)
                 return r;
         return table_show(table, context, options->full, fault);
@@ -114,6 +121,8 @@ static int run_images(Context *context, void *userdata, char **operands, Fault *
 static const Argument images_arguments[] = {
         { "quiet", 'q', NULL, "Only names", offsetof(ImagesOptions, quiet) },
         { "full", 'l', NULL, "Shorten nothing", offsetof(ImagesOptions, full) },
+        { "filter", 'f', "FILTER", "Only what fits: name~=debian,labels.tier==base; of several one must",
+          offsetof(ImagesOptions, filters), argument_list },
         {},
 };
 

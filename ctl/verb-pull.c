@@ -99,10 +99,11 @@ int pull_image(Context *context, const char *reference, const PullOptions *optio
         _cleanup_free_ char *path = NULL;
 
         int r = pull_begin(context, reference, options, &path, fault);
-        if (r >= 0)
-                r = transfer_watch(context, path,
-                                   TRANSFER_WATCH_OURS | (options->quiet ? TRANSFER_WATCH_QUIET : 0), ret,
-                                   fault);
+        if (r >= 0) {
+                const BusTarget transfer = { CRT_IMAGES_NAME, path, CRT_TRANSFER_INTERFACE };
+                int quiet = options->quiet ? TRANSFER_WATCH_QUIET : 0;
+                r = transfer_watch(context, &transfer, TRANSFER_WATCH_OURS | quiet, ret, fault);
+        }
         return r < 0 ? fault_prefix(fault, r, "%s", reference) : 0;
 }
 

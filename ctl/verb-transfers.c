@@ -157,8 +157,10 @@ static int run_watch(Context *context, void *options, char **operands, Fault *fa
         int r = transfer_path(context, operands[0], &path);
         if (r >= 0)
                 r = client_open(&context->client, fault);
-        if (r >= 0)
-                r = transfer_watch(context, path, 0, &result, fault);
+        if (r >= 0) {
+                const BusTarget transfer = { CRT_IMAGES_NAME, path, CRT_TRANSFER_INTERFACE };
+                r = transfer_watch(context, &transfer, 0, &result, fault);
+        }
         if (r < 0)
                 return fault_prefix(fault, r, "%s", operands[0]);
         puts(result.name);

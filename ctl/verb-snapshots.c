@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "bus/bus-names.h"
+#include "bus/options.h"
+#include "ctl/labels.h"
+#include "ctl/listing.h"
+#include "ctl/verb.h"
+#include "lib/fd.h"
+#include "lib/label.h"
+#include "lib/strv.h"
+
+/* ---- snapshot ls, snapshot stat ---- */
+
+static const Column snapshot_columns[] = {
+        { "KEY", "key", CELL_STRING, .elastic = true },
+        { "KIND", "kind", CELL_STRING },
+        { "STATE", "state", CELL_STATE },
+        { "PARENT", "parent", CELL_DIGEST },
+        { "CREATED", "created", CELL_TIME },
+        { "LABELS", "labels", CELL_STRING, .elastic = true },
+};
+
+static int run_snapshot_ls(Context *context, void *options, char **operands, Fault *fault) {
+        const Listing listing = { &target_snapshots, "List", snapshot_columns,
+                                  ELEMENTS_OF(snapshot_columns) };
+        return listing_show(context, &listing, options, fault);
+}
+
+const Verb verb_snapshot_ls = {
+        .name = "snapshot ls",
+        .help = "List snapshots",
+        .arguments = listing_arguments,
+        .options_size = sizeof(ListingOptions),
+        .run = run_snapshot_ls,
+};
+
+static int run_snapshot_stat(Context *context, void *options, char **operands, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int r = client_invoke(&context->client, &target_snapshots, "Stat", operands[0], &reply, fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", operands[0])
+                     : listing_show_entries(context, reply, fault);
+}
+
+const Verb verb_snapshot_stat = {
+        .name = "snapshot stat",
+        .operands = "KEY",
+        .help = "Show what is known about a snapshot, as JSON",
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = run_snapshot_stat,
+};
+
+/* ---- snapshot prepare, view, commit ---- */
+
+typedef struct MakeOptions {
+        const char *parent;
+        char **labels;
+        bool collectable;
+} MakeOptions;
+
+/* What somebody makes by hand is to stay until they remove it: no image or container refers to it. */
+static int append_labels(sd_bus_message *message, const MakeOptions *options) {
+        _cleanup_strv_ char **labels = NULL;
+        int r = options->labels ? strv_copy((const char *const *) options->labels, &labels) : 0;
+        if (r >= 0 && !options->collectable)
+                r = strv_append(&labels, LABEL_GC_ROOT "=made by hand");
+        return r < 0 || !labels ? r : bus_append_entry_map(message, "labels", labels);
+}
+
+/* member(first, second, options) */
+static int make(Context *context, const char *member, char **operands, const MakeOptions *options,
+                Fault *fault) {
+        Client *client = &context->client;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        const char *second = operands[1] ? operands[1] : "";
+
+        int r = labels_check(options->labels, fault);
+        if (r >= 0)
+                r = client_new_call(client, &target_snapshots, member, &message, fault);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "ss", operands[0], second);
+        if (r >= 0)
+                r = client_open_options(client, message);
+        if (r >= 0 && options->parent)
+                r = bus_append_entry(message, "parent", "s", options->parent);
+        if (r >= 0)
+                r = append_labels(message, options);
+        if (r >= 0)
+                r = client_close_options(message);
+        if (r >= 0)
+                r = client_call(client, message, &reply, fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
+}
+
+static const Argument make_arguments[] = {
+        { "label", 0, "KEY=VALUE", "May be given several times", offsetof(MakeOptions, labels),
+          argument_list },
+        { "collectable", 0, NULL, "Do not keep it from the collection (org.crt.gc.root)",
+          offsetof(MakeOptions, collectable) },
+        {},
+};
+
+static int run_snapshot_prepare(Context *context, void *options, char **operands, Fault *fault) {
+        return make(context, "Prepare", operands, options, fault);
+}
+
+const Verb verb_snapshot_prepare = {
+        .name = "snapshot prepare",
+        .operands = "KEY [PARENT]",
+        .help = "Make a writable tree on top of a committed one",
+        .arguments = make_arguments,
+        .options_size = sizeof(MakeOptions),
+        .operands_min = 1,
+        .operands_max = 2,
+        .run = run_snapshot_prepare,
+};
+
+static int run_snapshot_view(Context *context, void *options, char **operands, Fault *fault) {
+        return make(context, "View", operands, options, fault);
+}
+
+const Verb verb_snapshot_view = {
+        .name = "snapshot view",
+        .operands = "KEY PARENT",
+        .help = "Make a read-only look at a committed tree",
+        .arguments = make_arguments,
+        .options_size = sizeof(MakeOptions),
+        .operands_min = 2,
+        .operands_max = 2,
+        .run = run_snapshot_view,
+};
+
+static const Argument commit_arguments[] = {
+        { "parent", 0, "NAME", "Put it on top of this one", offsetof(MakeOptions, parent) },
+        { "label", 0, "KEY=VALUE", "May be given several times", offsetof(MakeOptions, labels),
+          argument_list },
+        {},
+};
+
+static int run_snapshot_commit(Context *context, void *userdata, char **operands, Fault *fault) {
+        MakeOptions *options = userdata;
+        options->collectable = true; /* it keeps the labels that it has */
+        return make(context, "Commit", operands, options, fault);
+}
+
+const Verb verb_snapshot_commit = {
+        .name = "snapshot commit",
+        .operands = "NAME KEY",
+        .help = "Make a writable tree durable and read-only under a name",
+        .arguments = commit_arguments,
+        .options_size = sizeof(MakeOptions),
+        .operands_min = 2,
+        .operands_max = 2,
+        .run = run_snapshot_commit,
+};
+
+/* ---- snapshot label, snapshot rm ---- */
+
+static int run_snapshot_label(Context *context, void *options, char **operands, Fault *fault) {
+        return labels_update(context, &target_snapshots, operands, options, fault);
+}
+
+const Verb verb_snapshot_label = {
+        .name = "snapshot label",
+        .operands = "KEY [KEY=[VALUE]…]",
+        .help = "Change labels of a snapshot; one without a value goes",
+        .arguments = labels_arguments,
+        .options_size = sizeof(LabelsOptions),
+        .operands_min = 1,
+        .operands_max = OPERANDS_ANY,
+        .run = run_snapshot_label,
+};
+
+static int remove_one(Context *context, void *options, const char *key, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int r = client_invoke(&context->client, &target_snapshots, "Remove", key, &reply, fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", key) : 0;
+}
+
+static int run_snapshot_rm(Context *context, void *options, char **operands, Fault *fault) {
+        return verb_for_each(context, options, operands, remove_one);
+}
+
+const Verb verb_snapshot_rm = {
+        .name = "snapshot rm",
+        .operands = "KEY…",
+        .help = "Remove snapshots",
+        .operands_min = 1,
+        .operands_max = OPERANDS_ANY,
+        .run = run_snapshot_rm,
+};
+
+/* ---- snapshot mount ---- */
+
+typedef struct MountOptions {
+        bool read_only, is_volatile;
+} MountOptions;
+
+static int attach(int mount, const char *directory, Fault *fault) {
+        if (move_mount(mount, "", AT_FDCWD, directory, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+                return fault_set_errno(fault, -errno, "cannot mount on %s", directory);
+        return 0;
+}
+
+static int run_snapshot_mount(Context *context, void *userdata, char **operands, Fault *fault) {
+        const MountOptions *options = userdata;
+        Client *client = &context->client;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        int mount;
+
+        int r = client_new_call(client, &target_snapshots, "Mount", &message, fault);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "s", operands[0]);
+        if (r >= 0)
+                r = client_open_options(client, message);
+        if (r >= 0 && options->read_only)
+                r = bus_append_entry(message, "read-only", "b", 1);
+        if (r >= 0 && options->is_volatile)
+                r = bus_append_entry(message, "volatile", "b", 1);
+        if (r >= 0)
+                r = client_close_options(message);
+        if (r >= 0)
+                r = client_call(client, message, &reply, fault);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "h", &mount);
+        if (r >= 0)
+                r = attach(mount, operands[1], fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
+}
+
+static const Argument mount_arguments[] = {
+        { "read-only", 'r', NULL, "Even if it is writable", offsetof(MountOptions, read_only) },
+        { "volatile", 0, NULL, "What is written need not survive a crash",
+          offsetof(MountOptions, is_volatile) },
+        {},
+};
+
+const Verb verb_snapshot_mount = {
+        .name = "snapshot mount",
+        .operands = "KEY DIRECTORY",
+        .help = "Mount a writable tree or a view, until umount(8)",
+        .arguments = mount_arguments,
+        .options_size = sizeof(MountOptions),
+        .operands_min = 2,
+        .operands_max = 2,
+        .run = run_snapshot_mount,
+};
+
+/* ---- snapshot tree ---- */
+
+typedef struct Node {
+        char *key, *parent;
+} Node;
+
+typedef struct Forest {
+        Node *nodes; /* in the order of their keys */
+        size_t count;
+} Forest;
+
+static void forest_done(Forest *forest) {
+        for (size_t i = 0; i < forest->count; i++) {
+                free(forest->nodes[i].key);
+                free(forest->nodes[i].parent);
+        }
+        free(forest->nodes);
+}
+
+static int on_node(sd_bus_message *message, void *userdata) {
+        Forest *forest = userdata;
+        const char *values[] = { "", "" };
+        static const BusField fields[] = {
+                { "key", "s", 0 * sizeof(char *) },
+                { "parent", "s", 1 * sizeof(char *) },
+                {},
+        };
+        int r = bus_fields_read(message, fields, values);
+        if (r < 0)
+                return r;
+        Node *nodes = reallocarray(forest->nodes, forest->count + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+        forest->nodes = nodes;
+        Node *node = &nodes[forest->count++];
+        *node = (Node){ strdup(values[0]), strdup(values[1]) };
+        return node->key && node->parent ? 0 : -ENOMEM;
+}
+
+#define TREE_DEPTH_MAX 500 /* of layers that can be mounted */
+
+static void print_children(const Forest *forest, const char *parent, unsigned depth) {
+        for (size_t i = 0; depth <= TREE_DEPTH_MAX && i < forest->count; i++) {
+                if (!string_equal(forest->nodes[i].parent, parent))
+                        continue;
+                printf("%*s%s\n", (int) depth * 2, "", forest->nodes[i].key);
+                print_children(forest, forest->nodes[i].key, depth + 1);
+        }
+}
+
+static int run_snapshot_tree(Context *context, void *options, char **operands, Fault *fault) {
+        _cleanup_(forest_done) Forest forest = { 0 };
+        const ClientList list = { .target = &target_snapshots, .on_item = on_node, .userdata = &forest };
+        int r = client_list(&context->client, &list, fault);
+        if (r >= 0)
+                print_children(&forest, "", 0);
+        return r;
+}
+
+const Verb verb_snapshot_tree = {
+        .name = "snapshot tree",
+        .help = "Show which snapshot is built on which",
+        .run = run_snapshot_tree,
+};
