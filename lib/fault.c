@@ -17,19 +17,24 @@ static void fault_assign(Fault *fault, int error, char *text) {
         fault->text = text;
 }
 
-int fault_set(Fault *fault, int error, const char *format, ...) {
+/* NULL where there is no memory for it. */
+static char *format_text(const char *format, va_list arguments) {
+        char *text;
+        return vasprintf(&text, format, arguments) < 0 ? NULL : text;
+}
+
+int fault_set_va(Fault *fault, int error, const char *format, va_list arguments) {
         assert(error < 0);
-        if (!fault || fault->error)
-                return error;
+        if (fault && !fault->error)
+                fault_assign(fault, error, format_text(format, arguments));
+        return error;
+}
 
+int fault_set(Fault *fault, int error, const char *format, ...) {
         va_list arguments;
-        char *text = NULL;
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        (void) fault_set_va(fault, error, format, arguments);
         va_end(arguments);
-
-        fault_assign(fault, error, text);
         return error;
 }
 
@@ -39,10 +44,8 @@ int fault_set_errno(Fault *fault, int error, const char *format, ...) {
                 return error;
 
         va_list arguments;
-        _cleanup_free_ char *text = NULL;
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        _cleanup_free_ char *text = format_text(format, arguments);
         va_end(arguments);
 
         char *whole = NULL;
@@ -58,10 +61,8 @@ int fault_prefix(Fault *fault, int error, const char *format, ...) {
                 return error;
 
         va_list arguments;
-        _cleanup_free_ char *prefix = NULL;
         va_start(arguments, format);
-        if (vasprintf(&prefix, format, arguments) < 0)
-                prefix = NULL;
+        _cleanup_free_ char *prefix = format_text(format, arguments);
         va_end(arguments);
         if (!prefix)
                 return error;

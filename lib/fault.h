@@ -4,6 +4,8 @@
 /* A Fault is an error with a sentence: a negative errno that the caller can decide on, and a text that the
  * person who made the request can act on. Functions that take a `Fault *` accept NULL. */
 
+#include <stdarg.h>
+
 #include "lib/macros.h"
 
 typedef struct Fault {
@@ -28,6 +30,8 @@ typedef struct Fault {
 /* Sets *fault, unless it is set already: the first sentence is the one nearest to the cause. Returns error.
  */
 int fault_set(Fault *fault, int error, const char *format, ...) _printf_(3, 4);
+
+int fault_set_va(Fault *fault, int error, const char *format, va_list arguments) _printf_(3, 0);
 
 /* As fault_set(), with ": <strerror>" appended. */
 int fault_set_errno(Fault *fault, int error, const char *format, ...) _printf_(3, 4);

@@ -84,13 +84,11 @@ int json_fault(const JsonNode *node, Fault *fault, const char *format, ...) {
         if (!fault || fault->error)
                 return -EBADMSG;
         va_list arguments;
-        _cleanup_free_ char *text = NULL;
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        (void) fault_set_va(fault, -EBADMSG, format, arguments);
         va_end(arguments);
         _cleanup_free_ char *path = json_node_path(node);
-        return fault_set(fault, -EBADMSG, "%s: %s", path ? path : "", text ? text : "");
+        return fault_prefix(fault, -EBADMSG, "%s", path ? path : "");
 }
 
 int json_fault_member(const JsonNode *node, const char *key, Fault *fault, int error, const char *format,
@@ -98,13 +96,11 @@ int json_fault_member(const JsonNode *node, const char *key, Fault *fault, int e
         if (!fault || fault->error)
                 return error;
         va_list arguments;
-        _cleanup_free_ char *text = NULL;
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        (void) fault_set_va(fault, error, format, arguments);
         va_end(arguments);
         _cleanup_free_ char *path = json_node_path(node);
-        return fault_set(fault, error, "%s.%s: %s", path ? path : "", key, text ? text : "");
+        return fault_prefix(fault, error, "%s.%s", path ? path : "", key);
 }
 
 static const char *type_name(json_type type) {
