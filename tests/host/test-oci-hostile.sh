@@ -215,7 +215,7 @@ test_failures_at_every_step_leave_nothing() {
                 '.linux.devices = [{path: "/dev/null/x", type: "c", major: 1, minor: 3}]' "config.linux.devices[0]"
                 '.process.terminal = true | del(.mounts[] | select(.type == "devpts"))' "config.process.terminal: "
                 '.process.cwd = "/bin/busybox"' "config.process.cwd"
-                '.process.args = ["no-such-program"]' "no-such-program: not found in PATH"
+                '.process.args = ["no-such-program"]' "no-such-program: executable file not found"
                 '.process.args = ["/no/such/program"]' "/no/such/program: No such file"
                 '.process.args = ["/etc"]' "/etc: Is a directory"
                 '.process.args = ["/proc/version"]' "/proc/version: Permission denied"
