@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/diff-entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/strv.h"
+
+#define DATA_SIZE ((size_t) 128 * 1024)
+#define BLOCK_SIZE 512
+/* Holes are kept where they make up at least so much: a map of them is not for free. */
+#define HOLES_MIN (64 * 1024)
+#define EXTENTS_MAX ((size_t) 64 * 1024)
+
+/* Of a file with several names. */
+enum { LINK_WRITTEN = 1, LINK_PASSED };
+
+/* ---- contents ---- */
+
+static int add_extent(DiffEntries *entries, off_t begin, off_t end) {
+        if (entries->extent_count == entries->extents_allocated) {
+                size_t wanted = entries->extents_allocated > 0 ? entries->extents_allocated * 2 : 16;
+                TarExtent *larger = reallocarray(entries->extents, wanted, sizeof(*larger));
+                if (!larger)
+                        return -ENOMEM;
+                entries->extents = larger;
+                entries->extents_allocated = wanted;
+        }
+        entries->extents[entries->extent_count++] =
+                (TarExtent){ .offset = (uint64_t) begin, .size = (uint64_t) (end - begin) };
+        return 0;
+}
+
+/* 1 the file is sparse, and entries has its extents. */
+static int find_extents(DiffEntries *entries, int fd, const struct stat *st) {
+        entries->extent_count = 0;
+        if ((int64_t) st->st_blocks * BLOCK_SIZE + HOLES_MIN > st->st_size)
+                return 0;
+        for (off_t at = 0; at < st->st_size;) {
+                off_t data = lseek(fd, at, SEEK_DATA);
+                if (data < 0 && errno == ENXIO)
+                        break;
+                off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+                if (hole < 0)
+                        return errno == EINVAL ? 0 : -errno; /* the file system knows none */
+                hole = MIN_OF(hole, st->st_size);
+                if (data >= hole)
+                        break;
+                int r = add_extent(entries, data, hole);
+                if (r < 0)
+                        return r;
+                if (entries->extent_count > EXTENTS_MAX)
+                        return 0;
+                at = hole;
+        }
+        /* The size of a file that ends with a hole is that of its end: an empty extent there. */
+        off_t end = entries->extent_count > 0 ? (off_t) (entries->extents[entries->extent_count - 1].offset +
+                                                         entries->extents[entries->extent_count - 1].size)
+                                              : 0;
+        int r = end < st->st_size ? add_extent(entries, st->st_size, st->st_size) : 0;
+        return r < 0 ? r : 1;
+}
+
+/* What is gone meanwhile is zeros: somebody writes into the tree. */
+static int write_range(DiffEntries *entries, int fd, uint64_t offset, uint64_t size) {
+        while (size > 0) {
+                ssize_t n = pread(fd, entries->data, MIN_OF(size, DATA_SIZE), (off_t) offset);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                size_t written = (size_t) n;
+                if (n == 0) {
+                        written = MIN_OF(size, DATA_SIZE);
+                        memset(entries->data, 0, written);
+                }
+                int r = tar_writer_data(&entries->writer, entries->data, written);
+                if (r < 0)
+                        return r;
+                offset += written;
+                size -= written;
+        }
+        return 0;
+}
+
+static int write_file(DiffEntries *entries, const FilePlace *place, TarEntry *entry) {
+        _cleanup_close_ int fd =
+                openat(place->directory, place->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        int r = fd_verify_type(fd, S_IFREG);
+        if (r < 0)
+                return r;
+        if (!entries->data && !(entries->data = malloc(DATA_SIZE)))
+                return -ENOMEM;
+        bool sparse = false;
+        r = find_extents(entries, fd, &place->st);
+        if (r > 0) {
+                sparse = true;
+                entry->extents = entries->extents;
+                entry->extent_count = entries->extent_count;
+        }
+        if (r >= 0)
+                r = tar_writer_entry(&entries->writer, entry);
+        if (r >= 0 && !sparse)
+                return write_range(entries, fd, 0, entry->size);
+        for (size_t i = 0; r >= 0 && i < entry->extent_count; i++)
+                r = write_range(entries, fd, entry->extents[i].offset, entry->extents[i].size);
+        return r;
+}
+
+/* ---- entries ---- */
+
+static void set_time(const DiffEntries *entries, TarEntry *entry, struct timespec time) {
+        if (entries->clamp &&
+            (time.tv_sec > entries->epoch || (time.tv_sec == entries->epoch && time.tv_nsec > 0)))
+                time = (struct timespec){ .tv_sec = entries->epoch };
+        entry->mtime = time;
+}
+
+static int write_place(DiffEntries *entries, const FilePlace *place, const char *path,
+                       const char *hard_link) {
+        char target[PATH_MAX + 1];
+        TarEntry entry = {
+                .path = path,
+                .hard_link = hard_link,
+                .mode = place->st.st_mode,
+                .uid = place->st.st_uid,
+                .gid = place->st.st_gid,
+                .device = place->st.st_rdev,
+                .size = S_ISREG(place->st.st_mode) ? (uint64_t) place->st.st_size : 0,
+        };
+        set_time(entries, &entry, place->st.st_mtim);
+        if (hard_link) {
+                entry.size = 0;
+                return tar_writer_entry(&entries->writer, &entry);
+        }
+        if (S_ISLNK(entry.mode)) {
+                ssize_t size = readlinkat(place->directory, place->name, target, sizeof(target) - 1);
+                if (size < 0)
+                        return -errno;
+                target[size] = '\0';
+                entry.symlink = target;
+        }
+        int r = file_xattrs_read(&entries->xattrs, place->directory, place->name);
+        if (r < 0)
+                return r;
+        entry.xattrs = entries->xattrs.items;
+        entry.xattr_count = entries->xattrs.count;
+        return S_ISREG(entry.mode) ? write_file(entries, place, &entry)
+                                   : tar_writer_entry(&entries->writer, &entry);
+}
+
+static bool has_other_names(const FilePlace *place) {
+        return place->st.st_nlink > 1 && !S_ISDIR(place->st.st_mode);
+}
+
+/* The names that were passed over, now that another of the same file goes into the layer: the group would
+ * fall apart without them. */
+static int write_passed(DiffEntries *entries, const FilePlace *place, InodeEntry *link) {
+        int r = write_place(entries, place, link->paths[0], NULL);
+        for (char **path = link->paths + 1; r >= 0 && *path; path++)
+                r = write_place(entries, place, *path, link->paths[0]);
+        if (r >= 0)
+                link->mark = LINK_WRITTEN;
+        return r;
+}
+
+static int write_linked(DiffEntries *entries, const FilePlace *place, const char *path) {
+        InodeEntry *link;
+        int r = inode_table_get(&entries->links, place->st.st_dev, place->st.st_ino, &link);
+        if (r >= 0 && link->mark == LINK_PASSED)
+                r = write_passed(entries, place, link);
+        if (r < 0 || link->mark == LINK_WRITTEN)
+                return r < 0 ? r : write_place(entries, place, path, link->paths[0]);
+        link->mark = LINK_WRITTEN;
+        r = strv_append(&link->paths, path);
+        return r < 0 ? r : write_place(entries, place, path, NULL);
+}
+
+int diff_entry_write(DiffEntries *entries, const FilePlace *place, const char *path, Fault *fault) {
+        int r = has_other_names(place) ? write_linked(entries, place, path)
+                                       : write_place(entries, place, path, NULL);
+        return r < 0 ? fault_set_errno(fault, r, "Can't put '%s' into the layer", path) : 0;
+}
+
+int diff_entry_pass(DiffEntries *entries, const FilePlace *place, const char *path, Fault *fault) {
+        InodeEntry *link;
+        if (!has_other_names(place))
+                return 0;
+        int r = inode_table_get(&entries->links, place->st.st_dev, place->st.st_ino, &link);
+        if (r >= 0 && link->mark == LINK_WRITTEN)
+                r = write_place(entries, place, path, link->paths[0]);
+        else if (r >= 0) {
+                link->mark = LINK_PASSED;
+                r = strv_append(&link->paths, path);
+        }
+        return r < 0 ? fault_set_errno(fault, r, "Can't put '%s' into the layer", path) : 0;
+}
+
+int diff_entry_whiteout(DiffEntries *entries, const char *path, const char *name, Fault *fault) {
+        char whiteout[PATH_MAX];
+        TarEntry entry = { .path = whiteout, .mode = S_IFREG };
+        int length = snprintf(whiteout, sizeof(whiteout), "%s%s.wh.%s", path, *path ? "/" : "", name);
+        if (length < 0 || (size_t) length >= sizeof(whiteout))
+                return fault_set(fault, -EBADMSG, "The path of '%.200s' is too long for a layer", name);
+        int r = tar_writer_entry(&entries->writer, &entry);
+        return r < 0 ? fault_set_errno(fault, r, "Can't put '%s' into the layer", whiteout) : 0;
+}
+
+void diff_entries_done(DiffEntries *entries) {
+        inode_table_done(&entries->links);
+        file_xattrs_done(&entries->xattrs);
+        free(entries->extents);
+        free(entries->data);
+}

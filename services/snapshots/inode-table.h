@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Files with more than one name, by device and inode number: which were met already, and under which name.
+ */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/macros.h"
+
+typedef struct InodeEntry {
+        struct InodeEntry *next; /* with the same hash */
+        dev_t device;
+        ino_t inode;
+        int mark;     /* the user's own; 0 at first */
+        char **paths; /* likewise: a strv, freed with the table */
+} InodeEntry;
+
+typedef struct InodeTable {
+        InodeEntry **buckets;
+        size_t bucket_count;
+        size_t count;
+} InodeTable;
+
+/* 1 it was there already, 0 it is new. */
+int inode_table_get(InodeTable *table, dev_t device, ino_t inode, InodeEntry **ret);
+void inode_table_done(InodeTable *table);
