@@ -11,6 +11,7 @@
 
 #include "lib/fd.h"
 #include "runtime/capabilities.h"
+#include "runtime/exec.h"
 #include "runtime/home-directory.h"
 #include "runtime/inherited-fds.h"
 #include "runtime/init-report.h"
@@ -67,6 +68,13 @@ static int step_ready(ContainerPlan *plan, Fault *fault) {
         return fd_write_all(plan->init_socket, &report, sizeof(report));
 }
 
+static int step_own_pid(ContainerPlan *plan, Fault *fault) {
+        ExecPlan *exec = (ExecPlan *) plan;
+        if (exec->own_pid)
+                (void) snprintf(exec->own_pid, EXEC_PID_SIZE, "%i", getpid());
+        return 0;
+}
+
 typedef struct ExecStep {
         const char *name; /* in sentences: "<name>: <what went wrong>" */
         int (*run)(ContainerPlan *plan, Fault *fault);
@@ -87,6 +95,7 @@ static const ExecStep steps[] = {
         { "security label", security_label_step_set }, /* by the caller's /proc */
         { "root file system", step_root },
         { "terminal", terminal_step_open_another },
+        { "own pid", step_own_pid },
         { "memory policy", scheduling_step_memory_policy },
         { "personality", scheduling_step_personality },
         { "home directory", home_directory_step_set }, /* by the caller's /proc */

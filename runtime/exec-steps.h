@@ -9,6 +9,7 @@
 typedef struct ExecPlan {
         ContainerPlan plan;
         int init;       /* weak: pidfd of the container's init */
+        char *own_pid;  /* weak: see exec_start() */
         int namespaces; /* CLONE_NEW*, that are still to be joined */
 } ExecPlan;
 

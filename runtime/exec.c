@@ -205,9 +205,9 @@ static int start(Exec *exec, ExecPlan *plan, Fault *fault) {
         return r;
 }
 
-int exec_start(const ContainerRequest *request, int init, Exec **ret, Fault *fault) {
+int exec_start(const ContainerRequest *request, int init, char *own_pid, Exec **ret, Fault *fault) {
         _cleanup_(exec_freep) Exec *exec = new0(Exec, 1);
-        ExecPlan plan;
+        ExecPlan plan = { .own_pid = own_pid };
         if (!exec)
                 return -ENOMEM;
         exec->pidfd = exec->terminal_fd = -EBADF;

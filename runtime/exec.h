@@ -9,10 +9,13 @@
 
 typedef struct Exec Exec;
 
+#define EXEC_PID_SIZE 16
+
 /* request->config is the container's, with what is to run as its process; bundle_fd, rootfs_fd, start_fd and
- * result_fd of the request are not used. init is a pidfd of the container's init. The answer comes when the
- * program is executed; when that fails nothing is left. */
-int exec_start(const ContainerRequest *request, int init, Exec **ret, Fault *fault);
+ * result_fd of the request are not used. init is a pidfd of the container's init. own_pid, if not NULL, has
+ * room for EXEC_PID_SIZE bytes, into which the process writes its own number in the container (a place in
+ * its environment, say). The answer comes when the program is executed; when that fails nothing is left. */
+int exec_start(const ContainerRequest *request, int init, char *own_pid, Exec **ret, Fault *fault);
 
 pid_t exec_pid(const Exec *exec);
 /* Borrowed. */

@@ -154,7 +154,7 @@ static int start(ExecSession *session, Fault *fault) {
         request.extra_fd_count = (size_t) r;
         for (int i = 0; i < 3; i++)
                 request.standard[i] = fcntl(i, F_GETFD) < 0 ? -EBADF : i;
-        return exec_start(&request, session->init, &session->exec, fault);
+        return exec_start(&request, session->init, oci_process_listen_pid(), &session->exec, fault);
 }
 
 static int deliver(ExecSession *session, Fault *fault) {

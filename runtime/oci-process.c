@@ -12,6 +12,7 @@
 #include "lib/json.h"
 #include "lib/strv.h"
 #include "runtime/container.h"
+#include "runtime/exec.h"
 
 #define PROCESS_SIZE_MAX (4U * 1024U * 1024U)
 
@@ -155,6 +156,12 @@ int oci_process_apply(const OciOptions *options, RuntimeProcess *process, json_o
         return 0;
 }
 
+static char listen_pid[sizeof("LISTEN_PID=") + EXEC_PID_SIZE] = "LISTEN_PID=1";
+
+char *oci_process_listen_pid(void) {
+        return listen_pid + strlen("LISTEN_PID=");
+}
+
 /* sd_listen_fds(3): for this process, or for none. */
 static unsigned listen_fds(void) {
         const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
@@ -178,7 +185,7 @@ int oci_process_hand_on(const OciOptions *options, RuntimeProcess *process, int 
                 (void) snprintf(assignment, sizeof(assignment), "LISTEN_FDS=%u", listen);
                 int r = oci_process_set_environment(process, assignment);
                 if (r >= 0)
-                        r = oci_process_set_environment(process, "LISTEN_PID=1");
+                        r = oci_process_set_environment(process, listen_pid);
                 if (r < 0)
                         return r;
         }

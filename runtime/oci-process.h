@@ -15,8 +15,10 @@ int oci_process_apply(const OciOptions *options, RuntimeProcess *process, json_o
 
 /* $LISTEN_FDS and --preserve-fds: the descriptors that become the payload's from 3 on, at most
  * CONTAINER_EXTRA_FDS_MAX; returns how many. The payload's environment tells of the first, to a process of
- * number 1. */
+ * the number that stands at oci_process_listen_pid(): 1, unless something else is written there. */
 int oci_process_hand_on(const OciOptions *options, RuntimeProcess *process, int *fds, Fault *fault);
+
+char *oci_process_listen_pid(void);
 
 /* Sets NAME=value, in place of an earlier one. Borrowed. */
 int oci_process_set_environment(RuntimeProcess *process, const char *assignment);
