@@ -43,7 +43,8 @@ int hooks_state_to_json(const RuntimeConfig *config, const HookState *state, cha
                 return r;
         if (state->pid > 0 && (r = add(document, "pid", json_object_new_int(state->pid))) < 0)
                 return r;
-        const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN);
+        const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN |
+                                                                            JSON_C_TO_STRING_NOSLASHESCAPE);
         *ret = text ? strdup(text) : NULL;
         return *ret ? 0 : -ENOMEM;
 }
@@ -61,7 +62,8 @@ static int follow(int pidfd, int output, const RuntimeHook *hook, char text[stat
         size_t used = 0;
         bool ended = false;
         for (;;) {
-                struct pollfd wait[2] = { { .fd = pidfd, .events = POLLIN },
+                /* poll(2) passes over what is -1. */
+                struct pollfd wait[2] = { { .fd = ended ? -1 : pidfd, .events = POLLIN },
                                           { .fd = output, .events = POLLIN } };
                 int64_t left = end ? MAX_OF(end - now_ms(), 0) : -1;
                 int r = poll(wait, 2, ended ? 0 : (int) MIN_OF(left, INT32_MAX));
@@ -78,7 +80,7 @@ static int follow(int pidfd, int output, const RuntimeHook *hook, char text[stat
                 }
                 ssize_t n = read(output, text + used, OUTPUT_MAX - used);
                 if (n <= 0)
-                        output = -1; /* poll(2) passes over it */
+                        output = -1;
                 used += (size_t) MAX_OF(n, 0);
                 text[used] = '\0';
         }
@@ -184,6 +186,12 @@ static bool has_any(const RuntimeConfig *config) {
                 if (config->hooks[kind].count > 0)
                         return true;
         return false;
+}
+
+bool hooks_see_root(const RuntimeConfig *config) {
+        return config->hooks[RUNTIME_HOOK_PRESTART].count > 0 ||
+               config->hooks[RUNTIME_HOOK_CREATE_RUNTIME].count > 0 ||
+               config->hooks[RUNTIME_HOOK_CREATE_CONTAINER].count > 0;
 }
 
 static bool has_outside(const RuntimeConfig *config) {

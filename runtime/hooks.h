@@ -6,6 +6,7 @@
  * init the fourth, all in container_create() and container_start(); the last two are for who starts and
  * deletes it. */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lib/fault.h"
@@ -30,6 +31,9 @@ int hooks_run(const RuntimeConfig *config, RuntimeHookKind kind, const HookState
 typedef void (*HookWarning)(const char *sentence, void *userdata);
 void hooks_run_all(const RuntimeConfig *config, RuntimeHookKind kind, const HookState *state,
                    HookWarning warn, void *userdata);
+
+/* True if there are hooks that may look for the root file system where config.root.path says. */
+bool hooks_see_root(const RuntimeConfig *config);
 
 int hooks_prepare(const ContainerPlan *plan, Fault *fault);
 

@@ -93,11 +93,11 @@ typedef struct OciOptions {
         const char *pid_file, *console_socket, *pidfd_socket;
         unsigned preserve_fds;
         bool no_new_keyring, no_pivot, no_subreaper;
-        bool detach, keep;    /* run, exec, restore */
-        bool force;           /* delete */
-        bool all;             /* kill */
-        int signal;           /* kill */
-        bool json, quiet;     /* list and ps */
+        bool detach, keep; /* run, exec, restore */
+        bool force;        /* delete */
+        bool all;          /* kill */
+        int signal;        /* kill */
+        bool json, quiet;  /* list and ps */
         bool spec_rootless;
         bool stats;           /* events */
         unsigned interval_ms; /* events */

@@ -133,6 +133,7 @@ void plan_done(ContainerPlan *plan) {
         fd_close(plan->parent_socket);
         fd_close(plan->init_socket);
         free(plan->own_seccomp_filter);
+        free(plan->root_place);
         free(plan->program);
         free(plan->home_assignment);
         free(plan->environment);

@@ -30,6 +30,7 @@ typedef struct ContainerPlan {
         int namespace_fds[_RUNTIME_NAMESPACE_MAX]; /* those that are joined */
         int rootfs_fd; /* detached mount; after rootfs_attach() the root itself */
         bool own_rootfs_fd;
+        char *root_place; /* where hooks find the root in init's mount namespace; NULL: nowhere */
         MountPlan *mounts;
         size_t mount_count;
         int proc_fd; /* the caller's /proc, known to be procfs */

@@ -96,7 +96,8 @@ int program_step_find(ContainerPlan *plan, Fault *fault) {
                 r = search_program(name, search ? search : DEFAULT_SEARCH_PATH, &plan->program);
         }
         if (r == -ENOENT && !strchr(name, '/'))
-                return fault_set(fault, r, "config.process.args[0]: %s: executable file not found in $PATH", name);
+                return fault_set(fault, r, "config.process.args[0]: %s: executable file not found in $PATH",
+                                 name);
         return r < 0 ? fault_set_errno(fault, r, "config.process.args[0]: %s", name) : 0;
 }
 

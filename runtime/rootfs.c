@@ -4,12 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/strv.h"
+#include "runtime/hooks.h"
 #include "runtime/mount-target.h"
 
 static const uint64_t propagation_flags[] = {
@@ -26,6 +31,26 @@ static int set_propagation(int mount_fd, uint64_t propagation, bool recursive) {
                        : 0;
 }
 
+/* Hooks that enter init's mount namespace before it pivots look for the root where the configuration says
+ * that it is, and mount below that. */
+static int find_place(ContainerPlan *plan, int directory, const char *path) {
+        char name[FD_PROC_PATH_SIZE], target[PATH_MAX];
+        if (!hooks_see_root(plan->config))
+                return 0;
+        _cleanup_close_ int fd = openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        ssize_t n = readlinkat(plan->proc_fd, fd_proc_path(fd, name) + strlen("/proc/"), target,
+                               sizeof(target) - 1);
+        if (n < 0)
+                return -errno;
+        target[n] = '\0';
+        if (string_equal(target, "/"))
+                return 0;
+        plan->root_place = strdup(target);
+        return plan->root_place ? 0 : -ENOMEM;
+}
+
 static int open_rootfs(ContainerPlan *plan, Fault *fault) {
         const char *path = plan->config->root_path;
         if (!path)
@@ -34,6 +59,9 @@ static int open_rootfs(ContainerPlan *plan, Fault *fault) {
                 return fault_set(fault, -EINVAL,
                                  "config.root.path: '%s' is relative, and no bundle is given", path);
         int directory = plan->request->bundle_fd >= 0 ? plan->request->bundle_fd : AT_FDCWD;
+        int r = find_place(plan, directory, path);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.root.path: %s", path);
         int fd = open_tree(directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
         return fd < 0 ? fault_set_errno(fault, -errno, "config.root.path: %s", path) : fd;
 }
@@ -69,13 +97,14 @@ int rootfs_cut_off_host(Fault *fault) {
 }
 
 /* The unmounting of the host's tree, later, must not travel back to it. The new root goes on top of "/",
- * where no path lookup of this process finds it. */
+ * where no path lookup of this process finds it, unless hooks are to find it. */
 int rootfs_step_attach(ContainerPlan *plan, Fault *fault) {
         int r = rootfs_cut_off_host(fault);
         if (r < 0)
                 return r;
-        _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        r = slash < 0 ? -errno : mount_target_attach(slash, plan->rootfs_fd);
+        const char *place = plan->root_place ? plan->root_place : "/";
+        _cleanup_close_ int target = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = target < 0 ? -errno : mount_target_attach(target, plan->rootfs_fd);
         return r < 0 ? fault_set_errno(fault, r, "config.root") : 0;
 }
 

@@ -14,7 +14,8 @@
 #include "runtime/mount-target.h"
 #include "runtime/rootfs.h"
 
-/* Init looks for nothing here any more: what it needs of the host is open, or in /dev and /proc. */
+/* Init looks for nothing here any more: what it needs of the host is open, or in /dev and /proc. Hooks do
+ * look for things of the host; what they do not miss is what the root is put over anyway. */
 #define PLACE "/run"
 #define ROOT_NAME "root"
 
@@ -29,13 +30,13 @@ static int make_area(Fault *fault) {
 
 /* Not on "/": the kernel gives no user namespace to a process whose root is not the topmost mount of its
  * namespace. */
-static int cover_place(int area, Fault *fault) {
+static int cover_place(const char *path, int area, Fault *fault) {
         int r = rootfs_cut_off_host(fault);
         if (r < 0)
                 return r;
-        _cleanup_close_ int place = open(PLACE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int place = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         r = place < 0 ? -errno : mount_target_attach(place, area);
-        return r < 0 ? fault_set_errno(fault, r, "laying mounts out on " PLACE) : 0;
+        return r < 0 ? fault_set_errno(fault, r, "laying mounts out on %s", path) : 0;
 }
 
 static int lay_out(int area, const char *name, int mount_fd, bool directory) {
@@ -51,7 +52,7 @@ int staging_lay_out(ContainerPlan *plan, Fault *fault) {
         _cleanup_close_ int area = make_area(fault);
         if (area < 0)
                 return area;
-        int r = cover_place(area, fault);
+        int r = cover_place(plan->root_place ? plan->root_place : PLACE, area, fault);
         if (r < 0)
                 return r;
         r = lay_out(area, ROOT_NAME, plan->rootfs_fd, true);
