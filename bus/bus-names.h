@@ -11,11 +11,13 @@
 #define CRT_INGEST_INTERFACE "org.crt.Content1.Ingest"
 #define CRT_LEASE_INTERFACE "org.crt.Content1.Lease"
 #define CRT_CONTENT_JOB_INTERFACE "org.crt.Content1.Job"
+#define CRT_CONTENT_COLLECTOR_INTERFACE "org.crt.Content1.Collector"
 
 #define CRT_SNAPSHOTS_NAME "org.crt.Snapshots"
 #define CRT_SNAPSHOTS_PATH "/org/crt/Snapshots"
 #define CRT_SNAPSHOTS_INTERFACE "org.crt.Snapshots1"
 #define CRT_SNAPSHOTS_JOB_INTERFACE "org.crt.Snapshots1.Job"
+#define CRT_SNAPSHOTS_COLLECTOR_INTERFACE "org.crt.Snapshots1.Collector"
 
 #define CRT_IMAGES_NAME "org.crt.Images"
 #define CRT_IMAGES_PATH "/org/crt/Images"

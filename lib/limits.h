@@ -46,7 +46,8 @@
 #define LIMIT_PEERS 4096
 #define LIMIT_CONCURRENT_UNPACKS 4
 #define LIMIT_CONCURRENT_DOWNLOADS 6
-#define LIMIT_CONCURRENT_TEES 16 /* layers that are unpacked while they arrive */
+#define LIMIT_CONCURRENT_SURVEYS 3 /* of everything, for Plan and Why */
+#define LIMIT_CONCURRENT_TEES 16   /* layers that are unpacked while they arrive */
 
 /* Pages of lists. */
 #define LIMIT_PAGE_DEFAULT 1000

@@ -10,7 +10,7 @@
 
 #include "lib/macros.h"
 
-#define RECORD_FIELDS_MAX 8
+#define RECORD_FIELDS_MAX 10
 /* Of one list. A hundred thousand blobs take about 12 MiB. */
 #define RECORD_FILE_MAX (256U * 1024U * 1024U)
 

@@ -79,7 +79,8 @@ static void refuses_what_is_no_record(void) {
                 const char *text;
                 size_t size;
         } cases[] = {
-                { "no end", 6 },  { "a\tb\tc\td\te\tf\tg\th\ti\n", 18 }, { "a\0b\n", 4 }, { "\r\n", 2 },
+                { "no end", 6 },  { "a\tb\tc\td\te\tf\tg\th\ti\tj\tk\n", 22 },
+                { "a\0b\n", 4 },  { "\r\n", 2 },
                 { "a\177\n", 3 },
         };
         for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
