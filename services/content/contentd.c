@@ -11,6 +11,7 @@
 #include "bus/daemon.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "services/content/collect-content-bus.h"
 #include "services/content/content-bus.h"
 
 /* In the runtime directory, which no boot outlives: the last one to use the state left it in order. */
@@ -21,6 +22,7 @@ typedef struct ContentService {
         ContentState *state;
         IngestTable *table;
         ContentBus *bus;
+        Collector *collector;
 } ContentService;
 
 #define READ "org.crt.content.read"
@@ -39,6 +41,10 @@ static const BusRule rules[] = {
         { CRT_CONTENT_INTERFACE, "List", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "Update", BUS_POLKIT, WRITE, "digest", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "Delete", BUS_POLKIT, DELETE, "digest", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "Begin", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "Inventory", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "Sweep", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "End", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
 };
 
 static void *service_free(void *userdata) {
@@ -46,6 +52,7 @@ static void *service_free(void *userdata) {
         if (!service)
                 return NULL;
         bool orderly = service->table && !ingest_table_is_syncing(service->table);
+        content_collector_free(service->state, service->collector);
         content_bus_free(service->bus);
         ingest_table_free(service->table);
         content_state_free(service->state);
@@ -91,6 +98,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
                 r = ingest_table_new(daemon_event(daemon), service->state, &service->table, fault);
         if (r >= 0)
                 r = content_bus_new(daemon_bus(daemon), service->state, service->table, &service->bus);
+        if (r >= 0)
+                r = content_collector_new(daemon_bus(daemon), service->state, &service->collector);
         if (r < 0)
                 return r;
         *ret_service = TAKE_PTR(service);
@@ -99,7 +108,7 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
 
 static bool service_is_busy(void *userdata) {
         const ContentService *service = userdata;
-        return ingest_table_is_busy(service->table);
+        return ingest_table_is_busy(service->table) || collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {
