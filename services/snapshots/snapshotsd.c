@@ -9,6 +9,7 @@
 #include "bus/daemon.h"
 #include "lib/fd.h"
 #include "lib/strv.h"
+#include "services/snapshots/collect-snapshots-bus.h"
 #include "services/snapshots/snapshots-bus.h"
 
 /* "yes": mounts as before Linux 6.8, to test that way on a newer kernel. */
@@ -20,6 +21,7 @@ typedef struct SnapshotsService {
         UnpackQueue *queue;
         JobTable *jobs;
         SnapshotsBus *bus;
+        Collector *collector;
         bool stopping;
 } SnapshotsService;
 
@@ -42,6 +44,10 @@ static const BusRule rules[] = {
         { CRT_SNAPSHOTS_JOB_INTERFACE, "Wait", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_JOB_INTERFACE, "Cancel", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES,
           .owner = true },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Begin", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Inventory", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Sweep", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "End", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
 };
 
 /* Ends what uses the manager before it. */
@@ -49,6 +55,7 @@ static void *service_free(void *userdata) {
         SnapshotsService *service = userdata;
         if (!service)
                 return NULL;
+        collector_free(service->collector);
         snapshots_bus_free(service->bus);
         unpack_queue_free(service->queue);
         job_table_free(service->jobs);
@@ -90,6 +97,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         if (r >= 0)
                 r = snapshots_bus_new(daemon_bus(daemon), service->manager, service->queue, service->jobs,
                                       &service->bus);
+        if (r >= 0)
+                r = snapshot_collector_new(daemon_bus(daemon), service->manager, &service->collector);
         if (r < 0)
                 return r;
         *ret_service = TAKE_PTR(service);
@@ -106,7 +115,8 @@ static bool service_is_busy(void *userdata) {
         const SnapshotsService *service = userdata;
         if (service->stopping)
                 return snapshot_manager_is_committing(service->manager);
-        return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager);
+        return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager) ||
+               collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/collect-snapshots.h"
+
+#include <errno.h>
+
+#include "lib/identifier.h"
+#include "lib/label.h"
+#include "lib/strv.h"
+#include "services/snapshots/snapshot-commit.h"
+
+#define PAGE 128
+
+struct SnapshotInventory {
+        SnapshotManager *manager; /* weak */
+        bool roots;
+        int64_t last;         /* number of the one that was listed last */
+        RecordWriter *writer; /* weak, within a step */
+};
+
+int snapshot_inventory_new(SnapshotManager *manager, bool roots, SnapshotInventory **ret) {
+        SnapshotInventory *inventory = new0(SnapshotInventory, 1);
+        if (!inventory)
+                return -ENOMEM;
+        inventory->manager = manager;
+        inventory->roots = roots;
+        *ret = inventory;
+        return 0;
+}
+
+SnapshotInventory *snapshot_inventory_free(SnapshotInventory *inventory) {
+        free(inventory);
+        return NULL;
+}
+
+/* ---- what there is ---- */
+
+/* Something of this very moment needs it: a worker, a mount, a connection. */
+static bool is_held(SnapshotManager *manager, const Snapshot *snapshot) {
+        return snapshot->state == SNAPSHOT_UNPACKING ||
+               snapshot_commit_check_idle(manager, snapshot, NULL) < 0 ||
+               snapshot_manager_check_unused(manager, snapshot, NULL) < 0;
+}
+
+/* "label", "snapshot", namespace, key, key of the label, value */
+static int add_labels(const Snapshot *snapshot, RecordWriter *writer) {
+        int r = 0;
+        for (char *const *label = snapshot->labels; r >= 0 && label && *label; label++) {
+                const char *equals = strchr(*label, '=');
+                if (!string_after(*label, "org.crt.gc.") || !equals)
+                        continue;
+                _cleanup_free_ char *key = strndup(*label, (size_t) (equals - *label));
+                r = key ? record_writer_add(writer, "ssssss", "label", "snapshot", snapshot->namespace,
+                                            snapshot->key, key, equals + 1)
+                        : -ENOMEM;
+        }
+        return r;
+}
+
+/* "snapshot", namespace, key, stamp, bytes, parent, kind, "held" or "", created */
+static int add_snapshot(const Snapshot *snapshot, void *userdata) {
+        SnapshotInventory *inventory = userdata;
+        bool held = is_held(inventory->manager, snapshot);
+        int r = 0;
+
+        inventory->last = snapshot->id;
+        if (held || !inventory->roots)
+                r = record_writer_add(inventory->writer, "sssuusssu", "snapshot", snapshot->namespace,
+                                      snapshot->key, (uint64_t) snapshot->id,
+                                      snapshot->measured ? snapshot->measure.size : 0, snapshot->parent,
+                                      snapshot_kind_to_string(snapshot->kind), held ? "held" : "",
+                                      snapshot->created);
+        return r < 0 ? r : add_labels(snapshot, inventory->writer);
+}
+
+int snapshot_inventory_step(SnapshotInventory *inventory, RecordWriter *writer) {
+        inventory->writer = writer;
+        return snapshot_store_list_all(inventory->manager->store, inventory->last, PAGE, add_snapshot,
+                                       inventory);
+}
+
+/* ---- what goes ---- */
+
+static bool has_root_label(const Snapshot *snapshot) {
+        return !string_is_empty(strv_get_environment((const char *const *) snapshot->labels, LABEL_GC_ROOT));
+}
+
+int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const RecordField *key,
+                   const RecordField *stamp, uint64_t *ret_bytes) {
+        _cleanup_free_ char *namespace_text = record_field_copy(namespace);
+        _cleanup_free_ char *key_text = record_field_copy(key);
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        uint64_t number;
+
+        if (!namespace_text || !key_text)
+                return -ENOMEM;
+        if (!identifier_is_valid(namespace_text) || !snapshot_key_is_valid(key_text) ||
+            record_field_number(stamp, &number) < 0)
+                return -EBADMSG;
+        int r = snapshot_store_get(manager->store, namespace_text, key_text, &snapshot, NULL);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        if ((uint64_t) snapshot.id != number || has_root_label(&snapshot) || is_held(manager, &snapshot))
+                return 0;
+        r = snapshot_manager_remove(manager, namespace_text, key_text, NULL);
+        if (r == -EBUSY) /* something was built on it */
+                return 0;
+        if (r < 0)
+                return r;
+        *ret_bytes = snapshot.measured ? snapshot.measure.size : 0;
+        return 1;
+}
