@@ -404,5 +404,7 @@ const sd_bus_vtable tasks_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("List", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("aa{sv}", containers, "s", next), method_list,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("References", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("h", references),
+                                method_references, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

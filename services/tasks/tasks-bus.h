@@ -22,6 +22,9 @@ typedef struct TasksService {
 /* tasks-bus.c */
 extern const sd_bus_vtable tasks_vtable[];
 
+/* references-bus.c */
+int method_references(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
 /* container-bus.c; the vtable's userdata is the Task. */
 extern const sd_bus_vtable container_vtable[];
 int container_find(void *service, const char *namespace, const char *object, void **ret);
