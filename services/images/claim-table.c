@@ -122,3 +122,28 @@ bool claim_table_has(const ClaimTable *table, const char *namespace, const char 
         _cleanup_free_ char *key = make_key(namespace, thing, name);
         return key && entry_find(table, key);
 }
+
+typedef struct ClaimWalk {
+        ClaimVisit visit;
+        void *userdata;
+        int r;
+} ClaimWalk;
+
+static void visit_entry(const void *node, VISIT order, void *userdata) {
+        const ClaimEntry *entry = *(ClaimEntry *const *) node;
+        ClaimWalk *walk = userdata;
+        if (walk->r < 0 || (order != postorder && order != leaf))
+                return;
+        const char *thing = strchr(entry->key, '/'), *name = strchr(thing + 1, '/');
+        _cleanup_free_ char *namespace_text = strndup(entry->key, (size_t) (thing - entry->key));
+        _cleanup_free_ char *thing_text = strndup(thing + 1, (size_t) (name - thing - 1));
+        walk->r = namespace_text && thing_text
+                          ? walk->visit(namespace_text, thing_text, name + 1, walk->userdata)
+                          : -ENOMEM;
+}
+
+int claim_table_visit(const ClaimTable *table, ClaimVisit visit, void *userdata) {
+        ClaimWalk walk = { .visit = visit, .userdata = userdata };
+        twalk_r(table->tree, visit_entry, &walk);
+        return walk.r;
+}

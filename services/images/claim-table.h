@@ -27,5 +27,9 @@ int claim_table_hold(ClaimTable *table, ClaimKind kind, const char *namespace, c
 ClaimHold *claim_hold_free(ClaimHold *hold);
 DEFINE_CLEANUP(ClaimHold *, claim_hold_free);
 
+/* All that is held, until visit returns a negative value. */
+typedef int (*ClaimVisit)(const char *namespace, const char *thing, const char *name, void *userdata);
+int claim_table_visit(const ClaimTable *table, ClaimVisit visit, void *userdata);
+
 /* Somebody is busy with it, or counts on it. */
 bool claim_table_has(const ClaimTable *table, const char *namespace, const char *thing, const char *name);

@@ -20,6 +20,7 @@ void image_record_done(ImageRecord *record) {
         free(record->platform);
         strv_free(record->blobs);
         strv_free(record->chains);
+        strv_free(record->labels);
         *record = (ImageRecord){ 0 };
 }
 

@@ -21,8 +21,9 @@ typedef struct ImageRecord {
         uint64_t created; /* microseconds since 1970, both */
         uint64_t pulled;
         bool is_replacement; /* there was one of that name before; not kept */
-        char **blobs;        /* digests: indexes, manifest, config, layers */
+        char **blobs;        /* digests, in this order: indexes, manifest, config, layers */
         char **chains;       /* names of its snapshots, the lowest first */
+        char **labels;       /* KEY=value, in the order of the keys */
 } ImageRecord;
 
 void image_record_done(ImageRecord *record);

@@ -10,6 +10,8 @@
 #include "services/images/image-store.h"
 #include "services/images/store-client.h"
 
+typedef struct Collection Collection;
+typedef struct Tidy Tidy;
 typedef struct Transfer Transfer;
 
 typedef struct ImageService {
@@ -17,11 +19,14 @@ typedef struct ImageService {
         StoreClient *stores;
         ImageStore *images;
         ClaimTable *claims;
+        Tidy *tidy;
         Transfer *transfers;
-        unsigned sweeps;  /* under way */
-        unsigned unpacks; /* of layers that are there, in all transfers */
-        unsigned tees;    /* of layers that are still being fetched */
-        bool released;    /* something that a transfer may wait for is free again */
+        Collection *collections; /* the first one runs */
+        unsigned sweeps;         /* under way */
+        unsigned surveys;        /* as well */
+        unsigned unpacks;        /* of layers that are there, in all transfers */
+        unsigned tees;           /* of layers that are still being fetched */
+        bool released;           /* something that a transfer may wait for is free again */
         bool poking;
 } ImageService;
 

@@ -5,12 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/database.h"
 #include "lib/strv.h"
-
-struct ImageStore {
-        Database *database;
-};
+#include "services/images/image-store-private.h"
 
 static const char *const migrations[] = {
         "CREATE TABLE images (namespace TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL,"
@@ -26,6 +22,20 @@ static const char *const migrations[] = {
         " position INTEGER NOT NULL, PRIMARY KEY (namespace, kind, thing)) WITHOUT ROWID;"
         "CREATE TABLE unpackings (namespace TEXT NOT NULL, prefix TEXT NOT NULL,"
         " PRIMARY KEY (namespace, prefix)) WITHOUT ROWID;",
+
+        "CREATE TABLE labels (namespace TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,"
+        " value TEXT NOT NULL, PRIMARY KEY (namespace, name, key),"
+        " FOREIGN KEY (namespace, name) REFERENCES images ON DELETE CASCADE) WITHOUT ROWID;"
+        "CREATE TABLE orphans (namespace TEXT NOT NULL, kind INTEGER NOT NULL, thing TEXT NOT NULL,"
+        " since INTEGER NOT NULL, PRIMARY KEY (namespace, kind, thing)) WITHOUT ROWID;"
+        /* What documents refer to, whoever has them: it stays true when no image needs them any more. */
+        "CREATE TABLE documents (digest TEXT NOT NULL, kind INTEGER NOT NULL, thing TEXT NOT NULL,"
+        " how TEXT NOT NULL, noted INTEGER NOT NULL, PRIMARY KEY (digest, kind, thing)) WITHOUT ROWID;"
+        "INSERT OR IGNORE INTO documents SELECT digest, 1, manifest, 'manifest', 0 FROM images"
+        " WHERE digest <> manifest;"
+        "INSERT OR IGNORE INTO documents SELECT manifest, kind, thing, CASE WHEN kind = 0 THEN 'unpacked'"
+        " WHEN thing = config THEN 'config' ELSE 'layer' END, 0 FROM needs JOIN images"
+        " USING (namespace, name) WHERE thing NOT IN (digest, manifest);",
 };
 
 int image_store_open(int directory, ImageStore **ret, Fault *fault) {
@@ -74,6 +84,19 @@ static int read_record(const DatabaseRows *rows, ImageRecord *ret) {
         return 0;
 }
 
+static int read_whole_record(ImageStore *store, const DatabaseRows *rows, ImageRecord *ret) {
+        ImageRecord record = { 0 };
+        int r = read_record(rows, &record);
+        if (r >= 0)
+                r = image_labels_read(store, record.namespace, record.name, &record.labels);
+        if (r < 0) {
+                image_record_done(&record);
+                return r;
+        }
+        *ret = record;
+        return 0;
+}
+
 int image_store_get(ImageStore *store, const char *namespace, const char *name, ImageRecord *ret) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(store->database, &rows,
@@ -84,7 +107,7 @@ int image_store_get(ImageStore *store, const char *namespace, const char *name, 
         r = database_rows_next(&rows);
         if (r <= 0)
                 return r < 0 ? r : -ENOENT;
-        return read_record(&rows, ret);
+        return read_whole_record(store, &rows, ret);
 }
 
 /* 1 if there is a row. */
@@ -119,32 +142,44 @@ static int put_needs(ImageStore *store, const ImageRecord *record, GarbageKind k
         return 0;
 }
 
+/* 1 if there was one of that name. Its labels stay. */
+static int put_image(ImageStore *store, const ImageRecord *record) {
+        bool replaced = image_store_has(store, record->namespace, record->name);
+        int r = database_execute(
+                store->database,
+                "INSERT INTO images (" IMAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET digest = ?3, media_type = ?4, manifest = ?5, config = ?6,"
+                " chain_id = ?7, platform = ?8, size = ?9, created = ?10, pulled = ?11",
+                "ssssssssiii", record->namespace, record->name, record->digest, record->media_type,
+                record->manifest, record->config, record->chain_id, record->platform, (int64_t) record->size,
+                (int64_t) record->created, (int64_t) record->pulled);
+        if (r >= 0)
+                r = database_execute(store->database, "DELETE FROM needs WHERE namespace = ? AND name = ?",
+                                     "ss", record->namespace, record->name);
+        return r < 0 ? r : replaced;
+}
+
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking) {
         int r = database_begin(store->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) _unused_ Database *transaction = store->database;
 
-        int replaced =
-                database_execute(store->database, "DELETE FROM images WHERE namespace = ? AND name = ?",
-                                 "ss", record->namespace, record->name);
+        int replaced = put_image(store, record);
         if (replaced < 0)
                 return replaced;
-        r = database_execute(
-                store->database,
-                "INSERT INTO images (" IMAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                "ssssssssiii", record->namespace, record->name, record->digest, record->media_type,
-                record->manifest, record->config, record->chain_id, record->platform, (int64_t) record->size,
-                (int64_t) record->created, (int64_t) record->pulled);
-        if (r >= 0)
-                r = put_needs(store, record, GARBAGE_BLOB, record->blobs);
+        r = put_needs(store, record, GARBAGE_BLOB, record->blobs);
         if (r >= 0)
                 r = put_needs(store, record, GARBAGE_SNAPSHOT, record->chains);
+        if (r >= 0)
+                r = image_documents_put(store, record);
+        if (r >= 0)
+                r = image_labels_put(store, record);
         if (r >= 0 && unpacking)
                 r = image_store_remove_unpacking(store, record->namespace, unpacking);
         if (r >= 0)
                 r = database_commit(store->database);
-        return r < 0 ? r : replaced > 0;
+        return r < 0 ? r : replaced;
 }
 
 int image_store_remove(ImageStore *store, const char *namespace, const char *name) {
@@ -184,7 +219,7 @@ int image_store_list(ImageStore *store, const char *namespace, const char *after
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
                 ImageRecord record = { 0 };
-                r = read_record(&rows, &record);
+                r = read_whole_record(store, &rows, &record);
                 if (r >= 0)
                         r = visit(&record, userdata);
                 image_record_done(&record);
@@ -227,6 +262,12 @@ int image_store_list_garbage(ImageStore *store, GarbageVisit visit, void *userda
                         return r;
         }
         return r;
+}
+
+bool image_store_has_garbage(ImageStore *store) {
+        DatabaseRows rows;
+        return database_query(store->database, &rows, "SELECT 1 FROM garbage LIMIT 1", "") < 0 ||
+               has_row(&rows) != 0;
 }
 
 int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind,

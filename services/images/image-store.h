@@ -14,11 +14,11 @@ int image_store_open(int directory, ImageStore **ret, Fault *fault);
 ImageStore *image_store_free(ImageStore *store);
 DEFINE_CLEANUP(ImageStore *, image_store_free);
 
-/* -ENOENT. Blobs and chains are not read. */
+/* -ENOENT. Blobs and chains are not read, labels are. */
 int image_store_get(ImageStore *store, const char *namespace, const char *name, ImageRecord *ret);
 bool image_store_has(ImageStore *store, const char *namespace, const char *name);
-/* Puts a record in the place of the one of that name, if there is one: 1 if there was, else 0. unpacking:
- * that of the transfer that it comes from, which ends with it; or NULL. */
+/* Puts a record in the place of the one of that name, whose labels stay: 1 if there was one, else 0.
+ * unpacking: that of the transfer that it comes from, which ends with it; or NULL. */
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking);
 
 /* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
@@ -44,6 +44,7 @@ typedef enum GarbageKind {
 } GarbageKind;
 typedef int (*GarbageVisit)(const char *namespace, GarbageKind kind, const char *name, void *userdata);
 int image_store_list_garbage(ImageStore *store, GarbageVisit visit, void *userdata);
+bool image_store_has_garbage(ImageStore *store);
 int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name);
 
 /* Transfers that have unfinished snapshots, known by the prefix of their keys. */
@@ -51,3 +52,18 @@ int image_store_add_unpacking(ImageStore *store, const char *namespace, const ch
 int image_store_remove_unpacking(ImageStore *store, const char *namespace, const char *prefix);
 typedef int (*UnpackingVisit)(const char *namespace, const char *prefix, void *userdata);
 int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *userdata);
+
+/* Labels of an image (lib/label.h). -ENOENT; -EINVAL, -EDQUOT with a sentence. */
+int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
+                              bool replace, Fault *fault);
+
+/* What a document refers to ("manifest", "config", "layer", "unpacked"), and what each image needs: all of
+ * them, until visit returns a negative value. */
+typedef int (*DocumentVisit)(const char *digest, GarbageKind kind, const char *thing, const char *how,
+                             void *userdata);
+int image_store_visit_documents(ImageStore *store, DocumentVisit visit, void *userdata);
+typedef int (*NeedVisit)(const char *namespace, const char *name, GarbageKind kind, const char *thing,
+                         void *userdata);
+int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata);
+/* The document is gone everywhere; unless it has come again since that time. */
+int image_store_forget_document(ImageStore *store, const char *digest, uint64_t noted_before);

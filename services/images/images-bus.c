@@ -146,6 +146,13 @@ static const sd_bus_vtable images_vtable[] = {
                                 SD_BUS_RESULT("a{sv}", image), method_resolve, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
                                 method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Collect", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("o", transfer),
+                                method_collect, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("h", plan, "t", things, "t", bytes), method_plan,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Why", SD_BUS_ARGS("s", kind, "s", name, "a{sv}", options),
+                                SD_BUS_RESULT("a(sss)", chain), method_why, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
 

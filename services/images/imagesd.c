@@ -9,7 +9,9 @@
 #include "lib/fd.h"
 #include "services/images/images-bus.h"
 #include "services/images/store-client-bus.h"
+#include "services/images/collection.h"
 #include "services/images/sweep.h"
+#include "services/images/tidy.h"
 #include "services/images/transfer.h"
 
 typedef struct ImagesDaemon {
@@ -21,6 +23,7 @@ typedef struct ImagesDaemon {
 #define INSPECT "org.crt.images.inspect"
 #define PULL "org.crt.images.pull"
 #define REMOVE "org.crt.images.remove"
+#define COLLECT "org.crt.images.collect"
 
 static const BusRule rules[] = {
         { CRT_IMAGES_INTERFACE, "Pull", BUS_POLKIT, PULL, "image" },
@@ -28,6 +31,9 @@ static const BusRule rules[] = {
         { CRT_IMAGES_INTERFACE, "List", BUS_POLKIT, INSPECT },
         { CRT_IMAGES_INTERFACE, "Resolve", BUS_POLKIT, INSPECT, "image" },
         { CRT_IMAGES_INTERFACE, "Remove", BUS_POLKIT, REMOVE, "image" },
+        { CRT_IMAGES_INTERFACE, "Collect", BUS_POLKIT, COLLECT },
+        { CRT_IMAGES_INTERFACE, "Plan", BUS_POLKIT, COLLECT },
+        { CRT_IMAGES_INTERFACE, "Why", BUS_POLKIT, COLLECT, "kind" },
         { CRT_TRANSFER_INTERFACE, "Wait", BUS_POLKIT, INSPECT },
         { CRT_TRANSFER_INTERFACE, "Cancel", BUS_POLKIT, PULL, .owner = true },
 };
@@ -38,6 +44,9 @@ static void *daemon_service_free(void *userdata) {
                 return NULL;
         while (images->service.transfers)
                 transfer_free(images->service.transfers);
+        while (images->service.collections)
+                collection_free(images->service.collections);
+        tidy_free(images->service.tidy);
         images_bus_free(images->bus);
         claim_table_free(images->service.claims);
         image_store_free(images->service.images);
@@ -59,12 +68,11 @@ static int recover(ImageService *service) {
         int r = sweep_new(service, &sweep);
         if (r >= 0)
                 r = sweep_add_unpackings(sweep);
-        if (r >= 0)
-                r = sweep_add_garbage(sweep);
         if (r < 0)
                 return r;
         sweep_start(TAKE_PTR(sweep), on_recovered, NULL);
-        return 0;
+        return image_store_has_garbage(service->images) ? tidy_request(service->tidy, on_recovered, NULL)
+                                                        : 0;
 }
 
 static int setup(Daemon *daemon, void **ret_service, Fault *fault) {
@@ -80,6 +88,8 @@ static int setup(Daemon *daemon, void **ret_service, Fault *fault) {
                 r = store_client_new(daemon_bus(daemon), &images->service.stores);
         if (r >= 0)
                 r = claim_table_new(&images->service.claims);
+        if (r >= 0)
+                r = tidy_new(&images->service, &images->service.tidy);
         if (r >= 0)
                 r = images_bus_new(daemon_bus(daemon), &images->service, &images->bus);
         if (r >= 0)
@@ -98,7 +108,8 @@ static int owner_of(void *userdata, const char *namespace, const char *object, u
 static bool is_busy(void *userdata) {
         const ImagesDaemon *images = userdata;
         /* Outcomes that are kept do not hold up a stop. */
-        return images->service.transfers || images->service.sweeps > 0 ||
+        return images->service.transfers || images->service.sweeps > 0 || images->service.surveys > 0 ||
+               images->service.collections ||
                (!images->stopping && job_table_is_busy(images->bus->transfers));
 }
 

@@ -25,9 +25,25 @@ struct StoreCall {
         sd_bus_message *message; /* to be sent when the timer ends */
 };
 
+/* Whom a call goes to. */
+typedef struct StoreObject {
+        const char *service;
+        const char *path; /* NULL: the name that is given */
+        const char *interface;
+} StoreObject;
+
+static const StoreObject content = { CRT_CONTENT_NAME, CRT_CONTENT_PATH, CRT_CONTENT_INTERFACE },
+                         content_collector = { CRT_CONTENT_NAME, CRT_CONTENT_PATH,
+                                               CRT_CONTENT_COLLECTOR_INTERFACE },
+                         snapshots = { CRT_SNAPSHOTS_NAME, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE },
+                         snapshot_job = { CRT_SNAPSHOTS_NAME, NULL, CRT_SNAPSHOTS_JOB_INTERFACE },
+                         snapshot_collector = { CRT_SNAPSHOTS_NAME, CRT_SNAPSHOTS_PATH,
+                                                CRT_SNAPSHOTS_COLLECTOR_INTERFACE },
+                         tasks = { CRT_TASKS_NAME, CRT_TASKS_PATH, CRT_TASKS_INTERFACE };
+
 /* How a call is written and its answer is read. */
 typedef struct StoreFormat {
-        const char *service; /* NULL: of the snapshot service, at the path that is the name */
+        const StoreObject *object;
         const char *member;
         int (*append)(sd_bus_message *message,
                       const StoreArguments *arguments); /* what is before the options */
@@ -126,21 +142,63 @@ static int read_list(sd_bus_message *message, StoreReply *reply) {
         return r < 0 ? r : 0;
 }
 
+/* ---- collections ---- */
+
+static int append_epoch(sd_bus_message *message, const StoreArguments *arguments) {
+        return sd_bus_message_append(message, "t", arguments->size);
+}
+
+static int append_sweep(sd_bus_message *message, const StoreArguments *arguments) {
+        return sd_bus_message_append(message, "th", arguments->size, arguments->fd);
+}
+
+static int options_inventory(sd_bus_message *message, const StoreArguments *arguments) {
+        return arguments->roots ? bus_append_entry(message, "roots", "b", 1) : 0;
+}
+
+static int read_epoch(sd_bus_message *message, StoreReply *reply) {
+        return sd_bus_message_read(message, "t", &reply->size);
+}
+
+static int read_swept(sd_bus_message *message, StoreReply *reply) {
+        return sd_bus_message_read(message, "ut", &reply->count, &reply->size);
+}
+
+static int read_records(sd_bus_message *message, StoreReply *reply) {
+        int fd;
+        int r = sd_bus_message_read(message, "h", &fd);
+        if (r < 0)
+                return r;
+        reply->fd = fd_duplicate(fd);
+        return reply->fd < 0 ? reply->fd : 0;
+}
+
 static const StoreFormat formats[_STORE_METHOD_MAX] = {
-        [STORE_CONTENT_STAT] = { CRT_CONTENT_NAME, "Stat", append_name, NULL, read_info },
-        [STORE_CONTENT_OPEN] = { CRT_CONTENT_NAME, "Open", append_name, NULL, read_stream },
-        [STORE_CONTENT_INGEST] = { CRT_CONTENT_NAME, "Ingest", append_name, options_ingest, read_stream },
-        [STORE_CONTENT_COMMIT] = { CRT_CONTENT_NAME, "Commit", append_name, NULL, read_committed },
-        [STORE_CONTENT_ABORT] = { CRT_CONTENT_NAME, "Abort", append_name },
-        [STORE_CONTENT_DELETE] = { CRT_CONTENT_NAME, "Delete", append_name },
-        [STORE_SNAPSHOT_STAT] = { CRT_SNAPSHOTS_NAME, "Stat", append_name },
-        [STORE_SNAPSHOT_PREPARE] = { CRT_SNAPSHOTS_NAME, "Prepare", append_prepare },
-        [STORE_SNAPSHOT_UNPACK] = { CRT_SNAPSHOTS_NAME, "Unpack", append_unpack, options_unpack, read_job },
-        [STORE_SNAPSHOT_COMMIT] = { CRT_SNAPSHOTS_NAME, "Commit", append_commit, options_commit },
-        [STORE_SNAPSHOT_REMOVE] = { CRT_SNAPSHOTS_NAME, "Remove", append_name },
-        [STORE_SNAPSHOT_LIST] = { CRT_SNAPSHOTS_NAME, "List", NULL, options_list, read_list },
-        [STORE_JOB_WAIT] = { NULL, "Wait" },
-        [STORE_JOB_CANCEL] = { NULL, "Cancel" },
+        [STORE_CONTENT_STAT] = { &content, "Stat", append_name, NULL, read_info },
+        [STORE_CONTENT_OPEN] = { &content, "Open", append_name, NULL, read_stream },
+        [STORE_CONTENT_INGEST] = { &content, "Ingest", append_name, options_ingest, read_stream },
+        [STORE_CONTENT_COMMIT] = { &content, "Commit", append_name, NULL, read_committed },
+        [STORE_CONTENT_ABORT] = { &content, "Abort", append_name },
+        [STORE_CONTENT_DELETE] = { &content, "Delete", append_name },
+        [STORE_SNAPSHOT_STAT] = { &snapshots, "Stat", append_name },
+        [STORE_SNAPSHOT_PREPARE] = { &snapshots, "Prepare", append_prepare },
+        [STORE_SNAPSHOT_UNPACK] = { &snapshots, "Unpack", append_unpack, options_unpack, read_job },
+        [STORE_SNAPSHOT_COMMIT] = { &snapshots, "Commit", append_commit, options_commit },
+        [STORE_SNAPSHOT_REMOVE] = { &snapshots, "Remove", append_name },
+        [STORE_SNAPSHOT_LIST] = { &snapshots, "List", NULL, options_list, read_list },
+        [STORE_JOB_WAIT] = { &snapshot_job, "Wait" },
+        [STORE_JOB_CANCEL] = { &snapshot_job, "Cancel" },
+        [STORE_CONTENT_BEGIN] = { &content_collector, "Begin", NULL, NULL, read_epoch },
+        [STORE_CONTENT_INVENTORY] = { &content_collector, "Inventory", NULL, options_inventory,
+                                      read_records },
+        [STORE_CONTENT_SWEEP] = { &content_collector, "Sweep", append_sweep, NULL, read_swept },
+        [STORE_CONTENT_END] = { &content_collector, "End", append_epoch },
+        [STORE_SNAPSHOT_BEGIN] = { &snapshot_collector, "Begin", NULL, NULL, read_epoch },
+        [STORE_SNAPSHOT_INVENTORY] = { &snapshot_collector, "Inventory", NULL, options_inventory,
+                                       read_records },
+        [STORE_SNAPSHOT_SWEEP] = { &snapshot_collector, "Sweep", append_sweep, NULL, read_swept },
+        [STORE_SNAPSHOT_END] = { &snapshot_collector, "End", append_epoch },
+        [STORE_TASK_REFERENCES] = { &tasks, "References", NULL, NULL, read_records },
 };
 
 int store_client_new(sd_bus *bus, StoreClient **ret) {
@@ -193,8 +251,7 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *error
                 reply.r = format->read(message, &reply);
                 if (reply.r < 0)
                         fault_set_errno(&reply.fault, reply.r, "the answer of %s to %s is not understood",
-                                        format->service ? format->service : CRT_SNAPSHOTS_NAME,
-                                        format->member);
+                                        format->object->service, format->member);
                 else
                         reply.r = 0;
         }
@@ -205,25 +262,19 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *error
 static int new_message(StoreClient *client, const StoreArguments *arguments, sd_bus_message **ret) {
         const StoreFormat *format = &formats[arguments->method];
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-        bool is_content = string_equal(format->service, CRT_CONTENT_NAME);
+        const StoreObject *object = format->object;
 
-        int r = sd_bus_message_new_method_call(client->bus, &message,
-                                               format->service ? format->service : CRT_SNAPSHOTS_NAME,
-                                               !format->service ? arguments->name
-                                               : is_content     ? CRT_CONTENT_PATH
-                                                                : CRT_SNAPSHOTS_PATH,
-                                               !format->service ? CRT_SNAPSHOTS_JOB_INTERFACE
-                                               : is_content     ? CRT_CONTENT_INTERFACE
-                                                                : CRT_SNAPSHOTS_INTERFACE,
-                                               format->member);
+        int r = sd_bus_message_new_method_call(client->bus, &message, object->service,
+                                               object->path ? object->path : arguments->name,
+                                               object->interface, format->member);
         if (r >= 0 && format->append)
                 r = format->append(message, arguments);
         if (r >= 0)
                 r = sd_bus_message_open_container(message, 'a', "{sv}");
         if (r >= 0 && format->append_options)
                 r = format->append_options(message, arguments);
-        /* A job's namespace is in its path. */
-        if (r >= 0 && format->service)
+        /* A job's namespace is in its path; a collection is of all. */
+        if (r >= 0 && arguments->namespace && object->path)
                 r = bus_append_entry(message, "namespace", "s", arguments->namespace);
         if (r >= 0)
                 r = sd_bus_message_close_container(message);

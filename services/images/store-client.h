@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What Images asks of Content and Snapshots. Every call is asynchronous, and waits as long as it takes. */
+/* What Images asks of Content, Snapshots and Tasks. Every call is asynchronous, and waits as long as it
+ * takes. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,16 @@ typedef enum StoreMethod {
         STORE_SNAPSHOT_LIST,   /* name: behind this key → names, a page of them */
         STORE_JOB_WAIT,        /* name: the job's path */
         STORE_JOB_CANCEL,      /* name */
+        /* Of collections, of all namespaces: name is not used. */
+        STORE_CONTENT_BEGIN,     /* → size: the epoch */
+        STORE_CONTENT_INVENTORY, /* roots → fd */
+        STORE_CONTENT_SWEEP,     /* size: the epoch, fd → count, size: bytes */
+        STORE_CONTENT_END,       /* size: the epoch */
+        STORE_SNAPSHOT_BEGIN,    /* as these four */
+        STORE_SNAPSHOT_INVENTORY,
+        STORE_SNAPSHOT_SWEEP,
+        STORE_SNAPSHOT_END,
+        STORE_TASK_REFERENCES, /* → fd */
         _STORE_METHOD_MAX,
         _STORE_METHOD_INVALID = -22,
 } StoreMethod;
@@ -40,6 +51,7 @@ typedef struct StoreArguments {
         const char *parent;
         const char *compression;
         uint64_t size;
+        bool roots;     /* only what keeps things */
         int fd;         /* borrowed; -EBADF if there is none */
         unsigned delay; /* milliseconds to wait before it is asked */
 } StoreArguments;
@@ -49,6 +61,7 @@ typedef struct StoreReply {
         Fault fault;
         int fd; /* closed after the callback, unless it was taken */
         uint64_t size;
+        uint32_t count;
         char *text;
         char **names;
 } StoreReply;

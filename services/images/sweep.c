@@ -98,14 +98,6 @@ static int add_unpacking(const char *namespace, const char *prefix, void *userda
         return sweep_add(userdata, SWEEP_KEYS, namespace, prefix);
 }
 
-static int add_garbage(const char *namespace, GarbageKind kind, const char *name, void *userdata) {
-        return sweep_add(userdata, kind == GARBAGE_BLOB ? SWEEP_BLOB : SWEEP_SNAPSHOT, namespace, name);
-}
-
-int sweep_add_garbage(Sweep *sweep) {
-        return image_store_list_garbage(sweep->service->images, add_garbage, sweep);
-}
-
 int sweep_add_unpackings(Sweep *sweep) {
         return image_store_list_unpacking(sweep->service->images, add_unpacking, sweep);
 }

@@ -25,8 +25,6 @@ Sweep *sweep_free(Sweep *sweep);
 DEFINE_CLEANUP(Sweep *, sweep_free);
 
 int sweep_add(Sweep *sweep, SweepKind kind, const char *namespace, const char *name);
-/* All that the image store has noted as garbage. */
-int sweep_add_garbage(Sweep *sweep);
 /* All that transfers of a daemon that was killed have left unfinished. */
 int sweep_add_unpackings(Sweep *sweep);
 

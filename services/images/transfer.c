@@ -403,6 +403,13 @@ void transfer_cancel(Transfer *transfer) {
 
 /* ---- all transfers ---- */
 
+bool transfer_owns_key(const ImageService *service, const char *namespace, const char *key) {
+        for (const Transfer *transfer = service->transfers; transfer; transfer = transfer->next)
+                if (string_equal(transfer->namespace, namespace) && string_after(key, transfer->key_prefix))
+                        return true;
+        return false;
+}
+
 static Transfer *find_poked(ImageService *service) {
         for (Transfer *transfer = service->transfers; transfer; transfer = transfer->next)
                 if (transfer->poked)

@@ -45,6 +45,9 @@ void transfer_cancel(Transfer *transfer);
 /* Without telling anybody, leaving everything as it is: for the end of the daemon. */
 Transfer *transfer_free(Transfer *transfer);
 
+/* Some transfer that is under way works in that unfinished snapshot. */
+bool transfer_owns_key(const ImageService *service, const char *namespace, const char *key);
+
 /* Looks whether it can go on. Must be the last thing that an event handler does with a transfer, which may
  * be gone afterwards. */
 void transfer_advance(Transfer *transfer);

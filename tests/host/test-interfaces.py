@@ -37,7 +37,7 @@ def remove_them(connection):
 
 def compare(connection, interface, element):
     name, root = service_of(interface)
-    is_manager = interface.count(".") == 2
+    is_manager = interface.count(".") == 2 or interface.endswith(".Collector")
     paths = [root] if is_manager else objects(connection, interface)
     if not paths:
         return ["no object has it"]

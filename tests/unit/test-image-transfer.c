@@ -301,6 +301,10 @@ static void count_sweep(void *userdata) {
         (*(int *) userdata)++;
 }
 
+static int add_garbage(const char *namespace, GarbageKind kind, const char *name, void *userdata) {
+        return sweep_add(userdata, kind == GARBAGE_BLOB ? SWEEP_BLOB : SWEEP_SNAPSHOT, namespace, name);
+}
+
 static void a_removal_spares_what_a_transfer_counts_on(void) {
         char first[DIGEST_STRING_MAX], second[DIGEST_STRING_MAX];
         for (unsigned lead = 0; lead < 60; lead++) {
@@ -317,7 +321,7 @@ static void a_removal_spares_what_a_transfer_counts_on(void) {
                         fake_world_step();
                 CHECK_OK(image_store_remove(service.images, "system", "a"));
                 CHECK_OK(sweep_new(&service, &sweep));
-                CHECK_OK(sweep_add_garbage(sweep));
+                CHECK_OK(image_store_list_garbage(service.images, add_garbage, sweep));
                 sweep_start(sweep, count_sweep, &swept);
                 run_all();
                 CHECK_INT(swept, 1);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Who needs whom: things of all namespaces, the references between them, and what can be reached from the
+ * roots. What cannot be is garbage. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/macros.h"
+
+typedef enum NodeKind {
+        NODE_BLOB,
+        NODE_SNAPSHOT,
+        NODE_IMAGE,
+        NODE_CONTAINER,
+        NODE_LEASE,
+        NODE_INGEST,
+        NODE_TRANSFER,
+        NODE_DOCUMENT, /* what a blob says, in whatever namespace it is: reference_graph_add_fact() */
+        NODE_NAMESPACE,
+        _NODE_KIND_MAX,
+        _NODE_KIND_INVALID = -22,
+} NodeKind;
+
+/* "blob", "snapshot", "image", … */
+const char *node_kind_to_string(NodeKind kind);
+NodeKind node_kind_from_string(const char *name);
+
+/* Not terminated; copied where it is kept. */
+typedef struct NodeName {
+        const char *data;
+        size_t length;
+} NodeName;
+
+#define NODE_NAME(text) ((NodeName){ (text), strlen(text) })
+
+#define NODE_NONE UINT32_MAX
+
+typedef struct Node {
+        char *name;
+        uint32_t namespace; /* a node */
+        uint32_t hash;
+        uint32_t edges; /* the first one that leaves it; or NODE_NONE */
+        uint32_t via;   /* the edge by which it was reached first; NODE_NONE: it is a root */
+        NodeKind kind;
+        bool listed;        /* its owner says that it is there */
+        bool live;          /* reached */
+        bool followed;      /* and so is what it refers to */
+        const char *reason; /* of a root */
+        uint64_t stamp;
+        uint64_t created;
+        uint64_t since; /* nothing reaches it; 0: not known */
+        uint64_t bytes;
+} Node;
+
+/* One step of the answer to "why?". */
+typedef struct NodeStep {
+        NodeKind kind;
+        const char *name;
+        const char *how; /* it is reached from the one before; of the first: why it is a root */
+} NodeStep;
+
+typedef struct ReferenceGraph ReferenceGraph;
+
+int reference_graph_new(ReferenceGraph **ret);
+ReferenceGraph *reference_graph_free(ReferenceGraph *graph);
+DEFINE_CLEANUP(ReferenceGraph *, reference_graph_free);
+
+/* The node, made if there is none. Pointers to nodes are valid until the next one is made. */
+int reference_graph_add(ReferenceGraph *graph, NodeKind kind, NodeName namespace, NodeName name,
+                        uint32_t *ret);
+uint32_t reference_graph_find(const ReferenceGraph *graph, NodeKind kind, NodeName namespace, NodeName name);
+Node *reference_graph_node(ReferenceGraph *graph, uint32_t node);
+uint32_t reference_graph_count(const ReferenceGraph *graph);
+const char *reference_graph_namespace(const ReferenceGraph *graph, uint32_t node);
+
+/* how and reason are literals, or live as long as the graph: reference_graph_keep(). */
+int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how);
+/* In every namespace in which the blob with that digest is, it refers to this. */
+int reference_graph_add_fact(ReferenceGraph *graph, NodeName digest, NodeKind kind, NodeName child,
+                             const char *how);
+const char *reference_graph_keep(ReferenceGraph *graph, NodeName text);
+
+/* Everything that can be reached from that root is live from then on. flat: what it refers to, and nothing
+ * behind that. A root may be given more edges and be followed again. */
+int reference_graph_mark(ReferenceGraph *graph, uint32_t root, const char *reason, bool flat);
+
+/* From the root to the node, malloc()ed; *ret_count is 0 if nothing reaches it. */
+int reference_graph_why(const ReferenceGraph *graph, uint32_t node, NodeStep **ret, size_t *ret_count);
+/* How many parents a snapshot stands on. */
+unsigned reference_graph_depth(const ReferenceGraph *graph, uint32_t node);
+
+/* It is there, nothing reaches it, and it is of that kind and namespace (NULL: any). */
+bool reference_graph_is_garbage(const ReferenceGraph *graph, uint32_t node, NodeKind kind,
+                                const char *namespace);
+/* Documents are listed when a blob of that digest is, in whatever namespace. */
+void reference_graph_list_documents(ReferenceGraph *graph);
+
+/* How a snapshot refers to the one below it. */
+#define REFERENCE_PARENT "parent"

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Asks Snapshots, Content and Tasks what there is and what keeps it, adds what the images need, and gives
+ * the graph of it all, with everything marked that somebody needs. */
+
+#include "services/images/image-service.h"
+#include "services/images/reference-graph.h"
+
+typedef struct Survey Survey;
+
+typedef struct SurveySpec {
+        bool roots;          /* things are not listed: only what keeps them is asked for */
+        uint64_t older_than; /* microseconds: what is younger counts as needed */
+} SurveySpec;
+
+/* r >= 0: there is a graph, to be had with TAKE_PTR(). The survey is gone then. */
+typedef void (*SurveyDone)(int r, const Fault *fault, ReferenceGraph **graph, void *userdata);
+
+int survey_new(ImageService *service, const SurveySpec *spec, SurveyDone done, void *userdata, Survey **ret);
+/* Nobody is told. */
+Survey *survey_free(Survey *survey);
+DEFINE_CLEANUP(Survey *, survey_free);

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Plan and Why: what a collection would do, and why it leaves a thing. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/authorize.h"
+#include "bus/bus-error.h"
+#include "bus/options.h"
+#include "lib/fd.h"
+#include "lib/limits.h"
+#include "lib/oci-reference.h"
+#include "lib/record-file.h"
+#include "lib/strv.h"
+#include "services/images/images-bus.h"
+#include "services/images/survey.h"
+
+/* A call that waits for its survey. */
+typedef struct Question {
+        sd_bus_message *message;
+        char *namespace; /* NULL: all */
+        NodeKind kind;   /* of Why */
+        char *name;
+        Survey *survey;
+} Question;
+
+static Question *question_free(Question *question) {
+        if (!question)
+                return NULL;
+        survey_free(question->survey);
+        sd_bus_message_unref(question->message);
+        free(question->namespace);
+        free(question->name);
+        free(question);
+        return NULL;
+}
+DEFINE_CLEANUP(Question *, question_free);
+
+static int question_new(sd_bus_message *message, const char *namespace, Question **ret) {
+        Question *question = new0(Question, 1);
+        if (!question)
+                return -ENOMEM;
+        question->message = sd_bus_message_ref(message);
+        if (namespace && !(question->namespace = strdup(namespace))) {
+                question_free(question);
+                return -ENOMEM;
+        }
+        *ret = question;
+        return 0;
+}
+
+/* Each of these looks at everything: there are not many at once. */
+static int ask(ImagesBus *images, Question *question, const SurveySpec *spec, SurveyDone done,
+               sd_bus_error *error) {
+        if (images->service->surveys >= LIMIT_CONCURRENT_SURVEYS)
+                return sd_bus_error_set(error, bus_error_name(-EDQUOT),
+                                        "enough is being looked for: ask again in a moment");
+        return survey_new(images->service, spec, done, question, &question->survey);
+}
+
+/* ---- Plan ---- */
+
+static int write_plan(const Question *question, ReferenceGraph *graph, RecordWriter *writer,
+                      uint64_t *ret_things, uint64_t *ret_bytes) {
+        int r = 0;
+        for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
+                const Node *node = reference_graph_node(graph, i);
+                if (!reference_graph_is_garbage(graph, i, node->kind, question->namespace) ||
+                    node->kind > NODE_IMAGE)
+                        continue;
+                r = record_writer_add(writer, "sssuuu", node_kind_to_string(node->kind),
+                                      reference_graph_namespace(graph, i), node->name, node->bytes,
+                                      node->created, node->since);
+                ++*ret_things;
+                *ret_bytes += node->bytes;
+        }
+        return r < 0 ? r : 0;
+}
+
+static int answer_plan(const Question *question, ReferenceGraph *graph) {
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        uint64_t things = 0, bytes = 0;
+        int r = record_writer_new("crt-plan", &writer);
+        if (r >= 0)
+                r = write_plan(question, graph, writer, &things, &bytes);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int fd = record_writer_finish(writer);
+        return fd < 0 ? fd : sd_bus_reply_method_return(question->message, "htt", fd, things, bytes);
+}
+
+static void on_planned(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
+        _cleanup_(question_freep) Question *question = userdata;
+        question->survey = NULL;
+        if (r >= 0)
+                r = answer_plan(question, *graph);
+        if (r < 0)
+                (void) bus_reply_fault(question->message, r, fault);
+}
+
+int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(question_freep) Question *question = NULL;
+        CollectRequest request;
+        int r = collect_read_options(message, &request, error);
+        if (r >= 0)
+                r = question_new(message, request.namespace, &question);
+        if (r >= 0)
+                r = ask(userdata, question, &(SurveySpec){ .older_than = request.older_than }, on_planned,
+                        error);
+        if (r < 0)
+                return r;
+        TAKE_PTR(question);
+        return 1;
+}
+
+/* ---- Why ---- */
+
+static int answer_why(const Question *question, ReferenceGraph *graph, Fault *fault) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_free_ NodeStep *steps = NULL;
+        size_t count = 0;
+        uint32_t node = reference_graph_find(graph, question->kind, NODE_NAME(question->namespace),
+                                             NODE_NAME(question->name));
+        if (node == NODE_NONE || !reference_graph_node(graph, node)->listed)
+                return fault_set(fault, -ENOENT, "the namespace %s has no %s %s", question->namespace,
+                                 node_kind_to_string(question->kind), question->name);
+        int r = reference_graph_why(graph, node, &steps, &count);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(question->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sss)");
+        for (size_t i = 0; r >= 0 && i < count; i++)
+                r = sd_bus_message_append(reply, "(sss)", node_kind_to_string(steps[i].kind), steps[i].name,
+                                          steps[i].how);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static void on_explained(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
+        _cleanup_(question_freep) Question *question = userdata;
+        _cleanup_(fault_done) Fault own = FAULT_NULL;
+        question->survey = NULL;
+        if (r >= 0) {
+                r = answer_why(question, *graph, &own);
+                fault = &own;
+        }
+        if (r < 0)
+                (void) bus_reply_fault(question->message, r, fault);
+}
+
+/* Images are known by their full names. */
+static int read_name(const char *kind, const char *name, Question *question, sd_bus_error *error) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        OciReference reference = { 0 };
+
+        question->kind = node_kind_from_string(kind);
+        if (question->kind != NODE_BLOB && question->kind != NODE_SNAPSHOT && question->kind != NODE_IMAGE)
+                return bus_invalid_argument(error, "kind: must be 'blob', 'snapshot' or 'image'");
+        if (question->kind != NODE_IMAGE) {
+                question->name = strdup(name);
+                return question->name ? 0 : -ENOMEM;
+        }
+        int r = oci_reference_parse(name, &reference, &fault);
+        if (r < 0)
+                return bus_error_set_fault(error, r, &fault);
+        question->name = TAKE_PTR(reference.name);
+        oci_reference_done(&reference);
+        return 0;
+}
+
+int method_why(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(question_freep) Question *question = NULL;
+        const char *kind, *name;
+        int r = question_new(message, bus_call_namespace(message), &question);
+        if (r >= 0)
+                r = sd_bus_message_read(message, "ss", &kind, &name);
+        if (r >= 0)
+                r = read_name(kind, name, question, error);
+        if (r >= 0)
+                r = bus_options_read(message, NULL, 0, NULL, error);
+        if (r >= 0)
+                r = ask(userdata, question, &(SurveySpec){ 0 }, on_explained, error);
+        if (r < 0)
+                return r;
+        TAKE_PTR(question);
+        return 1;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/images/reference-graph.h"
+#include "tests/unit/check.h"
+
+static ReferenceGraph *graph;
+
+static uint32_t add(NodeKind kind, const char *name) {
+        uint32_t node = NODE_NONE;
+        CHECK_OK(reference_graph_add(graph, kind, NODE_NAME("system"), NODE_NAME(name), &node));
+        return node;
+}
+
+static void refer(NodeKind from_kind, const char *from, NodeKind to_kind, const char *to, const char *how) {
+        uint32_t a = add(from_kind, from), b = add(to_kind, to);
+        CHECK_OK(reference_graph_add_edge(graph, a, b, how));
+}
+
+static void say(const char *digest, NodeKind kind, const char *child, const char *how) {
+        CHECK_OK(reference_graph_add_fact(graph, NODE_NAME(digest), kind, NODE_NAME(child), how));
+}
+
+static bool is_live(NodeKind kind, const char *name) {
+        return reference_graph_node(graph, add(kind, name))->live;
+}
+
+static void begin(void) {
+        graph = reference_graph_free(graph);
+        CHECK_OK(reference_graph_new(&graph));
+}
+
+static void keeps_one_node_for_each_name(void) {
+        begin();
+        uint32_t blob = add(NODE_BLOB, "a"), other;
+        CHECK(add(NODE_BLOB, "a") == blob);
+        CHECK(add(NODE_SNAPSHOT, "a") != blob);
+        CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME("u1000"), NODE_NAME("a"), &other));
+        CHECK(other != blob);
+        CHECK(reference_graph_find(graph, NODE_BLOB, NODE_NAME("system"), NODE_NAME("a")) == blob);
+        CHECK(reference_graph_find(graph, NODE_BLOB, NODE_NAME("u1001"), NODE_NAME("a")) == NODE_NONE);
+        CHECK(reference_graph_find(graph, NODE_BLOB, NODE_NAME("system"), NODE_NAME("aa")) == NODE_NONE);
+        CHECK_STRING(reference_graph_namespace(graph, other), "u1000");
+}
+
+static void an_empty_graph_has_nothing(void) {
+        begin();
+        CHECK(reference_graph_find(graph, NODE_BLOB, NODE_NAME("system"), NODE_NAME("a")) == NODE_NONE);
+        CHECK(reference_graph_count(graph) == 0);
+}
+
+static void holds_many(void) {
+        char name[32];
+        begin();
+        for (unsigned i = 0; i < 50000; i++) {
+                snprintf(name, sizeof(name), "sha256:%x", i * 2654435761U);
+                add(NODE_BLOB, name);
+        }
+        CHECK(reference_graph_count(graph) == 50001);
+        for (unsigned i = 0; i < 50000; i++) {
+                snprintf(name, sizeof(name), "sha256:%x", i * 2654435761U);
+                CHECK(reference_graph_find(graph, NODE_BLOB, NODE_NAME("system"), NODE_NAME(name)) !=
+                      NODE_NONE);
+        }
+}
+
+static void follows_references_from_a_root(void) {
+        begin();
+        refer(NODE_IMAGE, "x", NODE_BLOB, "index", "target");
+        refer(NODE_BLOB, "index", NODE_BLOB, "manifest", "manifest");
+        refer(NODE_BLOB, "other", NODE_BLOB, "layer", "layer");
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        CHECK(is_live(NODE_IMAGE, "x") && is_live(NODE_BLOB, "index") && is_live(NODE_BLOB, "manifest"));
+        CHECK(!is_live(NODE_BLOB, "other") && !is_live(NODE_BLOB, "layer"));
+}
+
+static void what_a_document_says_holds_where_the_blob_is(void) {
+        uint32_t foreign, layer;
+        begin();
+        say("manifest", NODE_BLOB, "layer", "layer");
+        say("manifest", NODE_SNAPSHOT, "chain", "unpacked");
+        refer(NODE_IMAGE, "x", NODE_BLOB, "manifest", "target");
+        CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME("u1"), NODE_NAME("manifest"), &foreign));
+        CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME("u1"), NODE_NAME("layer"), &layer));
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        CHECK(is_live(NODE_BLOB, "layer") && is_live(NODE_SNAPSHOT, "chain"));
+        CHECK(!reference_graph_node(graph, layer)->live && !reference_graph_node(graph, foreign)->live);
+}
+
+static void a_flat_root_keeps_what_it_names_and_nothing_behind(void) {
+        begin();
+        say("manifest", NODE_BLOB, "layer", "layer");
+        refer(NODE_LEASE, "l", NODE_BLOB, "manifest", "resource");
+        CHECK_OK(reference_graph_mark(graph, add(NODE_LEASE, "l"), "lease", true));
+        CHECK(is_live(NODE_BLOB, "manifest") && !is_live(NODE_BLOB, "layer"));
+        /* Somebody else may want all of it. */
+        refer(NODE_IMAGE, "x", NODE_BLOB, "manifest", "target");
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        CHECK(is_live(NODE_BLOB, "layer"));
+}
+
+static void survives_circles(void) {
+        begin();
+        refer(NODE_BLOB, "a", NODE_BLOB, "b", "label");
+        refer(NODE_BLOB, "b", NODE_BLOB, "a", "label");
+        refer(NODE_SNAPSHOT, "s", NODE_SNAPSHOT, "s", REFERENCE_PARENT);
+        CHECK_OK(reference_graph_mark(graph, add(NODE_BLOB, "a"), "root", false));
+        CHECK_OK(reference_graph_mark(graph, add(NODE_BLOB, "b"), "root", false));
+        CHECK(is_live(NODE_BLOB, "b"));
+        CHECK(reference_graph_depth(graph, add(NODE_SNAPSHOT, "s")) > 0);
+}
+
+static void tells_why(void) {
+        _cleanup_free_ NodeStep *steps = NULL, *none = NULL;
+        size_t count, none_count;
+        begin();
+        say("index", NODE_BLOB, "manifest", "manifest");
+        say("manifest", NODE_BLOB, "layer", "layer");
+        refer(NODE_IMAGE, "x", NODE_BLOB, "index", "target");
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        CHECK_OK(reference_graph_why(graph, add(NODE_BLOB, "layer"), &steps, &count));
+        CHECK(count == 4);
+        CHECK(steps[0].kind == NODE_IMAGE && strcmp(steps[0].how, "its name") == 0);
+        CHECK(strcmp(steps[1].name, "index") == 0 && strcmp(steps[1].how, "target") == 0);
+        CHECK(strcmp(steps[2].name, "manifest") == 0);
+        CHECK(strcmp(steps[3].name, "layer") == 0 && strcmp(steps[3].how, "layer") == 0);
+        CHECK_OK(reference_graph_why(graph, add(NODE_BLOB, "nobody's"), &none, &none_count));
+        CHECK(none_count == 0);
+}
+
+static void a_root_can_be_followed_again(void) {
+        begin();
+        refer(NODE_IMAGE, "x", NODE_BLOB, "a", "target");
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        refer(NODE_IMAGE, "x", NODE_BLOB, "b", "needs");
+        CHECK(!is_live(NODE_BLOB, "b"));
+        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        CHECK(is_live(NODE_BLOB, "b"));
+}
+
+static void counts_what_a_snapshot_stands_on(void) {
+        begin();
+        refer(NODE_SNAPSHOT, "c", NODE_SNAPSHOT, "b", REFERENCE_PARENT);
+        refer(NODE_SNAPSHOT, "b", NODE_SNAPSHOT, "a", REFERENCE_PARENT);
+        refer(NODE_SNAPSHOT, "b", NODE_BLOB, "x", "label");
+        CHECK(reference_graph_depth(graph, add(NODE_SNAPSHOT, "c")) == 2);
+        CHECK(reference_graph_depth(graph, add(NODE_SNAPSHOT, "a")) == 0);
+}
+
+int main(void) {
+        int r = check_run((const Check[]){
+                CHECK_CASE(keeps_one_node_for_each_name),
+                CHECK_CASE(an_empty_graph_has_nothing),
+                CHECK_CASE(holds_many),
+                CHECK_CASE(follows_references_from_a_root),
+                CHECK_CASE(what_a_document_says_holds_where_the_blob_is),
+                CHECK_CASE(a_flat_root_keeps_what_it_names_and_nothing_behind),
+                CHECK_CASE(survives_circles),
+                CHECK_CASE(tells_why),
+                CHECK_CASE(a_root_can_be_followed_again),
+                CHECK_CASE(counts_what_a_snapshot_stands_on),
+                {},
+        });
+        reference_graph_free(graph);
+        return r;
+}
