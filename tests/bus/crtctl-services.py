@@ -153,7 +153,7 @@ class Images(dbus.service.Object):
         if "missing" in name:
             raise Refusal("NotFound", f"the registry has no '{name}'")
         if "options" in name:
-            sys.stdout.write(f"{dict(options)!r}\n")
+            print(dict(options), flush=True)
         self.transfers.append(Transfer(self, len(self.transfers) + 1, str(name)))
         return self.transfers[-1].path
 
@@ -289,8 +289,7 @@ class Tasks(dbus.service.Object):
     def Create(self, name, options):
         self.images.find(options["image"])
         if "options" in options["image"]:
-            sys.stdout.write(f"{dict(options)!r}\n")
-            sys.stdout.flush()
+            print(dict(options), flush=True)
         if name in self.containers:
             raise Refusal("AlreadyExists", f"'{name}' exists")
         self.made += 1
