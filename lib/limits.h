@@ -45,6 +45,7 @@
 /* What a service holds at most in all. */
 #define LIMIT_PEERS 4096
 #define LIMIT_CONCURRENT_UNPACKS 4
+#define LIMIT_CONCURRENT_FILLS 4 /* trees that begin as copies of others, for root and for all others */
 #define LIMIT_CONCURRENT_DOWNLOADS 6
 #define LIMIT_CONCURRENT_SURVEYS 3 /* of everything, for Plan and Why */
 #define LIMIT_CONCURRENT_TEES 16   /* layers that are unpacked while they arrive */

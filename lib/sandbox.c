@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -182,7 +183,20 @@ static int filter_allow_some(scmp_filter_ctx filter) {
         return 0;
 }
 
-static int filter_load(SandboxProfile profile) {
+#define IOCTL(request) SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (request)) /* the kernel looks at 32 bits */
+
+/* stdio asks whether it writes to a terminal; the answer is no. Without a list all others are told the same,
+ * with one they are not expected. */
+static int filter_ioctls(scmp_filter_ctx filter, const Sandbox *sandbox) {
+        if (sandbox->ioctl_count == 0)
+                return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
+        int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, IOCTL(TCGETS));
+        for (size_t i = 0; r >= 0 && i < sandbox->ioctl_count; i++)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, IOCTL(sandbox->ioctls[i]));
+        return r;
+}
+
+static int filter_load(const Sandbox *sandbox) {
         _cleanup_(seccomp_releasep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
         if (!filter)
                 return -ENOMEM;
@@ -191,18 +205,17 @@ static int filter_load(SandboxProfile profile) {
         int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         if (r >= 0)
                 r = filter_allow_many(filter, stream_calls, ELEMENTS_OF(stream_calls));
-        if (r >= 0 && profile == SANDBOX_STREAM)
+        if (r >= 0 && sandbox->profile == SANDBOX_STREAM)
                 r = filter_allow_many(filter, order_calls, ELEMENTS_OF(order_calls));
-        if (r >= 0 && profile == SANDBOX_TREE)
+        if (r >= 0 && sandbox->profile == SANDBOX_TREE)
                 r = filter_allow_many(filter, tree_calls, ELEMENTS_OF(tree_calls));
         if (r >= 0)
                 r = filter_allow_some(filter);
         /* Its flags are in memory, which a filter does not see: glibc takes clone() instead. */
         if (r >= 0)
                 r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-        /* stdio asks whether it writes to a terminal; the answer is no. */
         if (r >= 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
+                r = filter_ioctls(filter, sandbox);
         return r < 0 ? r : seccomp_load(filter);
 }
 
@@ -260,7 +273,7 @@ int sandbox_enter(const Sandbox *sandbox, Fault *fault) {
         r = capabilities_keep(sandbox->keep_capabilities);
         if (r < 0)
                 return fault_set_errno(fault, r, "can't drop capabilities");
-        r = filter_load(sandbox->profile);
+        r = filter_load(sandbox);
         if (r < 0)
                 return fault_set_errno(fault, r, "can't load the seccomp filter");
         return 0;

@@ -6,6 +6,7 @@
  * process is killed). Nothing can be taken back. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/fault.h"
@@ -23,6 +24,8 @@ typedef struct Sandbox {
         uint64_t keep_capabilities; /* bit mask of CAP_*; dropped from every set otherwise */
         uint64_t memory_limit;      /* RLIMIT_AS in bytes; 0: none */
         uint64_t descriptor_limit;  /* RLIMIT_NOFILE; 0: as it is */
+        const unsigned long *ioctls; /* the only requests of ioctl(2) that are let through */
+        size_t ioctl_count;
 } Sandbox;
 
 /* To be called before the first thread is started. Afterwards no file can be opened by name in

@@ -8,6 +8,7 @@
 #include "lib/label.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
+#include "services/snapshots/snapshot-mount.h"
 
 #define PAGE 128
 
@@ -39,7 +40,7 @@ SnapshotInventory *snapshot_inventory_free(SnapshotInventory *inventory) {
 static bool is_held(SnapshotManager *manager, const Snapshot *snapshot) {
         return snapshot->state == SNAPSHOT_UNPACKING ||
                snapshot_commit_check_idle(manager, snapshot, NULL) < 0 ||
-               snapshot_manager_check_unused(manager, snapshot, NULL) < 0;
+               snapshot_mount_check_unused(manager, snapshot, NULL) < 0;
 }
 
 /* "label", "snapshot", namespace, key, key of the label, value */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -18,6 +19,9 @@ struct MountWatch {
         int inotify;
         WatchedMount *mounts;
         size_t count;
+        sd_event_source *source; /* NULL: nobody listens */
+        void (*gone)(void *userdata);
+        void *userdata;
 };
 
 int mount_watch_new(MountWatch **ret) {
@@ -34,6 +38,7 @@ int mount_watch_new(MountWatch **ret) {
 MountWatch *mount_watch_free(MountWatch *watch) {
         if (!watch)
                 return NULL;
+        sd_event_source_disable_unref(watch->source);
         fd_close(watch->inotify);
         free(watch->mounts);
         return mfree(watch);
@@ -68,6 +73,19 @@ static void watch_read(MountWatch *watch) {
                         p += sizeof(*event) + event->len;
                 }
         }
+}
+
+static int on_inotify(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        MountWatch *watch = userdata;
+        watch_read(watch);
+        watch->gone(watch->userdata);
+        return 0;
+}
+
+int mount_watch_listen(MountWatch *watch, sd_event *event, void (*gone)(void *userdata), void *userdata) {
+        watch->gone = gone;
+        watch->userdata = userdata;
+        return sd_event_add_io(event, &watch->source, watch->inotify, EPOLLIN, on_inotify, watch);
 }
 
 int mount_watch_add(MountWatch *watch, int64_t id, int mount) {

@@ -6,6 +6,7 @@
  * being watched, and a watch keeps none alive. */
 
 #include <stdint.h>
+#include <systemd/sd-event.h>
 
 #include "lib/macros.h"
 
@@ -20,6 +21,9 @@ typedef struct MountWatch MountWatch;
 int mount_watch_new(MountWatch **ret);
 MountWatch *mount_watch_free(MountWatch *watch);
 DEFINE_CLEANUP(MountWatch *, mount_watch_free);
+
+/* gone() whenever some may have ended. */
+int mount_watch_listen(MountWatch *watch, sd_event *event, void (*gone)(void *userdata), void *userdata);
 
 int mount_watch_add(MountWatch *watch, int64_t id, int mount);
 MountLife mount_watch_get(MountWatch *watch, int64_t id);

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/fd.h"
@@ -14,8 +12,11 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-make.h"
+#include "services/snapshots/snapshot-mount.h"
 #include "services/snapshots/snapshot-rebase.h"
 #include "services/snapshots/snapshot-rules.h"
+#include "services/snapshots/tree-argument.h"
 #include "services/snapshots/worker-run.h"
 
 #define COMMITS_PER_SYNC 8
@@ -30,6 +31,13 @@ struct SnapshotSync {
         int trees;
         const char *namespace; /* weak: of its first commit */
 };
+
+/* What a worker is about to be started with. */
+typedef struct SyncStart {
+        char **arguments;
+        int parents[COMMITS_PER_SYNC];
+        size_t parent_count;
+} SyncStart;
 
 struct SnapshotCommit {
         SnapshotCommit *next;
@@ -181,32 +189,54 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
         sync_start(manager);
 }
 
-/* "12:11,10": the tree, and what it is put on. */
-static int append_argument(char ***arguments, SnapshotCommit *commit) {
-        _cleanup_free_ int64_t *chain = NULL;
-        _cleanup_free_ char *text = NULL;
-        size_t count = 0, size = 0;
-        int r = commit->parent_id > 0
-                        ? snapshot_store_chain(commit->manager->store, commit->parent_id, &chain, &count)
-                        : 0;
+/* What the worker is told, and a view of what the tree is put on if that matters: only a layer that was
+ * unpacked by itself has yet to be told of its parent. */
+static int sync_add(SyncStart *start, const SnapshotCommit *commit, Fault *fault) {
+        SnapshotManager *manager = commit->manager;
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = snapshot_store_get_by_id(manager->store, commit->id, &snapshot);
         if (r < 0)
-                return r;
-        FILE *stream = open_memstream(&text, &size);
-        if (!stream)
-                return -ENOMEM;
-        (void) fprintf(stream, "%" PRIi64, commit->id);
-        for (size_t i = 0; i < count; i++)
-                (void) fprintf(stream, "%c%" PRIi64, i == 0 ? ':' : ',', chain[i]);
-        if (fclose(stream) != 0)
-                return -ENOMEM;
-        return strv_consume(arguments, TAKE_PTR(text));
+                return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", commit->name);
+        TreeArgument argument = {
+                .id = commit->id,
+                .driver = snapshot.driver,
+                .parent_id = commit->parent_id,
+                .mounted = snapshot.mounted != MOUNTED_NEVER,
+        };
+        if (commit->parent_id > 0 && snapshot.diff_id) {
+                int fd = snapshot_make_open_parent(manager, commit->parent_id, fault);
+                if (fd < 0)
+                        return fd;
+                argument.parent = TREE_ARGUMENT_FIRST_FD + start->parent_count;
+                start->parents[start->parent_count++] = fd;
+        }
+        return tree_argument_append(&start->arguments, &argument);
+}
+
+static void sync_start_done(SyncStart *start) {
+        strv_free(start->arguments);
+        fd_close_many(start->parents, start->parent_count);
+}
+
+static int sync_run(SnapshotSync *sync, SyncStart *start, Fault *fault) {
+        int fds[2 + COMMITS_PER_SYNC] = { sync->trees, sync->manager->trees.trash };
+        for (size_t i = 0; i < start->parent_count; i++)
+                fds[2 + i] = start->parents[i];
+        const WorkerRunSpec spec = {
+                .program = "crt-tree",
+                .arguments = (const char *const *) start->arguments,
+                .fds = fds,
+                .fd_count = 2 + start->parent_count,
+                .on_end = on_sync_end,
+                .userdata = sync,
+        };
+        return worker_run_new(sync->manager->event, &spec, &sync->run, fault);
 }
 
 /* Those of the first's namespace that wait with it go along. */
 static int sync_spawn(SnapshotSync *sync, SnapshotCommit *first, Fault *fault) {
-        SnapshotManager *manager = sync->manager;
-        _cleanup_strv_ char **arguments = NULL;
-        int r = strv_append(&arguments, "finish");
+        _cleanup_(sync_start_done) SyncStart start = { 0 };
+        int r = strv_append(&start.arguments, "finish");
         unsigned count = 0;
         sync->namespace = first->namespace;
         for (SnapshotCommit *c = first; r >= 0 && c && count < COMMITS_PER_SYNC; c = c->next) {
@@ -214,23 +244,13 @@ static int sync_spawn(SnapshotSync *sync, SnapshotCommit *first, Fault *fault) {
                         continue;
                 if (c->alone && count > 0)
                         break;
-                r = append_argument(&arguments, c);
+                r = sync_add(&start, c, fault);
                 c->sync = sync;
                 count++;
                 if (c->alone)
                         break;
         }
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't commit");
-        const WorkerRunSpec spec = {
-                .program = "crt-tree",
-                .arguments = (const char *const *) arguments,
-                .fds = &sync->trees,
-                .fd_count = 1,
-                .on_end = on_sync_end,
-                .userdata = sync,
-        };
-        return worker_run_new(manager->event, &spec, &sync->run, fault);
+        return r < 0 ? fault_set_errno(fault, r, "Can't commit") : sync_run(sync, &start, fault);
 }
 
 /* The place for a worker for that namespace; NULL if it has one already, or there is none left. */
@@ -279,7 +299,7 @@ static int check_committable(SnapshotManager *manager, const Snapshot *snapshot,
         int r = snapshot_check_use(snapshot, SNAPSHOT_USE_COMMIT, fault);
         if (r >= 0)
                 r = snapshot_commit_check_idle(manager, snapshot, fault);
-        return r < 0 ? r : snapshot_manager_check_unused(manager, snapshot, fault);
+        return r < 0 ? r : snapshot_mount_check_unused(manager, snapshot, fault);
 }
 
 static int find_parent(SnapshotManager *manager, const SnapshotCommitSpec *spec, const Snapshot *snapshot,

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* How trees become a file system: one struct of functions for each way. Trees are named by their numbers
- * below the directory descriptor trees. Drivers know no records. */
+/* How a tree is kept: one struct of functions for each way. Trees are named by their numbers below the
+ * directory descriptor trees; their files are in trees/NUMBER/fs. Drivers know no records.
+ *
+ * There are two kinds. In a layered tree lies what differs from its parent, as overlayfs wants it (whiteouts
+ * are device nodes 0:0, opaque directories have an attribute), and a mount stacks a chain of them. A whole
+ * tree holds everything that it consists of, and its parents do not matter any more. Both may stand in one
+ * chain: it ends with the first whole tree. So the default may change at any time. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,36 +15,56 @@
 
 #include "lib/fault.h"
 
-typedef struct SnapshotMount {
-        const int64_t *layers; /* read-only, from the top */
-        size_t layer_count;
-        int64_t upper; /* the tree that is written to; 0: none */
-        bool read_only;
-        bool no_setuid;   /* setuid, setgid and file capabilities mean nothing on it */
-        bool is_volatile; /* contents need not survive a crash, so unmounting syncs nothing */
-        bool direct;      /* the directory of upper itself: nobody knows when such a mount is gone */
-        bool fallback;    /* as on kernels that lack what probe() looks for */
-} SnapshotMount;
+/* The numbers are in the database. */
+typedef enum SnapshotDriverKind {
+        DRIVER_OVERLAYFS,
+        DRIVER_BTRFS,
+        DRIVER_COPY,
+        DRIVER_EROFS,
+        _SNAPSHOT_DRIVER_KIND_MAX,
+        _SNAPSHOT_DRIVER_KIND_INVALID = -22,
+} SnapshotDriverKind;
+
+const char *snapshot_driver_kind_to_string(SnapshotDriverKind kind);
+/* -EINVAL. */
+SnapshotDriverKind snapshot_driver_kind_from_string(const char *name);
+
+/* One tree of a chain. */
+typedef struct SnapshotLayer {
+        int64_t id;
+        SnapshotDriverKind driver;
+} SnapshotLayer;
+
+/* For the worker that makes a tree ready: which one, and what it is put on. */
+typedef struct SnapshotFinish {
+        int trees;
+        int trash;
+        int64_t id;
+        int parent;        /* the root of what it is put on, merged, to be read; -EBADF: nothing */
+        int64_t parent_id; /* 0: nothing */
+        bool mounted;      /* somebody may still write into it through a mount of its directory */
+} SnapshotFinish;
 
 typedef struct SnapshotDriver {
         const char *name;
+        bool whole;
+        /* A mount for writing is known to have ended, or not: it is an overlay. */
+        bool tells_use;
 
-        /* Makes trees fit for use; *ret_fallback: mounts must use the fallback. */
-        int (*setup)(int trees, bool *ret_fallback, Fault *fault);
-        /* Fills a fresh tree. like: a tree whose root gives owner and mode (what is on top decides them);
-         * -EBADF: none. */
-        int (*make)(int tree, int like, Fault *fault);
-        /* The directory of a tree that holds its files. */
-        const char *contents;
-        /* A detached mount, to be attached anywhere. -EBUSY with a sentence where the kernel knows that it
-         * is in use. */
-        int (*mount)(int trees, const SnapshotMount *spec, Fault *fault);
-        /* 1 the tree is mounted for writing somewhere, 0 not. Costs a message in the kernel's log when it is
-         * not: ask only if in doubt. */
-        int (*is_in_use)(int trees, int64_t upper);
-        /* Makes a tree that was mounted volatile, and did not live through a crash since, mountable again.
-         */
-        int (*forgive_volatile)(int trees, int64_t upper);
+        /* In the daemon, once: 0, or why trees can't be kept that way here: -EOPNOTSUPP with a sentence. */
+        int (*probe)(int trees, Fault *fault);
+        /* In the daemon: makes what is to be in a fresh tree. parent: as above, but of a layered tree only
+         * its own directory (owner and mode of the root are those of what is on top). 1: a worker must fill
+         * it. */
+        int (*make)(int tree, int parent, Fault *fault);
+        /* In the worker: fills a fresh tree with everything that is in its parent, or with nothing. May be
+         * NULL. */
+        int (*fill)(const SnapshotFinish *finish, Fault *fault);
+        /* In the worker, before the sync of a commit; after tree_finish(). Doing it again changes nothing.
+         * May be NULL. */
+        int (*finish)(const SnapshotFinish *finish, Fault *fault);
 } SnapshotDriver;
 
-extern const SnapshotDriver overlay_driver;
+const SnapshotDriver *snapshot_driver_get(SnapshotDriverKind kind);
+
+extern const SnapshotDriver overlay_driver, btrfs_driver, copy_driver, erofs_driver;

@@ -8,7 +8,7 @@
 #include "lib/strv.h"
 #include "services/snapshots/snapshots-bus.h"
 
-static int append_snapshot(sd_bus_message *reply, const SnapshotManager *manager, const Snapshot *snapshot) {
+static int append_snapshot(sd_bus_message *reply, const Snapshot *snapshot) {
         const struct {
                 const char *key, *value;
         } texts[] = {
@@ -16,7 +16,7 @@ static int append_snapshot(sd_bus_message *reply, const SnapshotManager *manager
                 { "parent", snapshot->parent ?: "" },
                 { "kind", snapshot_kind_to_string(snapshot->kind) },
                 { "state", snapshot_state_to_string(snapshot) },
-                { "driver", manager->driver->name },
+                { "driver", snapshot_driver_kind_to_string(snapshot->driver) },
                 { "diff-id", snapshot->diff_id ?: "" },
         };
         int r = sd_bus_message_open_container(reply, 'a', "{sv}");
@@ -30,6 +30,8 @@ static int append_snapshot(sd_bus_message *reply, const SnapshotManager *manager
                 r = bus_append_entry(reply, "owner", "u", (uint32_t) snapshot->uid);
         if (r >= 0)
                 r = bus_append_entry_map(reply, "labels", snapshot->labels);
+        if (r >= 0 && snapshot->size_max > 0)
+                r = bus_append_entry(reply, "size-max", "t", snapshot->size_max);
         if (r >= 0 && snapshot->damage)
                 r = bus_append_entry(reply, "damage", "s", snapshot->damage);
         return r < 0 ? r : sd_bus_message_close_container(reply);
@@ -50,7 +52,7 @@ int snapshots_bus_stat(sd_bus_message *message, SnapshotManager *manager, sd_bus
                 return bus_error_set_fault(error, r, &fault);
         r = sd_bus_message_new_method_return(message, &reply);
         if (r >= 0)
-                r = append_snapshot(reply, manager, &snapshot);
+                r = append_snapshot(reply, &snapshot);
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
@@ -69,7 +71,6 @@ static const FilterField list_fields[] = {
 };
 
 typedef struct ListPage {
-        const SnapshotManager *manager;
         BusPage page;
         const Snapshot *snapshot; /* that is looked at */
 } ListPage;
@@ -86,7 +87,7 @@ static const char *look_up_field(const char *field, const char *key, void *userd
         if (string_equal(field, "state"))
                 return snapshot_state_to_string(snapshot);
         if (string_equal(field, "driver"))
-                return list->manager->driver->name;
+                return snapshot_driver_kind_to_string(snapshot->driver);
         if (string_equal(field, "diff-id"))
                 return snapshot->diff_id;
         return snapshot->key;
@@ -99,7 +100,7 @@ static int offer_snapshot(const Snapshot *snapshot, void *userdata) {
         if (offer != BUS_PAGE_TAKE)
                 return offer == BUS_PAGE_FULL ? 1 : offer;
         list->page.bytes += strv_size(snapshot->labels) + (snapshot->damage ? strlen(snapshot->damage) : 0);
-        return append_snapshot(list->page.reply, list->manager, snapshot);
+        return append_snapshot(list->page.reply, snapshot);
 }
 
 static void list_page_done(ListPage *list) {
@@ -107,7 +108,7 @@ static void list_page_done(ListPage *list) {
 }
 
 int snapshots_bus_list(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error) {
-        _cleanup_(list_page_done) ListPage list = { .manager = manager, .page = BUS_PAGE_NULL };
+        _cleanup_(list_page_done) ListPage list = { .page = BUS_PAGE_NULL };
         int r = bus_page_begin(&list.page, message, list_fields, error);
         if (r >= 0)
                 r = snapshot_store_list(manager->store, bus_call_namespace(message), list.page.after,

@@ -21,8 +21,10 @@ const char *snapshot_kind_to_string(SnapshotKind kind) {
 }
 
 static const char *const state_names[_SNAPSHOT_STATE_MAX] = {
-        [SNAPSHOT_PREPARED] = "ready", [SNAPSHOT_UNPACKING] = "unpacking", [SNAPSHOT_UNPACKED] = "unpacked",
-        [SNAPSHOT_FAILED] = "failed",  [SNAPSHOT_LOST] = "lost",           [SNAPSHOT_DAMAGED] = "damaged",
+        [SNAPSHOT_PREPARED] = "ready",    [SNAPSHOT_UNPACKING] = "unpacking",
+        [SNAPSHOT_UNPACKED] = "unpacked", [SNAPSHOT_FAILED] = "failed",
+        [SNAPSHOT_LOST] = "lost",         [SNAPSHOT_DAMAGED] = "damaged",
+        [SNAPSHOT_FILLING] = "preparing",
 };
 
 const char *snapshot_state_to_string(const Snapshot *snapshot) {
@@ -39,6 +41,7 @@ void snapshot_done(Snapshot *snapshot) {
         free(snapshot->diff_id);
         strv_free(snapshot->labels);
         free(snapshot->damage);
+        free(snapshot->bound);
         *snapshot = (Snapshot){ 0 };
 }
 
@@ -77,13 +80,13 @@ static int columns_copy(const DatabaseRows *rows, Snapshot *ret) {
                 int column;
                 char **place;
         } texts[] = {
-                { 1, &ret->namespace }, { 2, &ret->key },     { 4, &ret->parent },
-                { 8, &ret->diff_id },   { 13, &ret->damage },
+                { 1, &ret->namespace }, { 2, &ret->key },    { 4, &ret->parent },
+                { 8, &ret->diff_id },   { 13, &ret->bound }, { 16, &ret->damage },
         };
         for (size_t i = 0; i < ELEMENTS_OF(texts); i++)
                 if (column_copy(rows, texts[i].column, texts[i].place) < 0)
                         return -ENOMEM;
-        return column_labels(rows, 12, &ret->labels);
+        return column_labels(rows, 15, &ret->labels);
 }
 
 int snapshot_from_row(const DatabaseRows *rows, Snapshot *ret) {
@@ -95,15 +98,18 @@ int snapshot_from_row(const DatabaseRows *rows, Snapshot *ret) {
                 .mounted = (SnapshotMounted) database_rows_int64(rows, 7),
                 .created = (uint64_t) database_rows_int64(rows, 9),
                 .uid = (uid_t) database_rows_int64(rows, 10),
-                .updated = (uint64_t) database_rows_int64(rows, 11),
+                .driver = (SnapshotDriverKind) database_rows_int64(rows, 11),
+                .size_max = (uint64_t) database_rows_int64(rows, 12),
+                .updated = (uint64_t) database_rows_int64(rows, 14),
         };
         if (snapshot.kind < 0 || snapshot.kind >= _SNAPSHOT_KIND_MAX || snapshot.state < 0 ||
-            snapshot.state >= _SNAPSHOT_STATE_MAX)
+            snapshot.state >= _SNAPSHOT_STATE_MAX || snapshot.driver < 0 ||
+            snapshot.driver >= _SNAPSHOT_DRIVER_KIND_MAX)
                 return -EUCLEAN;
         int r = columns_copy(rows, &snapshot);
         if (r < 0)
                 return r;
-        column_measure(rows, 14, &snapshot);
+        column_measure(rows, 17, &snapshot);
         *ret = TAKE(snapshot, (Snapshot){ 0 });
         return 0;
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/digest.h"
+#include "services/snapshots/snapshot-driver.h"
 
 typedef enum SnapshotKind {
         SNAPSHOT_ACTIVE,
@@ -26,11 +27,13 @@ typedef enum SnapshotState {
         SNAPSHOT_FAILED,    /* its unpacking failed: it has no tree any more and can only be removed */
         SNAPSHOT_LOST,      /* was mounted volatile when the machine went down: can only be removed */
         SNAPSHOT_DAMAGED,   /* a committed one whose tree is not what was committed; see damage */
+        SNAPSHOT_FILLING,   /* a worker copies its parent into it: nobody was told of it yet */
         _SNAPSHOT_STATE_MAX,
         _SNAPSHOT_STATE_INVALID = -22,
 } SnapshotState;
 
-/* What callers are told: "ready", "unpacking", "unpacked", "failed", "lost" or "damaged". */
+/* What callers are told: "ready", "unpacking", "unpacked", "failed", "lost", "damaged" or
+ * "preparing". */
 typedef struct Snapshot Snapshot;
 const char *snapshot_state_to_string(const Snapshot *snapshot);
 
@@ -63,8 +66,11 @@ struct Snapshot {
         uint64_t created; /* microseconds since 1970 */
         uint64_t updated;
         uid_t uid;
-        char **labels; /* "KEY=value", in the order of the keys */
-        bool measured; /* measure is known: only of committed ones */
+        char **labels;             /* "KEY=value", in the order of the keys */
+        SnapshotDriverKind driver; /* how its tree is kept */
+        uint64_t size_max;         /* of what is written to it, in bytes; 0: no limit */
+        char *bound;               /* the connection whose end it does not outlive; NULL: none */
+        bool measured;             /* measure is known: only of committed ones */
         SnapshotMeasure measure;
         char *damage; /* a sentence, where its state is SNAPSHOT_DAMAGED */
 };
@@ -74,7 +80,7 @@ void snapshot_done(Snapshot *snapshot);
 /* A row of SNAPSHOT_SELECT. */
 #define SNAPSHOT_COLUMNS                                                                                    \
         "s.id, s.namespace, s.key, s.parent, p.key, s.kind, s.state, s.mounted, s.diff_id, s.created, "     \
-        "s.uid, s.updated, s.labels, s.damage, s.size, s.inodes, s.manifest"
+        "s.uid, s.driver, s.size_max, s.bound, s.updated, s.labels, s.damage, s.size, s.inodes, s.manifest"
 #define SNAPSHOT_SELECT                                                                                     \
         "SELECT " SNAPSHOT_COLUMNS " FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
 struct DatabaseRows;

@@ -23,7 +23,8 @@ static const struct {
         [SNAPSHOT_USE_MOUNT] = { ACTIVE | VIEW, READY,
                                  "is committed: mount a view or an active snapshot of it" },
         [SNAPSHOT_USE_UNPACK] = { ACTIVE, READY, "is not active, so no layer can be unpacked into it" },
-        [SNAPSHOT_USE_REMOVE] = { ACTIVE | VIEW | COMMITTED, ~BIT(SNAPSHOT_UNPACKING), NULL },
+        [SNAPSHOT_USE_REMOVE] = { ACTIVE | VIEW | COMMITTED,
+                                  ~(BIT(SNAPSHOT_UNPACKING) | BIT(SNAPSHOT_FILLING)), NULL },
         [SNAPSHOT_USE_DIFF] = { ACTIVE | VIEW | COMMITTED, READY, NULL },
         [SNAPSHOT_USE_VERIFY] = { COMMITTED, READY | BIT(SNAPSHOT_DAMAGED),
                                   "is not committed, so nothing says what its files should be" },
@@ -36,6 +37,7 @@ static const char *const wrong_states[_SNAPSHOT_STATE_MAX] = {
         [SNAPSHOT_FAILED] = "can only be removed: unpacking into it failed",
         [SNAPSHOT_LOST] =
                 "can only be removed: its contents were volatile and did not outlive the last boot",
+        [SNAPSHOT_FILLING] = "is still being prepared",
         [SNAPSHOT_DAMAGED] = "is damaged: unpack its layer again, or pull its image",
 };
 

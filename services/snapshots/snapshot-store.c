@@ -41,6 +41,11 @@ static const char *const migrations[] = {
         "ALTER TABLE snapshots ADD COLUMN inodes INTEGER;"
         "ALTER TABLE snapshots ADD COLUMN manifest TEXT;"
         "UPDATE snapshots SET updated = created;",
+
+        "ALTER TABLE snapshots ADD COLUMN driver INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE snapshots ADD COLUMN size_max INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE snapshots ADD COLUMN bound TEXT;"
+        "CREATE INDEX snapshots_bound ON snapshots (bound) WHERE bound IS NOT NULL;",
 };
 
 /* ---- opening ---- */
@@ -57,6 +62,9 @@ static int store_note_boot(Database *database, const char *boot_id) {
                              (int64_t) SNAPSHOT_LOST, (int64_t) MOUNTED_VOLATILE);
         if (r >= 0)
                 r = database_execute(database, "UPDATE snapshots SET mounted = 0 WHERE mounted != 0", "");
+        if (r >= 0) /* names of connections begin anew: "" is one that has ended */
+                r = database_execute(database, "UPDATE snapshots SET bound = '' WHERE bound IS NOT NULL",
+                                     "");
         if (r >= 0)
                 r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ? AND kind = ?",
                                      "iii", (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKED,
@@ -74,6 +82,9 @@ static int store_recover(Database *database, const char *boot_id) {
         if (r >= 0)
                 r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ?", "ii",
                                      (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKING);
+        if (r >= 0)
+                r = database_execute(database, "DELETE FROM snapshots WHERE state = ?", "i",
+                                     (int64_t) SNAPSHOT_FILLING);
         return r < 0 ? r : database_commit(transaction);
 }
 
@@ -130,27 +141,31 @@ int snapshot_store_get_by_id(SnapshotStore *store, int64_t id, Snapshot *ret) {
         return r < 0 ? r : take_one(&rows, ret);
 }
 
-int snapshot_store_chain(SnapshotStore *store, int64_t id, int64_t **ret, size_t *ret_count) {
-        _cleanup_free_ int64_t *chain = NULL;
+int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, size_t *ret_count) {
+        _cleanup_free_ SnapshotLayer *chain = NULL;
         size_t count = 0;
         DatabaseRows rows;
-        int r = database_query(store->database, &rows,
-                               "WITH RECURSIVE chain (id, parent, depth) AS ("
-                               " SELECT id, parent, 0 FROM snapshots WHERE id = ?"
-                               " UNION ALL SELECT s.id, s.parent, depth + 1 FROM snapshots s, chain"
-                               " WHERE s.id = chain.parent AND depth < 1000)"
-                               "SELECT id FROM chain ORDER BY depth",
-                               "i", id);
+        int r = database_query(
+                store->database, &rows,
+                "WITH RECURSIVE chain (id, parent, driver, depth) AS ("
+                " SELECT id, parent, driver, 0 FROM snapshots WHERE id = ?"
+                " UNION ALL SELECT s.id, s.parent, s.driver, depth + 1 FROM snapshots s, chain"
+                " WHERE s.id = chain.parent AND depth < 1000)"
+                "SELECT id, driver FROM chain ORDER BY depth",
+                "i", id);
         if (r < 0)
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
-                int64_t *larger = realloc(chain, (count + 1) * sizeof(*chain));
+                SnapshotLayer *larger = reallocarray(chain, count + 1, sizeof(*chain));
                 if (!larger) {
                         r = -ENOMEM;
                         break;
                 }
                 chain = larger;
-                chain[count++] = database_rows_int64(&rows, 0);
+                chain[count++] = (SnapshotLayer){
+                        .id = database_rows_int64(&rows, 0),
+                        .driver = (SnapshotDriverKind) database_rows_int64(&rows, 1),
+                };
         }
         database_rows_done(&rows);
         if (r < 0)
@@ -215,6 +230,12 @@ int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *
         return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
 }
 
+int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.bound IS NOT NULL", "");
+        return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
+}
+
 /* ---- writing ---- */
 
 static uint64_t now_usec(void) {
@@ -240,11 +261,12 @@ static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, Snapshot
                 r = database_execute(
                         store->database,
                         "INSERT INTO snapshots (namespace, key, kind, state, parent, created, updated, uid,"
-                        " labels)"
-                        " VALUES (?, ?, ?, ?, nullif(?, 0), ?6, ?6, ?, ?)",
-                        "ssiiiiib", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
+                        " driver, size_max, bound, labels)"
+                        " VALUES (?, ?, ?, ?, nullif(?, 0), ?6, ?6, ?, ?, ?, ?, ?)",
+                        "ssiiiiiiisb", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
                         (int64_t) snapshot->state, snapshot->parent_id, (int64_t) snapshot->created,
-                        (int64_t) snapshot->uid, labels, size);
+                        (int64_t) snapshot->uid, (int64_t) snapshot->driver, (int64_t) snapshot->size_max,
+                        snapshot->bound, labels, size);
         if (r == -EEXIST)
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
                                  snapshot->key, snapshot->namespace);
@@ -369,6 +391,13 @@ int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted
         return r < 0 ? r
                      : database_execute(store->database, "UPDATE snapshots SET mounted = ? WHERE id = ?",
                                         "ii", (int64_t) mounted, id);
+}
+
+int snapshot_store_set_bound(SnapshotStore *store, int64_t id, const char *connection) {
+        int r = database_set_durable(store->database, false);
+        return r < 0 ? r
+                     : database_execute(store->database, "UPDATE snapshots SET bound = ? WHERE id = ?", "si",
+                                        connection, id);
 }
 
 int snapshot_store_distrust_unpacked(SnapshotStore *store) {

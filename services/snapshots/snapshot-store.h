@@ -10,6 +10,7 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
+#include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/snapshot-record.h"
 
 typedef struct SnapshotStore SnapshotStore;
@@ -48,11 +49,13 @@ int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotM
 int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault);
 int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id);
 int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted);
+/* NULL: to none any more. */
+int snapshot_store_set_bound(SnapshotStore *store, int64_t id, const char *connection);
 /* Nothing that was unpacked and not committed can be trusted any more: the disk failed. */
 int snapshot_store_distrust_unpacked(SnapshotStore *store);
 
-/* The numbers of a snapshot and all below it, from the top; malloc()ed. */
-int snapshot_store_chain(SnapshotStore *store, int64_t id, int64_t **ret, size_t *ret_count);
+/* A snapshot and all below it, from the top; malloc()ed. */
+int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, size_t *ret_count);
 int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret);
 
 /* Calls visit for up to limit snapshots whose keys come after a key, in order, until it returns something
@@ -65,5 +68,7 @@ int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit,
                             void *userdata);
 /* All of all namespaces that have a tree: for the check at the start. */
 int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata);
+/* All that are bound to some connection. */
+int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata);
 /* Without its tree this record means nothing. Active ones only, so nothing is built on it. */
 int snapshot_store_forget(SnapshotStore *store, int64_t id);

@@ -14,11 +14,13 @@
 #include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
+#include "services/snapshots/snapshot-make.h"
 
 struct SnapshotsBus {
         SnapshotManager *manager; /* weak */
         UnpackQueue *queue;       /* weak */
         JobTable *jobs;           /* weak */
+        SnapshotsBound *bound;    /* weak */
         sd_bus_slot *slot;
 };
 
@@ -30,25 +32,33 @@ bool snapshots_bus_is_limited(uid_t uid) {
 
 typedef struct MakeOptions {
         char **labels;
+        const char *driver;
+        uint64_t size_max;
 } MakeOptions;
 
+/* The last two are for trees that are written to. */
 static const BusOption make_options[] = {
         { "labels", "a{ss}", offsetof(MakeOptions, labels) },
+        { "driver", "s", offsetof(MakeOptions, driver) },
+        { "size-max", "t", offsetof(MakeOptions, size_max) },
 };
+#define VIEW_OPTIONS 1
 
 static void make_options_done(MakeOptions *options) {
         strv_free(options->labels);
 }
 
-static int read_request(sd_bus_message *message, MakeOptions *options, SnapshotRequest *ret,
-                        sd_bus_error *error) {
+static int read_request(sd_bus_message *message, size_t option_count, MakeOptions *options,
+                        SnapshotRequest *ret, sd_bus_error *error) {
         SnapshotRequest request = { .namespace = bus_call_namespace(message) };
         int r = sd_bus_message_read(message, "ss", &request.key, &request.parent);
         if (r >= 0)
-                r = bus_options_read(message, make_options, ELEMENTS_OF(make_options), options, error);
+                r = bus_options_read(message, make_options, option_count, options, error);
         if (r < 0)
                 return r;
         request.labels = options->labels;
+        request.driver = options->driver;
+        request.size_max = options->size_max;
         const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
         if (!peer)
                 return -ENOTCONN;
@@ -58,15 +68,30 @@ static int read_request(sd_bus_message *message, MakeOptions *options, SnapshotR
         return 0;
 }
 
+/* The call itself is what is kept until there is something to say. */
+static void on_end_of_call(int r, const Fault *fault, void *userdata) {
+        sd_bus_message *message = userdata;
+        if (r < 0)
+                (void) bus_reply_fault(message, r, fault);
+        else
+                (void) sd_bus_reply_method_return(message, "");
+        sd_bus_message_unref(message);
+}
+
 static int method_prepare(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         _cleanup_(make_options_done) MakeOptions options = { 0 };
         SnapshotRequest request;
-        int r = read_request(message, &options, &request, error);
+        int r = read_request(message, ELEMENTS_OF(make_options), &options, &request, error);
         if (r < 0)
                 return r;
-        r = snapshot_manager_prepare(face->manager, &request, &fault);
+        request.on_end = on_end_of_call;
+        request.userdata = sd_bus_message_ref(message);
+        r = snapshot_make_active(face->manager, &request, &fault);
+        if (r > 0)
+                return 1;
+        sd_bus_message_unref(message);
         return r < 0 ? bus_error_set_fault(error, r, &fault) : sd_bus_reply_method_return(message, "");
 }
 
@@ -75,10 +100,10 @@ static int method_view(sd_bus_message *message, void *userdata, sd_bus_error *er
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         _cleanup_(make_options_done) MakeOptions options = { 0 };
         SnapshotRequest request;
-        int r = read_request(message, &options, &request, error);
+        int r = read_request(message, VIEW_OPTIONS, &options, &request, error);
         if (r < 0)
                 return r;
-        r = snapshot_manager_view(face->manager, &request, &fault);
+        r = snapshot_make_view(face->manager, &request, &fault);
         return r < 0 ? bus_error_set_fault(error, r, &fault) : sd_bus_reply_method_return(message, "");
 }
 
@@ -142,23 +167,13 @@ static void commit_options_done(CommitOptions *options) {
         strv_free(options->labels);
 }
 
-/* The call itself is what is kept until the disk has everything. */
-static void on_committed(int r, const Fault *fault, void *userdata) {
-        sd_bus_message *message = userdata;
-        if (r < 0)
-                (void) bus_reply_fault(message, r, fault);
-        else
-                (void) sd_bus_reply_method_return(message, "");
-        sd_bus_message_unref(message);
-}
-
 static int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         _cleanup_(commit_options_done) CommitOptions options = { 0 };
         SnapshotCommitSpec spec = {
                 .namespace = bus_call_namespace(message),
-                .on_end = on_committed,
+                .on_end = on_end_of_call,
                 .userdata = message,
         };
         int r = sd_bus_message_read(message, "ss", &spec.name, &spec.key);
@@ -179,30 +194,9 @@ static int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *
 
 /* ---- mounting and unpacking ---- */
 
-static const BusOption mount_options[] = {
-        { "read-only", "b", offsetof(SnapshotMountOptions, read_only) },
-        { "volatile", "b", offsetof(SnapshotMountOptions, is_volatile) },
-};
-
 static int method_mount(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        SnapshotMountOptions options = { 0 };
-        const char *key;
-        int r = sd_bus_message_read(message, "s", &key);
-        if (r >= 0)
-                r = bus_options_read(message, mount_options, ELEMENTS_OF(mount_options), &options, error);
-        if (r < 0)
-                return r;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        options.no_setuid = peer_uid(peer) != 0;
-        _cleanup_close_ int fd =
-                snapshot_manager_mount(face->manager, bus_call_namespace(message), key, &options, &fault);
-        if (fd < 0)
-                return bus_error_set_fault(error, fd, &fault);
-        return sd_bus_reply_method_return(message, "h", fd);
+        return snapshots_bus_mount(message, face->manager, face->bound, error);
 }
 
 static int method_unpack(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -246,15 +240,15 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int snapshots_bus_new(sd_bus *bus, SnapshotManager *manager, UnpackQueue *queue, JobTable *jobs,
-                      SnapshotsBus **ret) {
+int snapshots_bus_new(const SnapshotsBusSpec *spec, SnapshotsBus **ret) {
         _cleanup_(snapshots_bus_freep) SnapshotsBus *face = new0(SnapshotsBus, 1);
         if (!face)
                 return -ENOMEM;
-        face->manager = manager;
-        face->queue = queue;
-        face->jobs = jobs;
-        int r = sd_bus_add_object_vtable(bus, &face->slot, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE,
+        face->manager = spec->manager;
+        face->queue = spec->queue;
+        face->jobs = spec->jobs;
+        face->bound = spec->bound;
+        int r = sd_bus_add_object_vtable(spec->bus, &face->slot, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE,
                                          vtable, face);
         if (r < 0)
                 return r;

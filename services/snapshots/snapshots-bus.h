@@ -6,14 +6,22 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/job.h"
+#include "services/snapshots/snapshot-bound-bus.h"
 #include "services/snapshots/snapshot-manager.h"
 #include "services/snapshots/unpack-task.h"
 
 typedef struct SnapshotsBus SnapshotsBus;
 
 /* All borrowed. */
-int snapshots_bus_new(sd_bus *bus, SnapshotManager *manager, UnpackQueue *queue, JobTable *jobs,
-                      SnapshotsBus **ret);
+typedef struct SnapshotsBusSpec {
+        sd_bus *bus;
+        SnapshotManager *manager;
+        UnpackQueue *queue;
+        JobTable *jobs;
+        SnapshotsBound *bound;
+} SnapshotsBusSpec;
+
+int snapshots_bus_new(const SnapshotsBusSpec *spec, SnapshotsBus **ret);
 SnapshotsBus *snapshots_bus_free(SnapshotsBus *face);
 DEFINE_CLEANUP(SnapshotsBus *, snapshots_bus_free);
 
@@ -23,6 +31,10 @@ bool snapshots_bus_is_limited(uid_t uid);
 /* snapshot-info-bus.c */
 int snapshots_bus_stat(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
 int snapshots_bus_list(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
+
+/* snapshot-mount-bus.c */
+int snapshots_bus_mount(sd_bus_message *message, SnapshotManager *manager, SnapshotsBound *bound,
+                        sd_bus_error *error);
 
 /* unpack-bus.c */
 int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *jobs, sd_bus_error *error);

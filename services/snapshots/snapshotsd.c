@@ -12,14 +12,19 @@
 #include "services/snapshots/collect-snapshots-bus.h"
 #include "services/snapshots/snapshots-bus.h"
 
+/* How the trees of new snapshots are kept: "overlayfs", "btrfs", "copy" or "erofs". */
+#define DRIVER_VARIABLE "CRT_SNAPSHOTS_DRIVER"
 /* "yes": mounts as before Linux 6.8, to test that way on a newer kernel. */
 #define FALLBACK_VARIABLE "CRT_SNAPSHOTS_MOUNT_FALLBACK"
+/* "yes": images through loop devices, as before Linux 6.12. */
+#define LOOP_VARIABLE "CRT_SNAPSHOTS_LOOP_FALLBACK"
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 typedef struct SnapshotsService {
         SnapshotManager *manager;
         UnpackQueue *queue;
         JobTable *jobs;
+        SnapshotsBound *bound;
         SnapshotsBus *bus;
         Collector *collector;
         bool stopping;
@@ -57,6 +62,7 @@ static void *service_free(void *userdata) {
                 return NULL;
         collector_free(service->collector);
         snapshots_bus_free(service->bus);
+        snapshots_bound_free(service->bound);
         unpack_queue_free(service->queue);
         job_table_free(service->jobs);
         snapshot_manager_free(service->manager);
@@ -79,7 +85,9 @@ static int open_manager(Daemon *daemon, SnapshotManager **ret, Fault *fault) {
                 .event = daemon_event(daemon),
                 .state = state,
                 .boot_id = boot_id,
-                .force_fallback = string_equal(secure_getenv(FALLBACK_VARIABLE), "yes"),
+                .driver = secure_getenv(DRIVER_VARIABLE),
+                .old_kernel = string_equal(secure_getenv(FALLBACK_VARIABLE), "yes"),
+                .images_by_loop = string_equal(secure_getenv(LOOP_VARIABLE), "yes"),
         };
         return snapshot_manager_new(&spec, ret, fault);
 }
@@ -95,8 +103,17 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
                 r = job_table_new(daemon_bus(daemon), CRT_SNAPSHOTS_PATH, "job", CRT_SNAPSHOTS_JOB_INTERFACE,
                                   &service->jobs);
         if (r >= 0)
-                r = snapshots_bus_new(daemon_bus(daemon), service->manager, service->queue, service->jobs,
-                                      &service->bus);
+                r = snapshots_bound_new(service->manager, daemon_peers(daemon), &service->bound, fault);
+        if (r < 0)
+                return r;
+        const SnapshotsBusSpec spec = {
+                .bus = daemon_bus(daemon),
+                .manager = service->manager,
+                .queue = service->queue,
+                .jobs = service->jobs,
+                .bound = service->bound,
+        };
+        r = snapshots_bus_new(&spec, &service->bus);
         if (r >= 0)
                 r = snapshot_collector_new(daemon_bus(daemon), service->manager, &service->collector);
         if (r < 0)
@@ -116,6 +133,7 @@ static bool service_is_busy(void *userdata) {
         if (service->stopping)
                 return snapshot_manager_is_committing(service->manager);
         return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager) ||
+               snapshots_bound_is_busy(service->bound) ||
                collector_is_busy(service->collector);
 }
 

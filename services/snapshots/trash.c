@@ -12,6 +12,7 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "services/snapshots/btrfs-subvolume.h"
 
 #define NAME_ATTEMPTS 64
 
@@ -41,6 +42,17 @@ static void trash_lift(Trash *trash, int parent, const char *name) {
         trash_note(trash, -errno);
 }
 
+/* Whatever can go in one step: a file, an empty directory, a subvolume with all that is in it. */
+static int remove_at_once(int parent, const char *name) {
+        if (unlinkat(parent, name, 0) >= 0)
+                return 0;
+        if (errno != EISDIR && errno != EPERM)
+                return -errno;
+        if (unlinkat(parent, name, AT_REMOVEDIR) >= 0 || btrfs_subvolume_delete(parent, name) >= 0)
+                return 0;
+        return -EISDIR;
+}
+
 static DIR *open_stream(int parent, const char *name) {
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
@@ -58,20 +70,20 @@ static void trash_empty_directory(Trash *trash, const char *name) {
         for (struct dirent *entry; (entry = readdir(stream));) {
                 if (!path_is_component(entry->d_name))
                         continue;
-                if (unlinkat(dirfd(stream), entry->d_name, 0) >= 0)
+                int r = remove_at_once(dirfd(stream), entry->d_name);
+                if (r >= 0)
                         trash->removed++;
-                else if (errno != EISDIR && errno != EPERM)
-                        trash_note(trash, -errno);
-                else if (unlinkat(dirfd(stream), entry->d_name, AT_REMOVEDIR) >= 0)
-                        trash->removed++;
+                else if (r != -EISDIR)
+                        trash_note(trash, r);
                 else
                         trash_lift(trash, dirfd(stream), entry->d_name);
         }
         (void) closedir(stream);
-        if (unlinkat(trash->fd, name, AT_REMOVEDIR) >= 0)
+        int r = remove_at_once(trash->fd, name);
+        if (r >= 0)
                 trash->removed++;
         else
-                trash_note(trash, -errno);
+                trash_note(trash, r);
 }
 
 static int trash_round(Trash *trash) {
@@ -81,7 +93,7 @@ static int trash_round(Trash *trash) {
         for (struct dirent *entry; (entry = readdir(stream));) {
                 if (!path_is_component(entry->d_name))
                         continue;
-                if (unlinkat(trash->fd, entry->d_name, 0) >= 0)
+                if (remove_at_once(trash->fd, entry->d_name) >= 0)
                         trash->removed++;
                 else
                         trash_empty_directory(trash, entry->d_name);

@@ -29,9 +29,8 @@ typedef struct Finish {
         int trees;
         int64_t id; /* of the tree in question */
         int root;
-        const int64_t *parents;
-        size_t parent_count;
-        ImpliedDirectory *implied; /* that nobody has decided about yet */
+        int parent; /* -EBADF: none */
+        ImpliedDirectory *implied;
         size_t implied_count;
         uint64_t work; /* that may still be done */
 } Finish;
@@ -45,16 +44,16 @@ static int open_root(int trees, int64_t id) {
         return path_open(trees, tree_path(id, "fs", path), DIRECTORY_FLAGS, 0, PATH_BENEATH);
 }
 
-static int start_walk(Finish *finish, int64_t id, DirectoryWalk *ret) {
-        int root = open_root(finish->trees, id);
+/* Takes the root. */
+static int start_walk(Finish *finish, int root, DirectoryWalk *ret) {
         return root < 0 ? root : directory_walk_init(ret, root, &finish->work);
 }
 
 static int walk_fault(const Finish *finish, int r, const char *path, Fault *fault) {
         if (finish->work < DIRECTORY_WALK_STEP_MAX && r == -EBADMSG)
                 return fault_set(fault, r,
-                                 "The layer has more directories that it does not describe, on more layers "
-                                 "and in greater depth, than can be handled");
+                                 "The layer has more directories that it does not describe, and in "
+                                 "greater depth, than can be handled");
         return fault_set_errno(fault, r, "Can't finish the directory '%s'", path);
 }
 
@@ -96,7 +95,7 @@ static int act_on_note(Finish *finish, DirectoryWalk *tree, const char *note, bo
 
 static int read_notes(Finish *finish, const char *notes, size_t size, bool *root_described, Fault *fault) {
         _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 };
-        int r = start_walk(finish, finish->id, &tree);
+        int r = start_walk(finish, open_root(finish->trees, finish->id), &tree);
         for (const char *p = notes; r >= 0 && p < notes + size;) {
                 const char *end = memchr(p, '\0', (size_t) (notes + size - p));
                 r = end ? act_on_note(finish, &tree, p, root_described) : -EIO;
@@ -107,12 +106,10 @@ static int read_notes(Finish *finish, const char *notes, size_t size, bool *root
         return r < 0 ? fault_set_errno(fault, r, "Can't open the tree") : 0;
 }
 
-/* ---- what its parents say ---- */
+/* ---- what its parent says ---- */
 
-/* 1: that decides; 0: it has nothing to say, the next one may. A directory is what it was below. Where that
- * is a symbolic link, the directory would hide all that the link leads to (think of "bin/x" on a base whose
- * "bin" is a link to "usr/bin"), and nobody said so. A whiteout, a file or an opaque directory on the way
- * hides what lies below. */
+/* A directory is what it was below. Where that is a symbolic link, the directory would hide all that the
+ * link leads to (think of "bin/x" on a base whose "bin" is a link to "usr/bin"), and nobody said so. */
 static int decide(const Finish *finish, const ImpliedDirectory *implied, const DirectoryLevel *from,
                   DirectoryWalk *tree, Fault *fault) {
         if (from->fd == -ELOOP && !implied->opaque)
@@ -121,69 +118,56 @@ static int decide(const Finish *finish, const ImpliedDirectory *implied, const D
                                  "reached by, a symbolic link",
                                  implied->path);
         if (from->fd < 0)
-                return from->fd != -ENOENT || from->opaque;
+                return 0;
         const DirectoryLevel *to;
         int r = directory_walk_to(tree, implied->path, &to);
         if (r >= 0)
                 r = to->fd < 0 ? to->fd : tree_copy_attributes(from->fd, to->fd);
-        return r < 0 ? walk_fault(finish, r, implied->path, fault) : 1;
+        return r < 0 ? walk_fault(finish, r, implied->path, fault) : 0;
 }
 
-/* Asks one parent about all that is not decided yet. One at a time: the descriptors of two ways, as deep as
- * they may be, are not too many. */
-static int ask_parent(Finish *finish, int64_t id, Fault *fault) {
+/* Both are gone through once, in the order of the notes: what this costs grows with the directories of the
+ * layer, but not with how deep they lie. */
+static int ask_parent(Finish *finish, Fault *fault) {
         _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 }, parent = { 0 };
-        int r = start_walk(finish, finish->id, &tree);
+        int r = start_walk(finish, open_root(finish->trees, finish->id), &tree);
         if (r >= 0)
-                r = start_walk(finish, id, &parent);
+                r = start_walk(finish, path_open(finish->parent, ".", DIRECTORY_FLAGS, 0, PATH_BENEATH),
+                               &parent);
         if (r < 0)
-                return fault_set_errno(fault, r, "Can't open a parent's tree");
-        size_t left = 0;
+                return fault_set_errno(fault, r, "Can't open the parent's tree");
         for (size_t i = 0; i < finish->implied_count; i++) {
-                const ImpliedDirectory implied = finish->implied[i];
                 const DirectoryLevel *from;
-                r = directory_walk_to(&parent, implied.path, &from);
+                r = directory_walk_to(&parent, finish->implied[i].path, &from);
                 if (r < 0)
-                        return walk_fault(finish, r, implied.path, fault);
-                r = decide(finish, &implied, from, &tree, fault);
+                        return walk_fault(finish, r, finish->implied[i].path, fault);
+                r = decide(finish, &finish->implied[i], from, &tree, fault);
                 if (r < 0)
                         return r;
-                if (r == 0)
-                        finish->implied[left++] = implied;
         }
-        finish->implied_count = left;
         return 0;
 }
 
-static int finish_root(const Finish *finish) {
-        if (finish->parent_count == 0)
-                return 0;
-        _cleanup_close_ int from = open_root(finish->trees, finish->parents[0]);
-        return from < 0 ? from : tree_copy_attributes(from, finish->root);
-}
-
-/* Each tree is gone through once, in the order of the notes: what this costs grows with the directories of
- * the layer and with its parents, but not with how deep the directories lie. */
 static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *fault) {
         bool root_described = false;
         int r = read_notes(finish, notes, size, &root_described, fault);
-        for (size_t i = 0; r >= 0 && i < finish->parent_count && finish->implied_count > 0; i++)
-                r = ask_parent(finish, finish->parents[i], fault);
-        if (r < 0)
+        if (r >= 0 && finish->parent >= 0 && finish->implied_count > 0)
+                r = ask_parent(finish, fault);
+        if (r < 0 || root_described || finish->parent < 0)
                 return r;
-        r = root_described ? 0 : finish_root(finish);
+        r = tree_copy_attributes(finish->parent, finish->root);
         return r < 0 ? fault_set_errno(fault, r, "Can't finish the root of the tree") : 0;
 }
 
-int tree_finish(int trees, int64_t id, const int64_t *parents, size_t count, Fault *fault) {
+int tree_finish(int trees, int64_t id, int parent, Fault *fault) {
         char path[TREE_PATH_SIZE];
-        _cleanup_close_ int root = open_root(trees, id);
-        if (root < 0)
-                return fault_set_errno(fault, root, "Can't open the tree");
         _cleanup_close_ int notes =
                 path_open(trees, tree_path(id, "notes", path), O_RDONLY, 0, PATH_BENEATH);
         if (notes == -ENOENT)
                 return 0;
+        _cleanup_close_ int root = open_root(trees, id);
+        if (root < 0)
+                return fault_set_errno(fault, root, "Can't open the tree");
         _cleanup_free_ char *text = NULL;
         size_t size = 0;
         int r = notes < 0 ? notes : fd_read_all(notes, NOTES_MAX, &text, &size);
@@ -193,8 +177,7 @@ int tree_finish(int trees, int64_t id, const int64_t *parents, size_t count, Fau
                 .trees = trees,
                 .id = id,
                 .root = root,
-                .parents = parents,
-                .parent_count = count,
+                .parent = parent,
                 .work = WORK_MAX,
         };
         return finish_notes(&finish, text, size, fault);

@@ -4,12 +4,11 @@
 /* What is done to a tree before it is committed: a layer that was unpacked without its parents gets from
  * them what it does not say itself, and the marks that need a privilege that its unpacker had not. */
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/fault.h"
 
-/* Tree id below trees, on top of parents (from the top; none: count 0). Acts on the notes that
- * directory_table_apply() left beside the files; a tree without notes is left alone. Doing it again changes
- * nothing. */
-int tree_finish(int trees, int64_t id, const int64_t *parents, size_t count, Fault *fault);
+/* Tree id below trees, on top of parent: the root of all that lies below, merged; -EBADF: nothing. Acts on
+ * the notes that directory_table_apply() left beside the files; a tree without notes is left alone. Doing it
+ * again changes nothing. */
+int tree_finish(int trees, int64_t id, int parent, Fault *fault);

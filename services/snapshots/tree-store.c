@@ -57,15 +57,18 @@ int tree_store_get(const TreeStore *store, int64_t id) {
         return path_open(store->trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
 }
 
+int tree_discard_part(int tree, const char *name, int trash) {
+        _cleanup_free_ char *random = NULL;
+        int r = identifier_new_random(32, &random);
+        if (r >= 0 && renameat(tree, name, trash, random) < 0 && errno != ENOENT)
+                r = -errno;
+        return r;
+}
+
 int tree_store_discard(TreeStore *store, int64_t id, Fault *fault) {
         char path[TREE_PATH_SIZE];
-        _cleanup_free_ char *name = NULL;
-        int r = identifier_new_random(32, &name);
-        if (r < 0)
-                return r;
-        if (renameat(store->trees, tree_path(id, NULL, path), store->trash, name) < 0 && errno != ENOENT)
-                return fault_set_errno(fault, -errno, "Can't discard a tree");
-        return 0;
+        int r = tree_discard_part(store->trees, tree_path(id, NULL, path), store->trash);
+        return r < 0 ? fault_set_errno(fault, r, "Can't discard a tree") : 0;
 }
 
 /* A stream of its own: the descriptors of the store have one offset. */

@@ -24,6 +24,8 @@ int tree_store_make(TreeStore *store, int64_t id, Fault *fault);
 int tree_store_get(const TreeStore *store, int64_t id);
 /* Moves a tree to the trash, in one step. No error if there is none. */
 int tree_store_discard(TreeStore *store, int64_t id, Fault *fault);
+/* Something in a tree's directory. */
+int tree_discard_part(int tree, const char *name, int trash);
 bool tree_store_has_trash(const TreeStore *store);
 
 /* Calls visit for each tree's number. Returns the first negative value. */

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* crt-tree finish TREE[:PARENT,PARENT]...  makes trees below descriptor 4 ready and durable, with one sync
- * for all of them; crt-tree empty-trash deletes everything below descriptor 4. Descriptor 3 gets the
- * outcome. */
+/* crt-tree finish TREE…   makes trees ready and durable, with one sync for all of them;
+ * crt-tree fill TREE      fills one that is to begin as a copy of its parent;
+ * crt-tree empty-trash    deletes everything below descriptor 4.
+ *
+ * TREE is what services/snapshots/tree-argument.h says. Descriptor 3 gets the outcome; 4 is the directory of
+ * trees, 5 the trash, and what follows are roots of parents. */
 
 #include <errno.h>
+#include <linux/btrfs.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,47 +20,70 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/trash.h"
+#include "services/snapshots/tree-argument.h"
 #include "services/snapshots/tree-finish.h"
 #include "services/snapshots/worker-message.h"
 
-#define DIRECTORY_FD 4
+enum { DIRECTORY_FD = 4, TRASH_FD };
+
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
-#define PARENTS_MAX 1000
 #define TRASH_NICE 10
 
-static int parse_id(const char *text, int64_t *ret) {
-        uint64_t id;
-        int r = string_to_uint64(text, INT64_MAX, &id);
-        if (r >= 0)
-                *ret = (int64_t) id;
-        return r;
-}
-
-/* "12:11,10" */
-static int finish_one(char *argument, Fault *fault) {
-        int64_t id, parents[PARENTS_MAX];
-        size_t count = 0;
-        char *list = strchr(argument, ':'), *state = NULL;
-        if (list)
-                *list++ = '\0';
-        if (parse_id(argument, &id) < 0)
-                return -EINVAL;
-        for (char *part = list ? strtok_r(list, ",", &state) : NULL; part;
-             part = strtok_r(NULL, ",", &state))
-                if (count == PARENTS_MAX || parse_id(part, &parents[count++]) < 0)
-                        return -EINVAL;
-        return tree_finish(DIRECTORY_FD, id, parents, count, fault);
-}
+/* Sharing what files hold, subvolumes, and fs-verity. */
+static const unsigned long tree_ioctls[] = {
+        FICLONE,
+        BTRFS_IOC_SUBVOL_CREATE,
+        BTRFS_IOC_SNAP_CREATE_V2,
+        BTRFS_IOC_SNAP_DESTROY,
+        BTRFS_IOC_SUBVOL_GETFLAGS,
+        BTRFS_IOC_SUBVOL_SETFLAGS,
+        FS_IOC_ENABLE_VERITY,
+        FS_IOC_MEASURE_VERITY,
+};
 
 /* CAP_SYS_ADMIN is for trusted.overlay.*; the filter leaves nothing else that it would be good for. */
-static int finish(char *arguments[], Fault *fault) {
+static int enter_sandbox(Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
                 .keep_capabilities = CAPABILITY(CHOWN) | CAPABILITY(DAC_OVERRIDE) | CAPABILITY(FOWNER) |
-                                     CAPABILITY(FSETID) | CAPABILITY(SYS_ADMIN),
+                                     CAPABILITY(FSETID) | CAPABILITY(MKNOD) | CAPABILITY(SETFCAP) |
+                                     CAPABILITY(SYS_ADMIN),
+                .ioctls = tree_ioctls,
+                .ioctl_count = ELEMENTS_OF(tree_ioctls),
         };
-        int r = sandbox_enter(&sandbox, fault);
+        return sandbox_enter(&sandbox, fault);
+}
+
+static int parse(const char *text, const SnapshotDriver **ret_driver, SnapshotFinish *ret) {
+        TreeArgument argument;
+        int r = tree_argument_parse(text, &argument);
+        if (r < 0)
+                return r;
+        *ret_driver = snapshot_driver_get(argument.driver);
+        *ret = (SnapshotFinish){
+                .trees = DIRECTORY_FD,
+                .trash = TRASH_FD,
+                .id = argument.id,
+                .parent = argument.parent > 0 ? (int) argument.parent : -EBADF,
+                .parent_id = argument.parent_id,
+                .mounted = argument.mounted,
+        };
+        return 0;
+}
+
+static int finish_one(const char *argument, Fault *fault) {
+        SnapshotFinish finish;
+        const SnapshotDriver *driver;
+        int r = parse(argument, &driver, &finish);
+        if (r >= 0)
+                r = tree_finish(finish.trees, finish.id, finish.parent, fault);
+        return r < 0 || !driver->finish ? r : driver->finish(&finish, fault);
+}
+
+static int finish(char *arguments[], Fault *fault) {
+        int r = enter_sandbox(fault);
         for (size_t i = 0; r >= 0 && arguments[i]; i++)
                 r = finish_one(arguments[i], fault);
         if (r >= 0 && syncfs(DIRECTORY_FD) < 0)
@@ -62,10 +91,23 @@ static int finish(char *arguments[], Fault *fault) {
         return r;
 }
 
+static int fill(const char *argument, Fault *fault) {
+        SnapshotFinish finish;
+        const SnapshotDriver *driver;
+        int r = parse(argument, &driver, &finish);
+        if (r < 0 || !driver->fill)
+                return -EINVAL;
+        r = enter_sandbox(fault);
+        return r < 0 ? r : driver->fill(&finish, fault);
+}
+
 static int empty_trash(Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
-                .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(FOWNER),
+                /* CAP_SYS_ADMIN is for deleting subvolumes. */
+                .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(FOWNER) | CAPABILITY(SYS_ADMIN),
+                .ioctls = (const unsigned long[]){ BTRFS_IOC_SNAP_DESTROY },
+                .ioctl_count = 1,
         };
         (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
         int r = sandbox_enter(&sandbox, fault);
@@ -79,6 +121,8 @@ int main(int argc, char *argv[]) {
         log_open("crt-tree");
         if (argc >= 3 && string_equal(argv[1], "finish"))
                 r = finish(argv + 2, &fault);
+        else if (argc == 3 && string_equal(argv[1], "fill"))
+                r = fill(argv[2], &fault);
         else if (argc == 2 && string_equal(argv[1], "empty-trash"))
                 r = empty_trash(&fault);
         else {

@@ -147,8 +147,7 @@ static int task_start(UnpackTask *task, Fault *fault) {
         const char *compression = task->spec.compression == COMPRESSION_AUTO
                                           ? ""
                                           : compression_to_string(task->spec.compression);
-        const SnapshotMount mount = { .upper = task->id, .direct = true };
-        _cleanup_close_ int tree = manager->driver->mount(manager->trees.trees, &mount, fault);
+        _cleanup_close_ int tree = tree_mounts_mount_directory(manager->tree_mounts, task->id, fault);
         if (tree < 0)
                 return tree;
         _cleanup_close_ int notes = open_notes(manager, task->id);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Layered trees that are kept as one EROFS image each as soon as they are committed, whiteouts and all: a
+ * file that can't be changed, is deleted at once, and is mounted without being unpacked. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/path.h"
+#include "services/snapshots/erofs-image.h"
+#include "services/snapshots/file-verity.h"
+#include "services/snapshots/image-mount.h"
+#include "services/snapshots/layered-tree.h"
+#include "services/snapshots/snapshot-driver.h"
+#include "services/snapshots/tree-store.h"
+
+#define IMAGE_UNFINISHED "layer.unfinished"
+
+static int erofs_probe(int trees, Fault *fault) {
+        _cleanup_close_ int context = fsopen("erofs", FSOPEN_CLOEXEC);
+        if (context < 0)
+                return fault_set(fault, -EOPNOTSUPP, "The kernel does not have EROFS");
+        return layered_tree_probe(trees, fault);
+}
+
+static int write_image(int tree, int files, Fault *fault) {
+        if (unlinkat(tree, IMAGE_UNFINISHED, 0) < 0 && errno != ENOENT)
+                return fault_set_errno(fault, -errno, "Can't remove an unfinished image");
+        _cleanup_close_ int image =
+                path_open(tree, IMAGE_UNFINISHED, O_RDWR | O_CREAT | O_EXCL, 0600, PATH_BENEATH);
+        if (image < 0)
+                return fault_set_errno(fault, image, "Can't make the image of the layer");
+        int r = erofs_image_write(files, image, fault);
+        if (r < 0)
+                (void) unlinkat(tree, IMAGE_UNFINISHED, 0);
+        return r < 0 ? r : fsync(image) < 0 ? fault_set_errno(fault, -errno, "Can't write the image") : 0;
+}
+
+/* Durable before it has its name, and before the files that it was made from go. */
+static int seal_image(int tree) {
+        _cleanup_close_ int file = path_open(tree, IMAGE_UNFINISHED, O_RDONLY, 0, PATH_BENEATH);
+        int r = file < 0 ? file : file_verity_enable(tree, IMAGE_VERITY, file);
+        if (r >= 0 && mkdirat(tree, IMAGE_DIRECTORY, 0755) < 0 && errno != EEXIST)
+                r = -errno;
+        if (r >= 0 && renameat(tree, IMAGE_UNFINISHED, tree, IMAGE_FILE) < 0)
+                r = -errno;
+        return r < 0 ? r : fsync(tree) < 0 ? -errno : 0;
+}
+
+static int erofs_finish(const SnapshotFinish *finish, Fault *fault) {
+        char path[TREE_PATH_SIZE];
+        _cleanup_close_ int tree = path_open(finish->trees, tree_path(finish->id, NULL, path),
+                                             O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        if (tree < 0)
+                return fault_set_errno(fault, tree, "Can't open the tree");
+        _cleanup_close_ int files = path_open(tree, "fs", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        int r = files == -ENOENT ? 0 /* an earlier try was killed when the image was done */
+                : files < 0      ? fault_set_errno(fault, files, "Can't open the tree")
+                                 : write_image(tree, files, fault);
+        if (r >= 0 && files >= 0) {
+                r = seal_image(tree);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "Can't seal the image of the layer");
+        }
+        static const char *const parts[] = { "fs", "work", "notes" };
+        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(parts); i++) {
+                r = tree_discard_part(tree, parts[i], finish->trash);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "Can't discard what the image was made from");
+        }
+        return r;
+}
+
+const SnapshotDriver erofs_driver = {
+        .name = "erofs",
+        .tells_use = true,
+        .probe = erofs_probe,
+        .make = layered_tree_make,
+        .finish = erofs_finish,
+};

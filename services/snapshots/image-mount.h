@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Layers that are kept as EROFS images: mounted on trees/NUMBER/image when they are first needed, in the
+ * daemon's own mount namespace, which ends with it. What is mounted stays so for the next container, up to a
+ * number; mounts that were made from them do not need them any more. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/fault.h"
+#include "lib/macros.h"
+
+/* In a tree's directory. */
+#define IMAGE_FILE "layer.erofs"
+#define IMAGE_DIRECTORY "image"
+#define IMAGE_VERITY "verity" /* the digest that fs-verity must measure; not there: none */
+
+typedef struct ImageMounts ImageMounts;
+
+/* trees is borrowed. by_loop: through loop devices even if the kernel mounts files (since 6.12). */
+int image_mounts_new(int trees, bool by_loop, ImageMounts **ret);
+ImageMounts *image_mounts_free(ImageMounts *images);
+DEFINE_CLEANUP(ImageMounts *, image_mounts_free);
+
+/* Sees to it that the image of a tree is mounted. -EUCLEAN: it is not what was written once. */
+int image_mounts_need(ImageMounts *images, int64_t id, Fault *fault);
+void image_mounts_drop(ImageMounts *images, int64_t id);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Files as block devices, for kernels that mount no files. */
+
+#define LOOP_DEVICE_PATH_SIZE 32
+
+/* A read-only device for the file, which releases itself when the last that uses it has closed it; the
+ * kernel reads the file directly, where it can, so that nothing is cached twice. Its descriptor and its
+ * path. */
+int loop_device_attach(int file, char ret_path[LOOP_DEVICE_PATH_SIZE]);

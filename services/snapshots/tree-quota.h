@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The size of what is written below one tree's directory, limited by a project quota: each tree is a
+ * project, whose number is made from its own. */
+
+#include <stdint.h>
+
+#include "lib/fault.h"
+
+/* For a directory in which nothing was made yet. -EOPNOTSUPP with a sentence: not here. */
+int tree_quota_set(int tree, int64_t id, uint64_t size_max, Fault *fault);
+/* The tree is about to be thrown away: the kernel may forget its number. */
+void tree_quota_drop(int trees, int64_t id);
