@@ -14,13 +14,13 @@ static const struct {
         SnapshotUse use;
         const char *active, *view, *committed;
 } expected[] = {
-        { SNAPSHOT_USE_PARENT, "------", "------", "+-+---" },
-        { SNAPSHOT_USE_COMMIT, "+-+---", "------", "------" },
-        { SNAPSHOT_USE_MOUNT, "+-----", "+-----", "------" },
-        { SNAPSHOT_USE_UNPACK, "+-----", "------", "------" },
-        { SNAPSHOT_USE_REMOVE, "+-++++", "+-++++", "+-++++" },
-        { SNAPSHOT_USE_DIFF, "+-----", "+-----", "+-+---" },
-        { SNAPSHOT_USE_VERIFY, "------", "------", "+-+--+" },
+        { SNAPSHOT_USE_PARENT, "-------", "-------", "+-+----" },
+        { SNAPSHOT_USE_COMMIT, "+-+----", "-------", "-------" },
+        { SNAPSHOT_USE_MOUNT, "+------", "+------", "-------" },
+        { SNAPSHOT_USE_UNPACK, "+------", "-------", "-------" },
+        { SNAPSHOT_USE_REMOVE, "+-++++-", "+-++++-", "+-++++-" },
+        { SNAPSHOT_USE_DIFF, "+------", "+------", "+-+----" },
+        { SNAPSHOT_USE_VERIFY, "-------", "-------", "+-+--+-" },
 };
 
 static void each_use_is_for_certain_kinds_and_states(void) {
