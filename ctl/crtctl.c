@@ -59,8 +59,9 @@ static const VerbGroup verb_groups[] = {
           (const Verb *const[]){ &verb_snapshot_ls, &verb_snapshot_tree, &verb_snapshot_stat,
                                  &verb_snapshot_prepare, &verb_snapshot_view, &verb_snapshot_commit,
                                  &verb_snapshot_label, &verb_snapshot_mount, &verb_snapshot_rm, NULL } },
-        { "Leases", (const Verb *const[]){ &verb_lease_ls, &verb_lease_create, &verb_lease_add,
-                                           &verb_lease_drop, &verb_lease_show, &verb_lease_rm, NULL } },
+        { "Leases and collection",
+          (const Verb *const[]){ &verb_gc, &verb_lease_ls, &verb_lease_create, &verb_lease_add,
+                                 &verb_lease_drop, &verb_lease_show, &verb_lease_rm, NULL } },
 };
 
 void verb_complain(const Fault *fault, int r) {

@@ -34,6 +34,7 @@ extern const Verb verb_snapshot_ls, verb_snapshot_tree, verb_snapshot_stat, verb
         verb_snapshot_view, verb_snapshot_commit, verb_snapshot_label, verb_snapshot_mount, verb_snapshot_rm;
 extern const Verb verb_lease_ls, verb_lease_create, verb_lease_add, verb_lease_drop, verb_lease_show,
         verb_lease_rm;
+extern const Verb verb_gc;
 
 /* "crtctl: sentence" on standard error, safe for terminals. */
 void verb_complain(const Fault *fault, int r);
