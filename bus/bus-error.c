@@ -20,6 +20,7 @@ static const struct {
         { EBADMSG, "org.crt.Error.BadContent" },
         { EDQUOT, "org.crt.Error.LimitsExceeded" },
         { ENOSPC, "org.crt.Error.NoSpace" },
+        { EROFS, "org.crt.Error.ReadOnly" },
         { EHOSTUNREACH, "org.crt.Error.Unavailable" },
         { EAGAIN, "org.crt.Error.Unavailable" },
         { ECONNREFUSED, "org.crt.Error.Unavailable" },
