@@ -29,6 +29,8 @@ static const struct {
         [OCI_COMMAND_EVENTS] = { oci_events },
         [OCI_COMMAND_SPEC] = { oci_spec },
         [OCI_COMMAND_FEATURES] = { oci_features },
+        [OCI_COMMAND_CHECKPOINT] = { oci_checkpoint },
+        [OCI_COMMAND_RESTORE] = { oci_restore },
         [OCI_COMMAND_EXEC] = { oci_exec, .clones = true, .failure = 255 },
 };
 

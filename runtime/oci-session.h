@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A container while it is being made out of a bundle: by create and run, or out of a checkpoint by restore.
+ */
+
+#include <errno.h>
+
+#include "runtime/container.h"
+#include "runtime/oci-options.h"
+#include "runtime/state-file.h"
+
+/* What is left of it when it fails is taken back by oci_session_done(). */
+typedef struct OciSession {
+        const OciOptions *options;
+        RuntimeConfig *config;
+        char *config_text; /* what it was parsed from */
+        size_t config_size;
+        char *bundle; /* absolute */
+        int bundle_fd, root, hierarchy, cgroup, seccomp_cache;
+        char *cgroup_path;
+        int start_fd, result_fd; /* init's ends, for create */
+        StateFile state;
+        Container *container;
+        int console;            /* connected --console-socket */
+        bool forwards_terminal; /* without a socket it goes to the caller's own: run in the foreground */
+        bool cloned;            /* or it was tried */
+        bool complete;
+} OciSession;
+
+#define OCI_SESSION_INIT(given)                                                                             \
+        ((OciSession){                                                                                      \
+                .options = (given),                                                                         \
+                .bundle_fd = -EBADF,                                                                        \
+                .root = -EBADF,                                                                             \
+                .hierarchy = -EBADF,                                                                        \
+                .cgroup = -EBADF,                                                                           \
+                .seccomp_cache = -EBADF,                                                                    \
+                .start_fd = -EBADF,                                                                         \
+                .result_fd = -EBADF,                                                                        \
+                .state = STATE_FILE_INIT,                                                                   \
+                .console = -EBADF,                                                                          \
+        })
+
+/* The bundle is read; its configuration is checked. */
+int oci_session_open_bundle(OciSession *session, Fault *fault);
+/* The name is taken, and nobody else's cgroup. */
+int oci_session_make_container(OciSession *session, Fault *fault);
+/* From here on other commands find the container. */
+int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault);
+void oci_session_done(OciSession *session);
