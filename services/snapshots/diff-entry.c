@@ -190,18 +190,35 @@ int diff_entry_write(DiffEntries *entries, const FilePlace *place, const char *p
         return r < 0 ? fault_set_errno(fault, r, "Can't put '%s' into the layer", path) : 0;
 }
 
-int diff_entry_pass(DiffEntries *entries, const FilePlace *place, const char *path, Fault *fault) {
-        InodeEntry *link;
-        if (!has_other_names(place))
-                return 0;
-        int r = inode_table_get(&entries->links, place->st.st_dev, place->st.st_ino, &link);
-        if (r >= 0 && link->mark == LINK_WRITTEN)
-                r = write_place(entries, place, path, link->paths[0]);
-        else if (r >= 0) {
-                link->mark = LINK_PASSED;
-                r = strv_append(&link->paths, path);
+static bool is_other(const InodeEntry *link, const FilePlace *place) {
+        return link->other_inode != place->st.st_ino || link->other_device != place->st.st_dev;
+}
+
+/* Meets place, which in the other tree is other: 1 if it was another one before. */
+static int meet(InodeTable *table, const FilePlace *place, const FilePlace *other, InodeEntry **ret) {
+        int r = inode_table_get(table, place->st.st_dev, place->st.st_ino, ret);
+        if (r > 0)
+                return is_other(*ret, other);
+        if (r == 0) {
+                (*ret)->other_device = other->st.st_dev;
+                (*ret)->other_inode = other->st.st_ino;
         }
-        return r < 0 ? fault_set_errno(fault, r, "Can't put '%s' into the layer", path) : 0;
+        return r;
+}
+
+int diff_entry_is_regrouped(DiffEntries *entries, const FilePlace *old, const FilePlace *new,
+                            const char *path) {
+        InodeEntry *link = NULL, *old_link;
+        int parted = has_other_names(old) ? meet(&entries->old_links, old, new, &old_link) : 0;
+        int joined = has_other_names(new) ? meet(&entries->links, new, old, &link) : 0;
+        if (parted < 0 || joined < 0)
+                return parted < 0 ? parted : joined;
+        if (parted || joined || (link && link->mark == LINK_WRITTEN))
+                return 1;
+        if (!link)
+                return 0;
+        link->mark = LINK_PASSED;
+        return strv_append(&link->paths, path);
 }
 
 int diff_entry_whiteout(DiffEntries *entries, const char *path, const char *name, Fault *fault) {
@@ -216,6 +233,7 @@ int diff_entry_whiteout(DiffEntries *entries, const char *path, const char *name
 
 void diff_entries_done(DiffEntries *entries) {
         inode_table_done(&entries->links);
+        inode_table_done(&entries->old_links);
         file_xattrs_done(&entries->xattrs);
         free(entries->extents);
         free(entries->data);

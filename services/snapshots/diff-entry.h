@@ -13,7 +13,8 @@ typedef struct DiffEntries {
         TarWriter writer;
         bool clamp;
         int64_t epoch;
-        InodeTable links; /* files of more than one name that were met */
+        InodeTable links;     /* files of more than one name that were met */
+        InodeTable old_links; /* likewise, in the other tree */
         FileXattrs xattrs;
         TarExtent *extents;
         size_t extent_count, extents_allocated;
@@ -22,8 +23,10 @@ typedef struct DiffEntries {
 
 /* Something that is new or changed. */
 int diff_entry_write(DiffEntries *entries, const FilePlace *place, const char *path, Fault *fault);
-/* Something that is as it was: it goes into the layer only if another name of the same file does. */
-int diff_entry_pass(DiffEntries *entries, const FilePlace *place, const char *path, Fault *fault);
+/* 1 something that is as it was goes into the layer nevertheless: names that were one file are not any more,
+ * or the other way round. 0 not. */
+int diff_entry_is_regrouped(DiffEntries *entries, const FilePlace *old, const FilePlace *new,
+                            const char *path);
 /* Nothing of that name is there any more. path: of the directory, "" the root. */
 int diff_entry_whiteout(DiffEntries *entries, const char *path, const char *name, Fault *fault);
 void diff_entries_done(DiffEntries *entries);

@@ -13,7 +13,9 @@ typedef struct InodeEntry {
         struct InodeEntry *next; /* with the same hash */
         dev_t device;
         ino_t inode;
-        int mark;     /* the user's own; 0 at first */
+        int mark;           /* the user's own; 0 at first */
+        dev_t other_device; /* likewise: of the same file elsewhere */
+        ino_t other_inode;
         char **paths; /* likewise: a strv, freed with the table */
 } InodeEntry;
 

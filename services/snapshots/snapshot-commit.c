@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-hold.h"
 #include "services/snapshots/snapshot-make.h"
 #include "services/snapshots/snapshot-mount.h"
 #include "services/snapshots/snapshot-rebase.h"
@@ -297,6 +298,8 @@ static void sync_start(SnapshotManager *manager) {
 
 static int check_committable(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
         int r = snapshot_check_use(snapshot, SNAPSHOT_USE_COMMIT, fault);
+        if (r >= 0)
+                r = snapshot_hold_check(manager, snapshot, fault);
         if (r >= 0)
                 r = snapshot_commit_check_idle(manager, snapshot, fault);
         return r < 0 ? r : snapshot_mount_check_unused(manager, snapshot, fault);

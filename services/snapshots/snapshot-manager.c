@@ -12,6 +12,7 @@
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-fill.h"
+#include "services/snapshots/snapshot-hold.h"
 #include "services/snapshots/snapshot-make.h"
 #include "services/snapshots/snapshot-mount.h"
 #include "services/snapshots/snapshot-recovery.h"
@@ -106,6 +107,8 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
         int r = snapshot_store_get(manager->store, namespace, key, &snapshot, fault);
         if (r >= 0)
                 r = snapshot_check_use(&snapshot, SNAPSHOT_USE_REMOVE, fault);
+        if (r >= 0)
+                r = snapshot_hold_check(manager, &snapshot, fault);
         if (r >= 0)
                 r = snapshot_commit_check_idle(manager, &snapshot, fault);
         if (r >= 0)

@@ -18,6 +18,7 @@
 
 typedef struct SnapshotCommit SnapshotCommit;
 typedef struct SnapshotFill SnapshotFill;
+typedef struct SnapshotHold SnapshotHold;
 typedef struct SnapshotSync SnapshotSync;
 typedef struct TrashCollector TrashCollector;
 
@@ -33,6 +34,7 @@ typedef struct SnapshotManager {
         SnapshotCommit *commits; /* waiting for the disk; snapshot-commit.c */
         SnapshotSync *syncs;     /* the workers that some of them wait for */
         SnapshotFill *fills;     /* being prepared; snapshot-fill.c */
+        SnapshotHold *holds;     /* what is being read; snapshot-hold.c */
 } SnapshotManager;
 
 typedef struct SnapshotManagerSpec {

@@ -18,7 +18,8 @@
 
 struct SnapshotsBus {
         SnapshotManager *manager; /* weak */
-        UnpackQueue *queue;       /* weak */
+        UnpackQueue *unpacks;     /* weak */
+        DiffTable *diffs;         /* weak */
         JobTable *jobs;           /* weak */
         SnapshotsBound *bound;    /* weak */
         sd_bus_slot *slot;
@@ -201,7 +202,12 @@ static int method_mount(sd_bus_message *message, void *userdata, sd_bus_error *e
 
 static int method_unpack(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
-        return snapshots_bus_unpack(message, face->queue, face->jobs, error);
+        return snapshots_bus_unpack(message, face->unpacks, face->jobs, error);
+}
+
+static int method_diff(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_diff(message, face->diffs, face->jobs, error);
 }
 
 static int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -235,6 +241,9 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unpack", SD_BUS_ARGS("s", key, "h", layer, "a{sv}", options),
                                 SD_BUS_RESULT("o", job), method_unpack, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Diff", SD_BUS_ARGS("s", key, "a{sv}", options),
+                                SD_BUS_RESULT("h", layer, "o", job), method_diff,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Mount", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_RESULT("h", mount),
                                 method_mount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
@@ -245,7 +254,8 @@ int snapshots_bus_new(const SnapshotsBusSpec *spec, SnapshotsBus **ret) {
         if (!face)
                 return -ENOMEM;
         face->manager = spec->manager;
-        face->queue = spec->queue;
+        face->unpacks = spec->unpacks;
+        face->diffs = spec->diffs;
         face->jobs = spec->jobs;
         face->bound = spec->bound;
         int r = sd_bus_add_object_vtable(spec->bus, &face->slot, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE,

@@ -6,6 +6,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/job.h"
+#include "services/snapshots/diff-task.h"
 #include "services/snapshots/snapshot-bound-bus.h"
 #include "services/snapshots/snapshot-manager.h"
 #include "services/snapshots/unpack-task.h"
@@ -16,7 +17,8 @@ typedef struct SnapshotsBus SnapshotsBus;
 typedef struct SnapshotsBusSpec {
         sd_bus *bus;
         SnapshotManager *manager;
-        UnpackQueue *queue;
+        UnpackQueue *unpacks;
+        DiffTable *diffs;
         JobTable *jobs;
         SnapshotsBound *bound;
 } SnapshotsBusSpec;
@@ -27,6 +29,9 @@ DEFINE_CLEANUP(SnapshotsBus *, snapshots_bus_free);
 
 /* Who may have as much as they want. */
 bool snapshots_bus_is_limited(uid_t uid);
+
+/* diff-bus.c */
+int snapshots_bus_diff(sd_bus_message *message, DiffTable *table, JobTable *jobs, sd_bus_error *error);
 
 /* snapshot-info-bus.c */
 int snapshots_bus_stat(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);

@@ -22,7 +22,8 @@
 
 typedef struct SnapshotsService {
         SnapshotManager *manager;
-        UnpackQueue *queue;
+        UnpackQueue *unpacks;
+        DiffTable *diffs;
         JobTable *jobs;
         SnapshotsBound *bound;
         SnapshotsBus *bus;
@@ -34,6 +35,7 @@ typedef struct SnapshotsService {
 #define WRITE "org.crt.snapshots.write"
 #define REMOVE "org.crt.snapshots.remove"
 #define MOUNT "org.crt.snapshots.mount"
+#define READ "org.crt.snapshots.read"
 
 /* Images makes the snapshots of layers, and never mounts anything. */
 static const BusRule rules[] = {
@@ -45,6 +47,7 @@ static const BusRule rules[] = {
         { CRT_SNAPSHOTS_INTERFACE, "Stat", BUS_POLKIT, INSPECT, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "List", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Unpack", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Diff", BUS_POLKIT, READ, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Mount", BUS_POLKIT, MOUNT, "snapshot", BUS_SIBLING_NONE },
         { CRT_SNAPSHOTS_JOB_INTERFACE, "Wait", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_JOB_INTERFACE, "Cancel", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES,
@@ -63,7 +66,8 @@ static void *service_free(void *userdata) {
         collector_free(service->collector);
         snapshots_bus_free(service->bus);
         snapshots_bound_free(service->bound);
-        unpack_queue_free(service->queue);
+        unpack_queue_free(service->unpacks);
+        diff_table_free(service->diffs);
         job_table_free(service->jobs);
         snapshot_manager_free(service->manager);
         return mfree(service);
@@ -98,7 +102,9 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
                 return -ENOMEM;
         int r = open_manager(daemon, &service->manager, fault);
         if (r >= 0)
-                r = unpack_queue_new(service->manager, &service->queue);
+                r = unpack_queue_new(service->manager, &service->unpacks);
+        if (r >= 0)
+                r = diff_table_new(service->manager, &service->diffs);
         if (r >= 0)
                 r = job_table_new(daemon_bus(daemon), CRT_SNAPSHOTS_PATH, "job", CRT_SNAPSHOTS_JOB_INTERFACE,
                                   &service->jobs);
@@ -109,7 +115,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         const SnapshotsBusSpec spec = {
                 .bus = daemon_bus(daemon),
                 .manager = service->manager,
-                .queue = service->queue,
+                .unpacks = service->unpacks,
+                .diffs = service->diffs,
                 .jobs = service->jobs,
                 .bound = service->bound,
         };
@@ -133,8 +140,7 @@ static bool service_is_busy(void *userdata) {
         if (service->stopping)
                 return snapshot_manager_is_committing(service->manager);
         return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager) ||
-               snapshots_bound_is_busy(service->bound) ||
-               collector_is_busy(service->collector);
+               snapshots_bound_is_busy(service->bound) || collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

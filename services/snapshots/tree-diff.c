@@ -225,11 +225,15 @@ static int diff_name(TreeDiff *diff, const char *name, Fault *fault) {
         if (!has)
                 return 0;
         bool same = r > 0, is_directory = S_ISDIR(new.st.st_mode);
-        r = diff_path(diff, name, path, same && !is_directory ? NULL : fault);
+        r = diff_path(diff, name, path, fault);
         if (r < 0)
-                return same && !is_directory ? 0 : r;
-        if (same && !is_directory)
-                return diff_entry_pass(&diff->entries, &new, path, fault);
+                return r;
+        if (same && !is_directory) {
+                r = diff_entry_is_regrouped(&diff->entries, &old, &new, path);
+                if (r <= 0)
+                        return r < 0 ? diff_fault(diff, r, name, fault) : 0;
+                same = false;
+        }
         if (!same) {
                 r = write_ancestors(diff, fault);
                 if (r >= 0)

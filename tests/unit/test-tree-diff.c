@@ -165,6 +165,11 @@ static void links_stay_together(void) {
         EXPECT("f a", "h b a", "h m a");
         make_trees("echo x > old/m; ln old/m old/z; rmdir new; cp -a old new; ln new/m new/a");
         EXPECT("f a", "h m a", "h z a");
+        /* What was one file is two, and what was two is one. */
+        make_trees("echo x > old/a; t 5 old/a; ln old/a old/b; cp -p old/a new/a; cp -p old/a new/b");
+        EXPECT("f b");
+        make_trees("echo x > new/a; t 5 new/a; ln new/a new/b; cp -p new/a old/a; cp -p new/a old/b");
+        EXPECT("f a", "h b a");
 }
 
 static void a_tree_without_a_parent_is_there_as_a_whole(void) {

@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Layers out of snapshots: unpacked again they give the same tree, field by field; and who asks twice gets the same."""
+
+import hashlib
+import io
+import os
+import stat
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import (Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, subprocess,  # noqa: E402
+                            tarfile, wait_for, worker_pids)
+from interfaces import GLib  # noqa: E402
+
+store = Snapshots()
+BASE = layer("d/", entry("d/f", b"base"), entry("d/gone", b"x"), "gone/", entry("gone/a", b"x"), "replaced/",
+             entry("replaced/x", b"x"), "opaque/", entry("opaque/old", b"x"), entry("file", b"file"),
+             entry("untouched/deep/f", b"u"), entry("one", b"linked"),
+             entry("two", kind=tarfile.LNKTYPE, linkname="one"))
+
+
+def clean():
+    store.clear()
+    check_disk()
+    wait_for(lambda: not worker_pids("crt-diff"), what="the end of the workers")
+
+
+def diff(key, **options):
+    """(stream, result)"""
+    if "level" in options:
+        options["level"] = GLib.Variant("u", options["level"])
+    (handle, job), fds = store.call("Diff", key, **options)
+    fd = fds.steal_fds()[handle]
+    stream = io.FileIO(fd).readall()
+    return stream, store.wait(job)
+
+
+def archive_of(stream, result, tool=None):
+    equal(("sha256:" + hashlib.sha256(stream).hexdigest(), str(len(stream))), (result["digest"], result["size"]))
+    data = subprocess.run([tool, "-dc"], input=stream, stdout=subprocess.PIPE, check=True).stdout if tool else stream
+    equal(result["diff-id"], sha256(data))
+    return data
+
+
+def names(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return [info.name for info in archive]
+
+
+def describe(root):
+    """Everything about a tree that a layer can say."""
+    found, inodes = {}, {}
+    for directory, directories, files in os.walk(root):
+        for name in ["."] * (directory == root) + directories + files:
+            path = os.path.join(directory, name)
+            info = os.lstat(path)
+            if stat.S_ISSOCK(info.st_mode):
+                continue
+            relative = os.path.relpath(path, root)
+            links = inodes.setdefault((info.st_dev, info.st_ino), []) if not stat.S_ISDIR(info.st_mode) else []
+            links.append(relative)
+            attributes = {n: os.getxattr(path, n, follow_symlinks=False) for n in
+                          os.listxattr(path, follow_symlinks=False)}
+            data = None
+            if stat.S_ISREG(info.st_mode):
+                with open(path, "rb") as file:
+                    data = hashlib.sha256(file.read()).hexdigest()
+            elif stat.S_ISLNK(info.st_mode):
+                data = os.readlink(path)
+            found[relative] = (oct(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, info.st_rdev,
+                               info.st_size if data else 0, data, attributes, links)
+    return {path: (*fields[:-1], sorted(fields[-1])) for path, fields in found.items()}
+
+
+def described(key, view=True):
+    if view:
+        store.view("look", key)
+    with store.mount("look" if view else key, **{"read-only": True}) as path:
+        found = describe(path)
+    if view:
+        store.remove("look")
+    return found
+
+
+def same(expected, got):
+    for path in sorted(set(expected) | set(got)):
+        equal((path, expected.get(path)), (path, got.get(path)))
+
+
+def change_everything(path):
+    def run(script):
+        subprocess.run(["sh", "-e", "-c", script], cwd=path, check=True)
+
+    run("echo more >> d/f; rm d/gone; rm -r gone; rm -r replaced; echo file > replaced; rm file; mkdir file;"
+        " echo in > file/in; rm -r opaque; mkdir opaque; echo new > opaque/new; echo x > d/new; ln d/new d/link;"
+        " ln -s /nowhere/else dangling; mkfifo pipe; chown 1000:2000 d/new; chmod 4755 d/f; chmod 1777 opaque;"
+        " mknod null c 1 3; mknod disk b 8 1; truncate -s 5M sparse; echo end >> sparse; ln one three;"
+        " touch -d '1960-06-29 18:40:00 UTC' old; mkdir -p $(printf '%0200d' 1)/$(printf '%0200d' 2);"
+        " echo long > $(printf '%0200d' 1)/$(printf '%0200d' 2)/$(printf '%0200d' 3); printf x > \"$(printf 'a\\nb')\";"
+        " printf y > $(printf '\\377\\376'); mkdir empty; chmod 0 empty; touch -d @5 untouched/deep")
+    os.chown(f"{path}/opaque/new", 3000000, 4000000)
+    os.setxattr(f"{path}/d/f", "user.note", b"a\0=\nb")
+    os.setxattr(f"{path}/d/f", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    os.setxattr(f"{path}/d", "system.posix_acl_default",
+                bytes.fromhex("02000000010007ffffffffff04000500ffffffff20000500ffffffff".replace("07ffffffffff",
+                                                                                             "0700ffffffff")))
+    __import__("socket").socket(__import__("socket").AF_UNIX).bind(f"{path}/socket")
+
+
+def made(key="changed", **options):
+    store.put("base", BASE)
+    store.prepare(key, "base", **options)
+    with store.mount(key) as path:
+        change_everything(path)
+
+
+def test_a_layer_unpacked_again_gives_the_same_tree():
+    made()
+    expected = described("changed", view=False)
+    for compression, tool in (("none", None), ("gzip", "gzip"), ("zstd", "zstd")):
+        stream, result = diff("changed", compression=compression)
+        archive_of(stream, result, tool)
+        store.prepare("again")
+        equal(result["diff-id"], store.unpack("again", stream, result["diff-id"])["diff-id"])
+        store.commit(f"again-{compression}", "again", parent="base")
+        same(expected, described(f"again-{compression}"))
+    store.commit("done", "changed")
+    equal(result["diff-id"], diff("done")[1]["diff-id"])
+
+
+def test_whatever_keeps_the_files():
+    made(driver="copy")
+    expected = described("changed", view=False)
+    stream, result = diff("changed")
+    assert "untouched/deep/f" not in names(archive_of(stream, result))
+    store.put("again", stream, "base")
+    same(expected, described("again"))
+
+
+def test_only_what_differs_is_in_it():
+    made()
+    found = names(archive_of(*diff("changed")))
+    assert "untouched/deep/f" not in found and "d/gone" not in found, found
+    for name in ("d/.wh.gone", ".wh.gone", "opaque/.wh.old", "d/f", "untouched", "untouched/deep"):
+        assert name in found, (name, found)
+    # The link group is told as a whole.
+    assert "one" in found and "three" in found, found
+    assert "socket" not in found
+    store.prepare("nothing", "base")
+    equal([], names(archive_of(*diff("nothing"))))
+
+
+def test_another_snapshot_or_nothing_can_be_the_lower_one():
+    made()
+    store.commit("done", "changed")
+    # Without the parent's word, as if there were none.
+    expected = described("done")
+    stream, result = diff("done", lower="")
+    archive_of(stream, result)
+    store.put("whole", stream)
+    same(expected, described("whole"))
+    # Two trees that have nothing to do with each other; and back.
+    for one, other in (("base", "whole"), ("whole", "base")):
+        stream, result = diff(other, lower=one)
+        store.put(f"{other}-on-{one}", stream, one)
+        same(described(other), described(f"{other}-on-{one}"))
+    equal([], names(diff("whole", lower="done")[0]))
+    store.view("v", "done")
+    equal(diff("done", lower="")[1]["diff-id"], diff("v", lower="")[1]["diff-id"])
+
+
+def test_the_same_tree_gives_the_same_bytes():
+    found = set()
+    for i in range(2):
+        made(f"changed{i}")
+        found.add(tuple(diff(f"changed{i}", compression=kind, **{"source-date-epoch": 1000})[1]["digest"]
+                        for kind in ("none", "gzip", "zstd")))
+        store.remove(f"changed{i}")
+        store.remove("base")
+        time.sleep(0.02)
+    equal(1, len(found))
+    made()
+    with tarfile.open(fileobj=io.BytesIO(diff("changed", **{"source-date-epoch": 1000})[0])) as archive:
+        assert max(info.mtime for info in archive) <= 1000
+
+
+def test_what_is_asked_wrongly():
+    invalid = "org.freedesktop.DBus.Error.InvalidArgs"
+    store.prepare("p")
+    failure("NotFound", lambda: diff("q"))
+    failure("NotFound", lambda: diff("p", lower="q"))
+    failure(invalid, lambda: diff("p", compression="lzma"))
+    failure(invalid, lambda: diff("p", level=3))
+    failure(invalid, lambda: diff("p", compression="gzip", level=10))
+    with store.mount("p") as path:
+        with open(f"{path}/.wh.x", "wb"):
+            pass
+    assert "'.wh.x'" in failure("BadContent", lambda: diff("p"))
+    store.prepare("u")
+    store.unpack("u", BASE)
+    failure("FailedPrecondition", lambda: diff("u"))
+
+
+def big(key="big"):
+    store.prepare(key)
+    with store.mount(key) as path:
+        with open(f"{path}/random", "wb") as file:
+            file.write(os.urandom(8 << 20))
+
+
+def begin(key):
+    (handle, job), fds = store.call("Diff", key)
+    return io.FileIO(fds.steal_fds()[handle]), job
+
+
+def test_it_is_a_job():
+    big()
+    stream, job = begin("big")
+    state = store.state(job)
+    equal(("running", "diff", "big"), (state["State"], state["Verb"], state["Object"]))
+    assert "being read" in failure("FailedPrecondition", lambda: store.remove("big"))
+    assert "being read" in failure("FailedPrecondition", lambda: store.commit("c", "big"))
+    stream.read(6 << 20)
+    store.cancel(job)
+    equal("cancelled", store.state(job)["State"])
+    assert len(stream.readall()) < 8 << 20
+    stream, job = begin("big")
+    stream.close()
+    assert "Nobody reads" in failure("Cancelled", lambda: store.wait(job))
+    jobs = [begin("big") for _ in range(3)]
+    os.kill(worker_pids("crt-diff")[0], 9)
+    for stream, job in jobs:
+        stream.readall()
+    equal(["done", "done", "failed"], sorted(store.state(job)["State"] for _, job in jobs))
+    store.remove("big")
+
+
+def test_a_killed_daemon_leaves_nothing():
+    big()
+    stream, _ = begin("big")
+    kill_daemon()
+    assert len(stream.readall()) < 8 << 20
+    equal("ready", store.stat("big")["state"])
+    store.commit("done", "big")
+
+
+def test_a_tree_that_is_written_to_can_be_read():
+    store.put("base", BASE)
+    store.prepare("p", "base")
+    with store.mount("p") as path:
+        with open(f"{path}/log", "wb", buffering=0) as file:
+            file.write(b"begin")
+            found = names(archive_of(*diff("p")))
+            file.write(b"end")
+        assert "log" in found, found
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def test_the_worker_reaches_nothing_but_the_trees():
+    big()
+    stream, job = begin("big")
+    wait_for(lambda: worker_pids("crt-diff"), what="the worker")
+    pid = worker_pids("crt-diff")[0]
+    wait_for(lambda: status(pid)["Seccomp"] == "2", what="the filter")
+    equal([], os.listdir(f"/proc/{pid}/root"))
+    with open(f"/proc/{pid}/mountinfo", encoding="ascii") as table:
+        equal(1, len(table.readlines()))
+    # DAC_OVERRIDE and SYS_ADMIN
+    equal(0x200002, int(status(pid)["CapEff"], 16))
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        if os.path.isdir(f"/proc/{pid}/fd/{fd}"):
+            assert os.statvfs(f"/proc/{pid}/fd/{fd}").f_flag & os.ST_RDONLY, os.readlink(f"/proc/{pid}/fd/{fd}")
+    stream.readall()
+    store.wait(job)
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
