@@ -26,8 +26,10 @@
 #define DELEGATE_DELAY (SECOND / 5)
 /* How long systemd may take to move us into the scope. */
 #define SCOPE_PATIENCE (2 * SECOND)
-/* How long output that somebody keeps open is waited for after the end. */
+/* How long is waited for more output after the end, where somebody outside the container keeps it open; and
+ * for all of it, where the journal is slow. */
 #define DRAIN_PATIENCE (2 * SECOND)
+#define DRAIN_MAX (60 * SECOND)
 /* How long the service may take to see the end. */
 #define SEEN_PATIENCE (5 * SECOND)
 
@@ -120,13 +122,14 @@ static int dispatch(Supervisor *supervisor, unsigned source) {
         }
 }
 
-/* One event at a time: handling one may have closed what another one is about. */
+/* One event at a time: handling one may have closed what another one is about. 0: there was none. */
 static int turn(Supervisor *supervisor, uint64_t until) {
         struct epoll_event event;
         int n = epoll_wait(supervisor->epoll, &event, 1, wait_milliseconds(until));
         if (n < 0)
-                return errno == EINTR ? 0 : -errno;
-        return n == 0 ? 0 : dispatch(supervisor, event.data.u32);
+                return errno == EINTR ? 1 : -errno;
+        int r = n == 0 ? 0 : dispatch(supervisor, event.data.u32);
+        return r < 0 ? r : n;
 }
 
 static void write_exit(Supervisor *supervisor, const RunExit *record) {
@@ -197,17 +200,21 @@ static int run(Supervisor *supervisor, siginfo_t *ret_info) {
         }
 }
 
+static void drain(Supervisor *supervisor) {
+        uint64_t end = now_monotonic() + DRAIN_MAX;
+        int r = 1;
+        while (r > 0 && !journal_is_done(&supervisor->journal) && now_monotonic() < end) {
+                uint64_t patience = supervisor->journal.blocked ? DRAIN_MAX : DRAIN_PATIENCE;
+                r = turn(supervisor, MIN_OF(now_monotonic() + patience, end));
+        }
+}
+
 /* The order matters: nothing may run, and no output be missing, when the record appears; and the record is
  * there before anybody hears of it. */
 static int finish(Supervisor *supervisor, const siginfo_t *info) {
         (void) unwatch(supervisor, supervisor->payload);
         (void) payload_cgroup_signal(supervisor->payload_cgroup, SIGKILL);
-        uint64_t until = now_monotonic() + DRAIN_PATIENCE;
-        while (!journal_is_done(&supervisor->journal) && now_monotonic() < until) {
-                int r = turn(supervisor, until);
-                if (r < 0)
-                        break;
-        }
+        drain(supervisor);
         RunExit record = {
                 .status = process_exit_status(info),
                 .finished = run_now(),
