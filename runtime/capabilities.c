@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/log.h"
+
 #define CAPABILITY_NUMBERS 64U
 
 static int read_own(uint64_t *ret_permitted) {
@@ -19,26 +21,36 @@ static int read_own(uint64_t *ret_permitted) {
         return 0;
 }
 
+bool capabilities_have_own(unsigned number) {
+        uint64_t own = 0;
+        return read_own(&own) >= 0 && (own & (UINT64_C(1) << number));
+}
+
 /* A new user namespace gives all capabilities, over what belongs to it. */
-int capabilities_prepare(const ContainerPlan *plan, Fault *fault) {
+int capabilities_prepare(ContainerPlan *plan, Fault *fault) {
         const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        uint64_t own = 0;
+        plan->capabilities = *wanted;
         if (plan_has_user_namespace(plan))
                 return 0;
-        uint64_t own = 0;
         int r = read_own(&own);
         if (r < 0)
                 return r;
+        uint64_t missing = (wanted->permitted | wanted->inheritable) & ~own;
         for (unsigned i = 0; i < CAPABILITY_NUMBERS; i++)
-                if ((wanted->permitted | wanted->inheritable) & ~own & (UINT64_C(1) << i))
-                        return fault_set(fault, -EPERM,
-                                         "config.process.capabilities: %s is asked for, which the runtime "
-                                         "does not have itself",
-                                         runtime_capability_to_string(i));
+                if (missing & (UINT64_C(1) << i))
+                        log_warning("config.process.capabilities: %s can't be granted: the runtime does not "
+                                    "have it itself",
+                                    runtime_capability_to_string(i));
+        plan->capabilities.permitted &= own;
+        plan->capabilities.effective &= own;
+        plan->capabilities.inheritable &= own;
+        plan->capabilities.ambient &= own;
         return 0;
 }
 
 int capabilities_step_bound(ContainerPlan *plan, Fault *fault) {
-        const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        const RuntimeCapabilities *wanted = &plan->capabilities;
         for (unsigned i = 0; i < CAPABILITY_NUMBERS; i++) {
                 if (wanted->bounding & (UINT64_C(1) << i))
                         continue;
@@ -52,7 +64,7 @@ int capabilities_step_bound(ContainerPlan *plan, Fault *fault) {
 }
 
 int capabilities_step_set(ContainerPlan *plan, Fault *fault) {
-        const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
+        const RuntimeCapabilities *wanted = &plan->capabilities;
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         struct __user_cap_data_struct data[2];
         for (unsigned i = 0; i < 2; i++)

@@ -4,10 +4,17 @@
 /* config.process.capabilities and noNewPrivileges. What is not given is not held: a configuration without
  * capabilities makes a payload without any. */
 
+#include <linux/capability.h>
+#include <stdbool.h>
+
 #include "runtime/plan.h"
 
-/* -EPERM with the name of the first capability that is asked for and that this process does not have. */
-int capabilities_prepare(const ContainerPlan *plan, Fault *fault);
+/* What of them this process can grant goes into the plan. The specification wants the rest mentioned as a
+ * warning, and no failure: in a restricted environment a container gets what there is. */
+int capabilities_prepare(ContainerPlan *plan, Fault *fault);
+
+/* True if this process itself has it, over what belongs to its own user namespace. */
+bool capabilities_have_own(unsigned number);
 
 /* Init's steps: the bounding set while CAP_SETPCAP is still there, the other four after the change of user.
  */

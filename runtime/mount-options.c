@@ -3,6 +3,7 @@
 #include "runtime/mount-options.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -56,11 +57,6 @@ static const char *const default_words[] = {
         "defaults", "async", "nomand", "noiversion", "nolazytime", "loud", "silent", "nosync", NULL,
 };
 
-/* Extensions of other runtimes, and what would change a mount that is there already. */
-static const char *const refused_words[] = {
-        "remount", "idmap", "ridmap", "tmpcopyup", "copy-symlink", "src-nofollow", "dest-nofollow", NULL,
-};
-
 static bool parse_attribute(const char *word, MountOptions *options) {
         for (size_t i = 0; i < ELEMENTS_OF(attribute_words); i++) {
                 const AttributeWord *a = &attribute_words[i];
@@ -88,28 +84,105 @@ static bool parse_propagation(const char *word, MountOptions *options) {
         return false;
 }
 
+/* What the runtime does itself. */
+static bool parse_verb(const char *word, MountOptions *options) {
+        const struct {
+                const char *word;
+                bool *flag;
+        } verbs[] = {
+                { "bind", &options->bind },
+                { "rbind", &options->recursive_bind },
+                { "idmap", &options->idmap },
+                { "ridmap", &options->recursive_idmap },
+                { "tmpcopyup", &options->copy_up },
+                { "remount", &options->remount },
+                { "copy-symlink", &options->copy_link },
+                { "src-nofollow", &options->source_nofollow },
+                { "dest-nofollow", &options->destination_nofollow },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(verbs); i++)
+                if (string_equal(word, verbs[i].word)) {
+                        *verbs[i].flag = true;
+                        return true;
+                }
+        const char *mappings = string_after(word, "idmap="), *deep = string_after(word, "ridmap=");
+        if (!mappings && !deep)
+                return false;
+        *(deep ? &options->recursive_idmap : &options->idmap) = true;
+        options->idmap_text = deep ? deep : mappings;
+        return true;
+}
+
 static int parse_word(const char *word, size_t index, MountOptions *options, Fault *fault) {
-        if (string_equal(word, "bind")) {
-                options->bind = true;
-                return 0;
-        }
-        if (string_equal(word, "rbind")) {
-                options->bind = options->recursive_bind = true;
-                return 0;
-        }
         if (strv_contains(default_words, word) || parse_attribute(word, options) ||
-            parse_propagation(word, options))
+            parse_propagation(word, options) || parse_verb(word, options))
                 return 0;
-        size_t length = strcspn(word, "=");
-        for (size_t i = 0; refused_words[i]; i++)
-                if (strlen(refused_words[i]) == length && strncmp(refused_words[i], word, length) == 0)
-                        return fault_set(fault, -EOPNOTSUPP,
-                                         "config.mounts[%zu].options: '%s' is not supported yet", index,
-                                         word);
         if (word[0] == '\0' || word[0] == '=')
                 return fault_set(fault, -EBADMSG, "config.mounts[%zu].options: '%s' is not an option", index,
                                  word);
         options->data[options->data_count++] = word;
+        return 0;
+}
+
+/* Options that do not go together, or not with this type. */
+static int check(const char *type, size_t index, const MountOptions *options, Fault *fault) {
+        if ((options->bind || options->remount) && options->data_count > 0)
+                return fault_set(fault, -EBADMSG,
+                                 "config.mounts[%zu].options: '%s' is not an option of a %s", index,
+                                 options->data[0], options->remount ? "remount" : "bind mount");
+        if (options->copy_up && (options->bind || !string_equal(type, "tmpfs")))
+                return fault_set(fault, -EBADMSG,
+                                 "config.mounts[%zu].options: 'tmpcopyup' goes with a tmpfs only", index);
+        if ((options->idmap || options->recursive_idmap) && (!options->bind || options->remount))
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "config.mounts[%zu].options: 'idmap' goes with bind mounts only", index);
+        return 0;
+}
+
+static int parse_mapping_list(const char *list, size_t length, RuntimeIdMapping **ret, size_t *ret_count) {
+        char text[512];
+        if (length == 0 || length >= sizeof(text))
+                return -EINVAL;
+        (void) snprintf(text, sizeof(text), "%.*s", (int) length, list);
+        char *state = NULL;
+        for (char *item = strtok_r(text, "#", &state); item; item = strtok_r(NULL, "#", &state)) {
+                RuntimeIdMapping mapping;
+                int end = 0;
+                if (item[strspn(item, "0123456789-")] != '\0' ||
+                    sscanf(item, "%u-%u-%u%n", &mapping.container_id, &mapping.host_id, &mapping.size,
+                           &end) != 3 ||
+                    item[end] != '\0' || mapping.size == 0)
+                        return -EINVAL;
+                RuntimeIdMapping *larger = realloc(*ret, (*ret_count + 1) * sizeof(mapping));
+                if (!larger)
+                        return -ENOMEM;
+                *ret = larger;
+                larger[(*ret_count)++] = mapping;
+        }
+        return 0;
+}
+
+int mount_options_parse_mappings(const char *text, RuntimeIdMappings *ret) {
+        RuntimeIdMappings mappings = { 0 };
+        int r = 0;
+        while (*text && r >= 0) {
+                size_t length = strcspn(text, ";");
+                if (string_after(text, "uids="))
+                        r = parse_mapping_list(text + 5, length - 5, &mappings.uids, &mappings.uid_count);
+                else if (string_after(text, "gids="))
+                        r = parse_mapping_list(text + 5, length - 5, &mappings.gids, &mappings.gid_count);
+                else
+                        r = -EINVAL;
+                text += length + (text[length] == ';');
+        }
+        if (r >= 0 && (mappings.uid_count == 0 || mappings.gid_count == 0))
+                r = -EINVAL;
+        if (r < 0) {
+                free(mappings.uids);
+                free(mappings.gids);
+                return r;
+        }
+        *ret = mappings;
         return 0;
 }
 
@@ -127,10 +200,9 @@ int mount_options_parse(const char *type, const char *const *words, size_t index
                 r = parse_word(words[i], index, &options, fault);
         if (r >= 0 && string_equal(type, "bind"))
                 options.bind = true;
-        if (r >= 0 && options.bind && options.data_count > 0)
-                r = fault_set(fault, -EBADMSG,
-                              "config.mounts[%zu].options: '%s' is not an option of a bind mount", index,
-                              options.data[0]);
+        options.bind = options.bind || options.recursive_bind;
+        if (r >= 0)
+                r = check(type, index, &options, fault);
         if (r < 0) {
                 mount_options_done(&options);
                 return r;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -21,18 +22,24 @@ static const char *relative_path(const char *path) {
         return path[0] ? path : ".";
 }
 
-static int make_file(int root, const char *path, PathResolve resolve) {
-        _cleanup_free_ char *name = NULL, *parent_path = NULL;
+/* The directory that a path's last component is in, made if it is missing. */
+static int make_parent(int root, const char *path, PathResolve resolve, char **ret_name) {
         const char *slash = strrchr(path, '/');
-        _cleanup_close_ int parent = -EBADF;
-
-        parent_path = slash ? strndup(path, (size_t) (slash - path)) : strdup(".");
-        name = strdup(slash ? slash + 1 : path);
+        _cleanup_free_ char *parent_path = slash ? strndup(path, (size_t) (slash - path)) : strdup(".");
+        _cleanup_free_ char *name = strdup(slash ? slash + 1 : path);
         if (!name || !parent_path)
                 return -ENOMEM;
         if (!path_is_component(name))
                 return -EINVAL;
-        parent = path_make_directories(root, parent_path, 0755, resolve);
+        int parent = path_make_directories(root, parent_path, 0755, resolve);
+        if (parent >= 0)
+                *ret_name = TAKE_PTR(name);
+        return parent;
+}
+
+static int make_file(int root, const char *path, PathResolve resolve) {
+        _cleanup_free_ char *name = NULL;
+        _cleanup_close_ int parent = make_parent(root, path, resolve, &name);
         if (parent < 0)
                 return parent;
         int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
@@ -42,14 +49,33 @@ static int make_file(int root, const char *path, PathResolve resolve) {
         return 0;
 }
 
-static int open_or_make(int root, const char *path, bool directory, PathResolve resolve) {
-        int fd = path_open(root, path, O_PATH, 0, resolve);
+static int open_or_make(int root, const char *path, bool directory, MountTargetLinks links) {
+        PathResolve resolve = links == MOUNT_TARGET_REFUSE ? PATH_BENEATH : PATH_IN_ROOT;
+        int flags = O_PATH | (links == MOUNT_TARGET_NOFOLLOW ? O_NOFOLLOW : 0);
+        int fd = path_open(root, path, flags, 0, resolve);
         if (fd != -ENOENT)
                 return fd;
         if (directory)
                 return path_make_directories(root, path, 0755, resolve);
         int r = make_file(root, path, resolve);
-        return r < 0 ? r : path_open(root, path, O_PATH, 0, resolve);
+        return r < 0 ? r : path_open(root, path, flags, 0, resolve);
+}
+
+int mount_target_make_link(int root, const char *destination, const char *text, Fault *fault) {
+        char there[PATH_MAX];
+        _cleanup_free_ char *name = NULL;
+        _cleanup_close_ int parent = make_parent(root, relative_path(destination), PATH_IN_ROOT, &name);
+        if (parent < 0)
+                return fault_set_errno(fault, parent, "%s", destination);
+        if (symlinkat(text, parent, name) >= 0)
+                return 0;
+        if (errno != EEXIST)
+                return fault_set_errno(fault, -errno, "%s", destination);
+        ssize_t n = readlinkat(parent, name, there, sizeof(there));
+        if (n != (ssize_t) strlen(text) || strncmp(there, text, (size_t) n) != 0)
+                return fault_set(fault, -EEXIST, "%s: is there already, and no link to %s", destination,
+                                 text);
+        return 0;
 }
 
 /* What is put over parts of /proc lies to whoever reads them there, and that is what lxcfs is for. All else
@@ -65,8 +91,7 @@ static bool is_allowed_on_procfs(const char *path) {
 int mount_target_open(int root, const char *destination, bool directory, MountTargetLinks links, int *ret,
                       Fault *fault) {
         const char *path = relative_path(destination);
-        _cleanup_close_ int fd = open_or_make(root, path, directory,
-                                              links == MOUNT_TARGET_REFUSE ? PATH_BENEATH : PATH_IN_ROOT);
+        _cleanup_close_ int fd = open_or_make(root, path, directory, links);
         if (fd == -ELOOP && links == MOUNT_TARGET_REFUSE)
                 return fault_set(fault, fd, "%s: a symbolic link is in the way", destination);
         if (fd < 0)
@@ -81,7 +106,7 @@ int mount_target_open(int root, const char *destination, bool directory, MountTa
         if (S_ISDIR(st.st_mode) != directory)
                 return fault_set(fault, directory ? -ENOTDIR : -EISDIR, "%s: is %s directory", destination,
                                  directory ? "no" : "a");
-        if (file_system.f_type == PROC_SUPER_MAGIC && links == MOUNT_TARGET_FOLLOW &&
+        if (file_system.f_type == PROC_SUPER_MAGIC && links != MOUNT_TARGET_REFUSE &&
             !is_allowed_on_procfs(path))
                 return fault_set(fault, -EPERM, "%s: is inside a mounted proc file system", destination);
         *ret = TAKE_FD(fd);

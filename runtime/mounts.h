@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* config.mounts. Bind sources are cloned, with their attributes, by the parent: it sees the host's tree.
+/* config.mounts. Bind sources (mount-source.h) are there already when init attaches them in their order.
  * What belongs to a namespace of the container (proc, sysfs, mqueue, tmpfs, …) is made by init, which is in
  * it. */
 
 #include "runtime/plan.h"
 
+/* The options, checked; nothing is opened. */
 int mounts_prepare(ContainerPlan *plan, Fault *fault);
 void mounts_done(ContainerPlan *plan);
 

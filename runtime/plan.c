@@ -15,6 +15,7 @@
 #include "lib/strv.h"
 #include "runtime/capabilities.h"
 #include "runtime/hooks.h"
+#include "runtime/mount-source.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
 #include "runtime/rootfs.h"
@@ -26,19 +27,14 @@
 
 /* What no step does yet. Each row goes with the commit that brings the step. */
 static int check_supported(const RuntimeConfig *config, Fault *fault) {
-        bool mappings = false;
-        for (size_t i = 0; i < config->mount_count; i++)
-                mappings = mappings || config->mounts[i].mappings.uid_count > 0;
         const RuntimeResources *resources = &config->resources;
         const struct {
                 bool asked;
                 const char *field;
         } missing[] = {
-                { mappings, "mounts[].uidMappings" },
                 { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
                 { config->net_device_count > 0, "linux.netDevices" },
                 { config->intel_rdt.given, "linux.intelRdt" },
-                { config->mount_label, "linux.mountLabel" },
                 { resources->rdma_limit_count > 0, "linux.resources.rdma" },
                 { resources->device_weight_count > 0, "linux.resources.blockIO.weightDevice" },
                 { resources->v1_only, "linux.resources: of cgroup v1" },
@@ -94,6 +90,7 @@ void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
                 .request = request,
                 .config = request->config,
                 .rootfs_fd = -EBADF,
+                .mapping_fd = -EBADF,
                 .proc_fd = -EBADF,
                 .null_fd = -EBADF,
                 .parent_socket = -EBADF,
@@ -113,9 +110,10 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
         if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
             (r = namespaces_prepare(plan, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
             (r = security_label_prepare(plan, fault)) < 0 || (r = sysctl_prepare(plan, fault)) < 0 ||
-            (r = rootfs_prepare(plan, fault)) < 0 || (r = mounts_prepare(plan, fault)) < 0 ||
-            (r = terminal_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
-            (r = hooks_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
+            (r = mounts_prepare(plan, fault)) < 0 || (r = rootfs_prepare(plan, fault)) < 0 ||
+            (r = mount_source_open_all(plan, fault)) < 0 || (r = terminal_prepare(plan, fault)) < 0 ||
+            (r = seccomp_filter_prepare(plan, fault)) < 0 || (r = hooks_prepare(plan, fault)) < 0 ||
+            (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */
@@ -128,6 +126,7 @@ void plan_done(ContainerPlan *plan) {
         if (plan->own_rootfs_fd)
                 fd_close(plan->rootfs_fd);
         mounts_done(plan);
+        fd_close(plan->mapping_fd);
         fd_close(plan->proc_fd);
         fd_close(plan->null_fd);
         fd_close(plan->parent_socket);

@@ -18,6 +18,7 @@ typedef struct MountPlan {
         const RuntimeMount *config; /* weak */
         MountOptions options;
         int source_fd;  /* a bind's source as a detached mount with its attributes, else -EBADF */
+        char *link;     /* a symbolic link with this text is made in place of a mount; else NULL */
         bool directory; /* what the target has to be */
         bool no_links;  /* no symbolic link may be in the target's path */
 } MountPlan;
@@ -33,8 +34,10 @@ typedef struct ContainerPlan {
         char *root_place; /* where hooks find the root in init's mount namespace; NULL: nowhere */
         MountPlan *mounts;
         size_t mount_count;
-        int proc_fd; /* the caller's /proc, known to be procfs */
-        int null_fd; /* the caller's /dev/null, known to be the device */
+        int mapping_fd; /* a user namespace with the container's mappings, for mounts; made when needed */
+        RuntimeCapabilities capabilities; /* those that can be granted */
+        int proc_fd;                      /* the caller's /proc, known to be procfs */
+        int null_fd;                      /* the caller's /dev/null, known to be the device */
         struct sock_fprog seccomp;
         struct sock_filter *own_seccomp_filter;
 

@@ -31,6 +31,9 @@ int security_label_prepare(const ContainerPlan *plan, Fault *fault) {
         if (process->selinux_label && !has_selinux())
                 return fault_set(fault, -EOPNOTSUPP,
                                  "config.process.selinuxLabel: SELinux is not enabled in this kernel");
+        if (plan->config->mount_label && !has_selinux())
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "config.linux.mountLabel: SELinux is not enabled in this kernel");
         return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -15,29 +14,12 @@
 
 #include "lib/fd.h"
 #include "lib/message.h"
-
-static int write_map(const ContainerPlan *plan, pid_t pid, const char *name,
-                     const RuntimeIdMapping *mappings, size_t count) {
-        char path[64];
-        size_t size = count * 33 + 1, used = 0;
-        _cleanup_free_ char *text = malloc(size);
-        if (!text)
-                return -ENOMEM;
-        for (size_t i = 0; i < count; i++)
-                used += (size_t) snprintf(text + used, size - used, "%u %u %u\n", mappings[i].container_id,
-                                          mappings[i].host_id, mappings[i].size);
-        (void) snprintf(path, sizeof(path), "%i/%s", pid, name);
-        return fd_write_file_at(plan->proc_fd, path, text);
-}
+#include "runtime/id-mappings.h"
 
 int user_write_mappings(const ContainerPlan *plan, pid_t pid, Fault *fault) {
-        const RuntimeConfig *config = plan->config;
-        int r = write_map(plan, pid, "uid_map", config->mappings.uids, config->mappings.uid_count);
+        int r = id_mappings_write(&plan->config->mappings, pid, plan->proc_fd, fault);
         if (r < 0)
-                return fault_set_errno(fault, r, "config.linux.uidMappings");
-        r = write_map(plan, pid, "gid_map", config->mappings.gids, config->mappings.gid_count);
-        if (r < 0)
-                return fault_set_errno(fault, r, "config.linux.gidMappings");
+                return r;
         char go = 1;
         return message_send(plan->parent_socket, &go, sizeof(go), NULL, 0);
 }

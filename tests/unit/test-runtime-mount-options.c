@@ -55,10 +55,9 @@ static void refuses_what_it_does_not_do(void) {
         } cases[] = {
                 { "bind", "size=1k",
                   "config.mounts[3].options: 'size=1k' is not an option of a bind mount" },
-                { "tmpfs", "tmpcopyup", "config.mounts[3].options: 'tmpcopyup' is not supported yet" },
-                { "bind", "idmap=uids=0-1-2",
-                  "config.mounts[3].options: 'idmap=uids=0-1-2' is not supported yet" },
-                { "tmpfs", "remount", "config.mounts[3].options: 'remount' is not supported yet" },
+                { "bind", "tmpcopyup", "config.mounts[3].options: 'tmpcopyup' goes with a tmpfs only" },
+                { "proc", "tmpcopyup", "config.mounts[3].options: 'tmpcopyup' goes with a tmpfs only" },
+                { "tmpfs", "idmap", "config.mounts[3].options: 'idmap' goes with bind mounts only" },
                 { "tmpfs", "=x", "config.mounts[3].options: '=x' is not an option" },
                 { "tmpfs", "", "config.mounts[3].options: '' is not an option" },
         };
@@ -72,12 +71,56 @@ static void refuses_what_it_does_not_do(void) {
         }
 }
 
+static void verbs_of_the_runtime_are_apart(void) {
+        MountOptions o = parse("tmpfs", WORDS("tmpcopyup", "mode=700"));
+        CHECK(o.copy_up && !o.bind);
+        CHECK_INT(o.data_count, 1);
+        mount_options_done(&o);
+        o = parse(NULL, WORDS("rbind", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"));
+        CHECK(o.bind && o.recursive_idmap && !o.idmap && o.copy_link && o.source_nofollow &&
+              o.destination_nofollow);
+        mount_options_done(&o);
+        o = parse("none", WORDS("remount", "ro", "nosuid"));
+        CHECK(o.remount && !o.bind && o.set == (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID));
+        mount_options_done(&o);
+        /* An attribute that begins with an r is not a recursive one of another name. */
+        o = parse("bind", WORDS("relatime", "rrelatime", "rw", "rrw"));
+        CHECK((o.set & MOUNT_ATTR__ATIME) == MOUNT_ATTR_RELATIME && o.recursive_clear & MOUNT_ATTR_RDONLY);
+        mount_options_done(&o);
+}
+
+static void mappings_of_an_option(void) {
+        static const char *const wrong[] = {
+                "",
+                "uids=0-1-1",
+                "uids=0-1-1;gids=",
+                "uids=0-1-1;gids=0-1",
+                "uids=0-1-0;gids=0-1-1",
+                "uids=a-b-c;gids=0-1-1",
+                "uids=0-1-1x;gids=0-1-1",
+                "x=0-1-1",
+                "uids=@0-1-1;gids=0-1-1",
+        };
+        RuntimeIdMappings mappings = { 0 };
+        CHECK_OK(mount_options_parse_mappings("uids=0-1000-1#1-2000-10;gids=0-5-3", &mappings));
+        CHECK_INT(mappings.uid_count, 2);
+        CHECK_INT(mappings.uids[1].host_id, 2000);
+        CHECK_INT(mappings.uids[1].size, 10);
+        CHECK_INT(mappings.gids[0].host_id, 5);
+        free(mappings.uids);
+        free(mappings.gids);
+        for (size_t i = 0; i < ELEMENTS_OF(wrong); i++)
+                CHECK_FORMAT(mount_options_parse_mappings(wrong[i], &mappings) == -EINVAL, "'%s'", wrong[i]);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(sorts_attributes_propagation_and_data),
                 CHECK_CASE(the_last_of_two_opposites_wins),
                 CHECK_CASE(recursive_words_are_apart),
                 CHECK_CASE(refuses_what_it_does_not_do),
+                CHECK_CASE(verbs_of_the_runtime_are_apart),
+                CHECK_CASE(mappings_of_an_option),
                 {},
         });
 }
