@@ -168,7 +168,8 @@ static int list_one(Listing *listing) {
         if (offer != BUS_PAGE_TAKE)
                 return offer;
         listing->page.bytes += strv_size(listing->labels);
-        return append_blob(listing->page.reply, listing->blob, listing->labels);
+        int r = append_blob(listing->page.reply, listing->blob, listing->labels);
+        return r < 0 ? r : 0;
 }
 
 static int list_blob(const Blob *blob, void *userdata) {

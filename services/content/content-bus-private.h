@@ -5,13 +5,18 @@
 
 #include "services/content/content-bus.h"
 #include "services/content/content-labels.h"
+#include "services/content/lease-bus.h"
 #include "services/content/lease-store.h"
+
+typedef struct LeaseCreation LeaseCreation;
 
 struct ContentBus {
         sd_bus *bus;         /* weak */
         ContentState *state; /* weak */
         IngestTable *table;  /* weak */
         ObjectKind *ingests;
+        LeaseTable *leases;
+        LeaseCreation *creations; /* that wait for systemd */
         sd_bus_slot *slot;
 };
 
@@ -42,3 +47,10 @@ int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_abort(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_stat_ingest(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_list_ingests(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* ---- lease-calls-bus.c ---- */
+
+int method_create_lease(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_get_lease(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_list_leases(sd_bus_message *message, void *userdata, sd_bus_error *error);
+LeaseCreation *lease_creation_free(LeaseCreation *creation);

@@ -75,6 +75,14 @@ static const sd_bus_vtable content_vtable[] = {
                                 method_update, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_ARGS("s", digest, "a{sv}", options), SD_BUS_NO_RESULT,
                                 method_delete, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("CreateLease", SD_BUS_ARGS("s", id, "a{sv}", options),
+                                SD_BUS_RESULT("o", lease, "s", name), method_create_lease,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetLease", SD_BUS_ARGS("s", id, "a{sv}", options),
+                                SD_BUS_RESULT("o", lease), method_get_lease, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListLeases", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("aa{sv}", leases, "s", next), method_list_leases,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
 
@@ -87,6 +95,8 @@ int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, Conten
         content->table = table;
         int r = ingest_bus_new(bus, table, &content->ingests);
         if (r >= 0)
+                r = lease_table_new(bus, state, &content->leases);
+        if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, &content->slot, CRT_CONTENT_PATH, CRT_CONTENT_INTERFACE,
                                              content_vtable, content);
         if (r < 0)
@@ -95,11 +105,22 @@ int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, Conten
         return 0;
 }
 
+bool content_bus_is_busy(const ContentBus *content) {
+        return content->creations || lease_owners_are_looked_for(lease_table_owners(content->leases));
+}
+
+LeaseTable *content_bus_leases(ContentBus *content) {
+        return content->leases;
+}
+
 ContentBus *content_bus_free(ContentBus *content) {
         if (!content)
                 return NULL;
         ingest_table_observe(content->table, &(IngestObserver){ 0 });
         sd_bus_slot_unref(content->slot);
+        while (content->creations)
+                lease_creation_free(content->creations);
+        lease_table_free(content->leases);
         object_kind_free(content->ingests);
         free(content);
         return NULL;

@@ -8,6 +8,7 @@
 #include "bus/object-kind.h"
 #include "services/content/content-state.h"
 #include "services/content/ingest.h"
+#include "services/content/lease-bus.h"
 
 typedef struct ContentBus ContentBus;
 
@@ -15,3 +16,9 @@ typedef struct ContentBus ContentBus;
 int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, ContentBus **ret);
 ContentBus *content_bus_free(ContentBus *content);
 DEFINE_CLEANUP(ContentBus *, content_bus_free);
+
+/* A call waits for somebody else. */
+bool content_bus_is_busy(const ContentBus *content);
+
+/* For the collection. */
+LeaseTable *content_bus_leases(ContentBus *content);

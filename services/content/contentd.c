@@ -28,6 +28,7 @@ typedef struct ContentService {
 #define READ "org.crt.content.read"
 #define WRITE "org.crt.content.write"
 #define DELETE "org.crt.content.delete"
+#define LEASE "org.crt.content.lease"
 
 /* Images acts for everyone. */
 static const BusRule rules[] = {
@@ -41,6 +42,14 @@ static const BusRule rules[] = {
         { CRT_CONTENT_INTERFACE, "List", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "Update", BUS_POLKIT, WRITE, "digest", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "Delete", BUS_POLKIT, DELETE, "digest", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "CreateLease", BUS_POLKIT, LEASE, "lease", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "GetLease", BUS_POLKIT, READ, "lease", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "ListLeases", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_LEASE_INTERFACE, "Add", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
+        { CRT_LEASE_INTERFACE, "Remove", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
+        { CRT_LEASE_INTERFACE, "ListResources", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_LEASE_INTERFACE, "Update", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
+        { CRT_LEASE_INTERFACE, "Delete", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Begin", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Inventory", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Sweep", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
@@ -108,7 +117,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
 
 static bool service_is_busy(void *userdata) {
         const ContentService *service = userdata;
-        return ingest_table_is_busy(service->table) || collector_is_busy(service->collector);
+        return ingest_table_is_busy(service->table) || content_bus_is_busy(service->bus) ||
+               collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

@@ -318,7 +318,8 @@ static int list_one(BusPage *page, ContentState *state, const Ingest *ingest) {
         if (offer != BUS_PAGE_TAKE)
                 return offer;
         page->bytes += strv_size(labels);
-        return append_ingest(page->reply, ingest, labels);
+        r = append_ingest(page->reply, ingest, labels);
+        return r < 0 ? r : 0;
 }
 
 int method_list_ingests(sd_bus_message *message, void *userdata, sd_bus_error *error) {

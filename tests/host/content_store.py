@@ -28,6 +28,32 @@ def connect():
     return Gio.DBusConnection.new_for_address_sync(address, flags, None, None)
 
 
+def variants(options):
+    return {key: value if isinstance(value, GLib.Variant) else GLib.Variant(TYPES.get(type(value), "t"), value)
+            for key, value in options.items()}
+
+
+class Lease:
+    """An object; things: the argument of Add and Remove."""
+
+    INTERFACE = "org.crt.Content1.Lease"
+
+    def __init__(self, store, path):
+        self.connection, self.path = store.connection, path
+
+    def call(self, member, things=None, **options):
+        values = ([] if things is None else [things]) + [variants(options)]
+        signature = "(a{sv})" if things is None else "(a(ss)a{sv})"
+        return call(self.connection, NAME, self.path, self.INTERFACE, member, GLib.Variant(signature, values))[0]
+
+    def things(self):
+        return self.call("ListResources")[0]
+
+    def properties(self):
+        return call(self.connection, NAME, self.path, "org.freedesktop.DBus.Properties", "GetAll",
+                    GLib.Variant("(s)", (self.INTERFACE,)))[0][0]
+
+
 class Store:
     """Methods raise GLib.Error; see failure()."""
 
@@ -36,11 +62,7 @@ class Store:
         self.options = options
 
     def call(self, member, *arguments, fds=None, timeout=60000, **options):
-        entries = {}
-        for key, value in {**self.options, **options}.items():
-            if not isinstance(value, GLib.Variant):
-                value = GLib.Variant(TYPES.get(type(value), "t"), value)
-            entries[key] = value
+        entries = variants({**self.options, **options})
         signature = "(" + "s" * len(arguments) + "a{sv})"
         return call(self.connection, NAME, PATH, INTERFACE, member,
                     GLib.Variant(signature, (*arguments, entries)), fds, timeout)
@@ -86,7 +108,16 @@ class Store:
         return {path: interfaces["org.crt.Content1.Ingest"] for path, interfaces in tree.items()
                 if "org.crt.Content1.Ingest" in interfaces}
 
+    def leases(self):
+        (tree,), _ = call(self.connection, NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        return [Lease(self, path) for path, interfaces in tree.items() if Lease.INTERFACE in interfaces]
+
+    def lease(self, path):
+        return Lease(self, path)
+
     def clear(self):
+        for lease in self.leases():
+            lease.call("Delete")
         for path, ingest in self.ingests().items():
             self.abort(ingest["Reference"], namespace=ingest["Namespace"])
         for namespace in {row[0] for row in rows("SELECT namespace FROM namespace_blobs")}:

@@ -21,16 +21,21 @@ def objects(connection, interface):
 
 
 def make_one_of_each(connection):
-    """An image, its transfer and unpack job, a container, an ingest."""
+    """An image, its transfer and unpack job, a container, an ingest, a lease, a verification."""
     run("crtctl", "pull", IMAGE)
     run("crtctl", "create", "--name", "interfaces", IMAGE, "true")
     call(connection, "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Ingest",
          GLib.Variant("(sa{sv})", ("interfaces", {})))
+    for member, argument in (("CreateLease", "interfaces"), ("Verify", "")):
+        call(connection, "org.crt.Content", "/org/crt/Content", "org.crt.Content1", member,
+             GLib.Variant("(sa{sv})", (argument, {})))
 
 
 def remove_them(connection):
     call(connection, "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Abort",
          GLib.Variant("(sa{sv})", ("interfaces", {})))
+    call(connection, "org.crt.Content", "/org/crt/Content/lease/system/interfaces", "org.crt.Content1.Lease", "Delete",
+         GLib.Variant("(a{sv})", ({},)))
     run("crtctl", "rm", "interfaces")
     run("crtctl", "rmi", IMAGE)
 

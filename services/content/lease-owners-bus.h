@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Those whom leases are bound to: connections, units, processes. They are looked for when the service
+ * starts, which may be long after they have ended, and watched while it runs. */
+
+#include <systemd/sd-bus.h>
+
+#include "services/content/lease-store.h"
+
+typedef struct LeaseOwners LeaseOwners;
+
+typedef struct LeaseOwnersSpec {
+        ContentState *state;
+        /* The owner of that lease has ended: the lease is to be removed. */
+        void (*ended)(int64_t number, void *userdata);
+        void *userdata;
+} LeaseOwnersSpec;
+
+/* Begins to look for the owners of all leases that there are. */
+int lease_owners_new(sd_bus *bus, const LeaseOwnersSpec *spec, LeaseOwners **ret);
+LeaseOwners *lease_owners_free(LeaseOwners *owners);
+DEFINE_CLEANUP(LeaseOwners *, lease_owners_free);
+
+/* Some of them have not been found yet. */
+bool lease_owners_are_looked_for(const LeaseOwners *owners);
+/* Calls back when all have been found, or their leases been removed; at once if that is so. */
+int lease_owners_settle(LeaseOwners *owners, void (*settled)(void *userdata), void *userdata);
+
+/* What a lease that is to be bound to them has to say: binding, owner and proof. For units see
+ * lease-unit-bus.h. -EBUSY: the process has ended. */
+int lease_owners_name_caller(LeaseOwners *owners, Lease *lease, Fault *fault);
+int lease_owners_name_process(LeaseOwners *owners, int pidfd, Lease *lease, Fault *fault);
+
+/* A bound lease has been made, or is no more. */
+int lease_owners_watch(LeaseOwners *owners, const Lease *lease);
+void lease_owners_forget(LeaseOwners *owners, int64_t number);
