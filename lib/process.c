@@ -78,7 +78,7 @@ static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t 
         if (r >= 0 && spawn->die_with_parent) {
                 if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                         r = -errno;
-                else if (getppid() != parent)
+                else if (getppid() != (spawn->clone_flags & CLONE_NEWPID ? 0 : parent))
                         _exit(EXIT_FAILURE);
         }
         if (r >= 0) {

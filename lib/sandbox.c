@@ -102,6 +102,7 @@ static const int stream_calls[] = {
         SCMP_SYS(sysinfo),
         SCMP_SYS(tee),
         SCMP_SYS(vmsplice),
+        SCMP_SYS(waitid), /* for children that it has already */
         SCMP_SYS(write),
         SCMP_SYS(writev),
 };

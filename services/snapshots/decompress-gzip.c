@@ -5,7 +5,11 @@
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
 
-#define HEADER_PEEK 4096
+/* RFC 1952, section 2.3 */
+#define HEADER_SIZE 10
+#define HEADER_FLAGS 3
+#define HEADER_HAS_CHECKSUM 2
+#define HEADER_SIZE_MAX 4096
 
 /* ISA-L inflates more than twice as fast as zlib. It checks each member's CRC-32 and length itself. */
 typedef struct GzipState {
@@ -66,7 +70,9 @@ static int gzip_next_member(GzipState *state, LayerInput *input, Fault *fault) {
                 input->available--;
         }
         /* ISA-L 2.30 miscounts the checksum of a header (FHCRC) that comes in pieces. */
-        int r = layer_input_peek(input, HEADER_PEEK, fault);
+        int r = layer_input_peek(input, HEADER_SIZE, fault);
+        if (r >= 0 && input->available >= HEADER_SIZE && input->next[HEADER_FLAGS] & HEADER_HAS_CHECKSUM)
+                r = layer_input_peek(input, HEADER_SIZE_MAX, fault);
         if (r < 0)
                 return r;
         isal_inflate_reset(&state->inflate);

@@ -38,10 +38,10 @@ void decompressor_done(Decompressor *decompressor) {
         decompressor->state = NULL;
 }
 
+/* What was read ahead, and then straight from the file. */
 static ssize_t read_plain(LayerInput *input, uint8_t *out, size_t size, Fault *fault) {
-        int r = layer_input_fill(input, fault);
-        if (r <= 0)
-                return r;
+        if (input->available == 0)
+                return layer_input_read(input, out, size, fault);
         size_t n = MIN_OF(input->available, size);
         memcpy(out, input->next, n);
         input->next += n;
@@ -50,12 +50,15 @@ static ssize_t read_plain(LayerInput *input, uint8_t *out, size_t size, Fault *f
 }
 
 ssize_t decompressor_read(Decompressor *decompressor, uint8_t *out, size_t size, Fault *fault) {
+        LayerInput *input = decompressor->input;
         size_t done = 0;
         while (done < size) {
-                ssize_t n = decompressor->format
-                                    ? decompressor->format->read(decompressor->state, decompressor->input,
-                                                                 out + done, size - done, fault)
-                                    : read_plain(decompressor->input, out + done, size - done, fault);
+                input->may_pause = done > 0;
+                ssize_t n = decompressor->format ? decompressor->format->read(decompressor->state, input,
+                                                                              out + done, size - done, fault)
+                                                 : read_plain(input, out + done, size - done, fault);
+                if (n == -EAGAIN && done > 0)
+                        break;
                 if (n < 0)
                         return n;
                 if (n == 0)

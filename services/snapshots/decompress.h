@@ -34,5 +34,5 @@ typedef struct Decompressor {
 int decompressor_init(Decompressor *decompressor, Compression compression, LayerInput *input, Fault *fault);
 void decompressor_done(Decompressor *decompressor);
 
-/* size bytes, fewer only before the end; 0 at the end. */
+/* size bytes, fewer only before the end or before a pause of the stream; 0 at the end. */
 ssize_t decompressor_read(Decompressor *decompressor, uint8_t *out, size_t size, Fault *fault);

@@ -15,14 +15,16 @@ typedef struct XattrList {
         size_t bytes;
 } XattrList;
 
-/* user.*, file capabilities and POSIX ACLs. Not the overlay's own (user.overlay.*, trusted.*: they would let
- * an archive say what lies below it), nor labels of security modules, which are the host's to give. */
-bool xattr_is_wanted(const char *name);
+/* Leaves those that an archive may set, and returns their number: user.*, file capabilities and POSIX ACLs.
+ * Not the overlay's own (user.overlay.*, trusted.*: they would let an archive say what lies below it), and
+ * labels of SELinux, which are the host's to give, only where that is wanted. */
+size_t xattrs_select(LayerXattr *xattrs, size_t count, bool keep_labels);
 
-/* A copy of the wanted ones. */
 int xattr_list_copy(const LayerXattr *xattrs, size_t count, XattrList *ret);
 void xattr_list_done(XattrList *list);
 
-/* Sets the wanted ones. What the file system has no room or no support for: user.* and ACLs are left out
- * where the file system knows none; a file capability is never left out silently. */
+/* What the file system or its kind of file has no support for is left out, and so are labels where no
+ * security module takes them; but a file capability is never left out silently. */
 int entry_set_xattrs(int fd, const LayerXattr *xattrs, size_t count, const char *path, Fault *fault);
+/* For what can't be opened; the current directory becomes parent. */
+int entry_set_xattrs_at(int parent, const char *name, const LayerXattr *xattrs, size_t count, Fault *fault);

@@ -11,6 +11,8 @@
 
 #define INPUT_SIZE ((size_t) 512 * 1024)
 #define PIPE_SIZE (1024 * 1024)
+/* What has arrived by then is worth being passed on. */
+#define PAUSE_MILLISECONDS 100
 
 int layer_input_init(LayerInput *input, int fd, int stall_seconds, Fault *fault) {
         struct stat st;
@@ -29,14 +31,23 @@ void layer_input_done(LayerInput *input) {
         input->buffer = mfree(input->buffer);
 }
 
-static int input_wait(const LayerInput *input, Fault *fault) {
+static int input_poll(const LayerInput *input, int milliseconds) {
         struct pollfd poll_fd = { .fd = input->fd, .events = POLLIN };
         int r;
         do
-                r = poll(&poll_fd, 1, input->stall_seconds > 0 ? input->stall_seconds * 1000 : -1);
+                r = poll(&poll_fd, 1, milliseconds);
         while (r < 0 && errno == EINTR);
+        return r < 0 ? -errno : r;
+}
+
+static int input_wait(const LayerInput *input, Fault *fault) {
+        int r = input_poll(input, PAUSE_MILLISECONDS);
+        if (r == 0 && input->may_pause)
+                return -EAGAIN;
+        if (r == 0)
+                r = input_poll(input, input->stall_seconds > 0 ? input->stall_seconds * 1000 : -1);
         if (r < 0)
-                return fault_set_errno(fault, -errno, "Can't wait for the layer");
+                return fault_set_errno(fault, r, "Can't wait for the layer");
         if (r == 0)
                 return fault_set(fault, -ETIMEDOUT, "Nothing of the layer arrived for %i seconds",
                                  input->stall_seconds);
@@ -60,6 +71,15 @@ static ssize_t input_read_some(LayerInput *input, uint8_t *to, size_t size, Faul
                 if (errno != EINTR && errno != EAGAIN)
                         return fault_set_errno(fault, -errno, "Can't read the layer");
         }
+}
+
+ssize_t layer_input_read(LayerInput *input, uint8_t *to, size_t size, Fault *fault) {
+        assert(input->available == 0);
+        if (input->at_end)
+                return 0;
+        ssize_t n = input_read_some(input, to, size, fault);
+        input->at_end = n == 0;
+        return n;
 }
 
 int layer_input_fill(LayerInput *input, Fault *fault) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/fault.h"
 #include "lib/macros.h"
@@ -14,6 +15,7 @@ typedef struct LayerInput {
         int fd; /* borrowed */
         bool is_regular;
         bool at_end;
+        bool may_pause;    /* -EAGAIN when nothing arrives for a moment */
         int stall_seconds; /* a stream that is silent for so long has failed; 0: waits for ever */
         uint8_t *buffer;
         const uint8_t *next;
@@ -24,7 +26,10 @@ typedef struct LayerInput {
 int layer_input_init(LayerInput *input, int fd, int stall_seconds, Fault *fault);
 void layer_input_done(LayerInput *input);
 
-/* Reads more if nothing is available: 1 bytes are available, 0 end of the stream. */
+/* Reads more if nothing is available: 1 bytes are available, 0 end of the stream. Outcome: -EAGAIN, if it
+ * may pause. */
 int layer_input_fill(LayerInput *input, Fault *fault);
 /* Tries to have at least count (few) bytes, as far as the stream has them. */
 int layer_input_peek(LayerInput *input, size_t count, Fault *fault);
+/* Past the buffer, which is empty. 0 at the end; -EAGAIN as above. */
+ssize_t layer_input_read(LayerInput *input, uint8_t *to, size_t size, Fault *fault);

@@ -3,166 +3,171 @@
 #include "services/snapshots/layer-unpack.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sys/stat.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "lib/limits.h"
-#include "services/snapshots/chunk-ring.h"
-#include "services/snapshots/layer-archive.h"
-#include "services/snapshots/layer-writer.h"
+#include "lib/fd.h"
+#include "lib/process.h"
+#include "services/snapshots/layer-parts.h"
+#include "services/snapshots/layer-relay.h"
 
-enum { CONSUMER_HASH, CONSUMER_TREE, CONSUMER_COUNT };
+/* ---- in the two others ---- */
 
-typedef struct Stage {
-        pthread_t thread;
-        bool started;
-        const LayerUnpack *unpack;
-        ChunkRing *ring;
-        LayerResult *result;
-        int error;
-        Fault fault;
-} Stage;
+/* Closes everything else: a part that is taken over must not reach what is not its own. */
+static int keep_fds(int *fds, size_t count) {
+        unsigned next = 3;
+        for (size_t i = 0; i < count; i++) {
+                size_t least = i;
+                for (size_t k = i + 1; k < count; k++)
+                        if (fds[k] < fds[least])
+                                least = k;
+                int fd = fds[least];
+                fds[least] = fds[i];
+                fds[i] = fd;
+                if (fd < (int) next)
+                        continue;
+                if ((unsigned) fd > next && close_range(next, (unsigned) fd - 1, 0) < 0)
+                        return -errno;
+                next = (unsigned) fd + 1;
+        }
+        return close_range(next, ~0U, 0) < 0 ? -errno : 0;
+}
 
-static int decompress_all(const LayerUnpack *unpack, ChunkRing *ring, LayerInput *input, Fault *fault) {
-        Decompressor decompressor;
-        uint64_t total = 0, limit = unpack->size_max > 0 ? unpack->size_max : LIMIT_LAYER_SIZE;
-        int r = decompressor_init(&decompressor, unpack->compression, input, fault);
+static int part_confine(const LayerUnpack *unpack, LayerPart part, const ChunkEnd *end, Fault *fault) {
+        int decompress[] = { unpack->layer, end->socket };
+        int write[] = { unpack->root, unpack->notes, end->socket };
+        int r = part == LAYER_PART_WRITE ? keep_fds(write, ELEMENTS_OF(write))
+                                         : keep_fds(decompress, ELEMENTS_OF(decompress));
         if (r < 0)
+                return fault_set_errno(fault, r, "Can't close what is not needed");
+        return unpack->confine ? unpack->confine(part, fault) : 0;
+}
+
+static _noreturn_ void part_run(const LayerUnpack *unpack, LayerPart part, ChunkEnd *end) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        WorkerMessage report = { .type = WORKER_DONE };
+        int r = part_confine(unpack, part, end, &fault);
+        if (r >= 0)
+                r = part == LAYER_PART_WRITE ? layer_part_write(unpack, end, &report.bytes, &fault)
+                                             : layer_part_decompress(unpack, end, &fault);
+        if (r < 0) {
+                report = (WorkerMessage){ .type = WORKER_FAILED, .error = r };
+                (void) snprintf(report.text, sizeof(report.text), "%s", fault_text(&fault, r));
+        }
+        if (r < 0 || part == LAYER_PART_WRITE)
+                (void) chunk_end_report(end, &report);
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* 1 in the child. */
+static int part_start(pid_t *ret) {
+        pid_t parent = getpid(), pid = fork();
+        if (pid < 0)
+                return -errno;
+        *ret = pid;
+        if (pid > 0)
+                return 0;
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+                _exit(EXIT_FAILURE);
+        return 1;
+}
+
+/* The sockets of the other pipe go with all descriptors that are not kept. */
+static int start_decompressor(const LayerUnpack *unpack, ChunkPipe *pipe, pid_t *ret) {
+        ChunkEnd end = CHUNK_END_NULL;
+        int r = part_start(ret);
+        if (r <= 0)
                 return r;
-        for (;;) {
-                uint8_t *chunk = chunk_ring_reserve(ring);
-                if (!chunk) {
-                        r = -ECANCELED;
-                        break;
-                }
-                ssize_t n = decompressor_read(&decompressor, chunk, CHUNK_SIZE, fault);
-                if (n >= 0 && (total += (uint64_t) n) > limit)
-                        n = fault_set(fault, -EDQUOT, "The layer unpacks to more than %llu bytes",
-                                      (unsigned long long) limit);
-                if (n < 0) {
-                        r = (int) n;
-                        break;
-                }
-                chunk_ring_publish(ring, (size_t) n);
-                if (unpack->on_progress)
-                        unpack->on_progress(input->taken, unpack->userdata);
-                if (n == 0)
-                        break;
-        }
-        decompressor_done(&decompressor);
-        return r;
+        r = chunk_pipe_produce(pipe, &end);
+        if (r < 0)
+                _exit(EXIT_FAILURE);
+        part_run(unpack, LAYER_PART_DECOMPRESS, &end);
 }
 
-static void *stage_decompress(void *userdata) {
-        Stage *stage = userdata;
-        LayerInput input = { 0 };
-        stage->error =
-                layer_input_init(&input, stage->unpack->layer, stage->unpack->stall_seconds, &stage->fault);
-        if (stage->error >= 0)
-                stage->error = decompress_all(stage->unpack, stage->ring, &input, &stage->fault);
-        layer_input_done(&input);
-        if (stage->error < 0)
-                chunk_ring_abort(stage->ring);
-        return NULL;
+static int start_writer(const LayerUnpack *unpack, ChunkPipe *pipe, pid_t *ret) {
+        ChunkEnd end = CHUNK_END_NULL;
+        int r = part_start(ret);
+        if (r <= 0)
+                return r;
+        r = chunk_pipe_consume(pipe, &end);
+        if (r < 0)
+                _exit(EXIT_FAILURE);
+        part_run(unpack, LAYER_PART_WRITE, &end);
 }
 
-static void *stage_hash(void *userdata) {
-        Stage *stage = userdata;
-        DigestState state;
-        const uint8_t *data;
-        size_t size = 1;
+/* ---- in the relay ---- */
 
-        stage->error = digest_state_init(&state, stage->unpack->algorithm);
-        while (stage->error >= 0 && size > 0) {
-                if (!chunk_ring_next(stage->ring, CONSUMER_HASH, &data, &size))
-                        stage->error = -ECANCELED;
-                else if (size > 0)
-                        digest_state_update(&state, data, size);
-        }
-        if (stage->error >= 0)
-                digest_state_finish(&state, &stage->result->diff_id);
-        else
-                chunk_ring_abort(stage->ring);
-        return NULL;
-}
-
-/* An archive ends before its stream does: with blocks of zeros, which belong to the digest. */
-static int drain(ChunkRing *ring) {
-        const uint8_t *data;
-        size_t size;
+static int part_end(pid_t pid, siginfo_t *ret) {
+        int r;
+        *ret = (siginfo_t){ 0 };
         do
-                if (!chunk_ring_next(ring, CONSUMER_TREE, &data, &size))
-                        return -ECANCELED;
-        while (size > 0);
-        return 0;
+                r = waitid(P_PID, (id_t) pid, ret, WEXITED);
+        while (r < 0 && errno == EINTR);
+        return r < 0 ? -errno : 0;
 }
 
-static int write_tree(const LayerUnpack *unpack, ChunkRing *ring, LayerResult *result, Fault *fault) {
-        _cleanup_(layer_archive_freep) LayerArchive *archive = NULL;
-        LayerWriter writer;
-        int r = layer_archive_new(ring, CONSUMER_TREE, &archive, fault);
-        if (r < 0)
-                return r;
-        r = layer_writer_init(&writer, unpack->root, archive, unpack->entries_max);
+/* What killed a part that did not say it. */
+static int explain_death(const LayerRelay *relay, const pid_t pids[2], Fault *fault) {
+        bool is_writer = relay->gone == LAYER_SIDE_WRITE;
+        siginfo_t info;
+        if (part_end(pids[is_writer], &info) < 0 || info.si_code == CLD_EXITED)
+                return -EIO;
+        fault_done(fault);
+        if (info.si_status == SIGXCPU)
+                return fault_set(fault, -EDQUOT,
+                                 "The layer takes more processor time to unpack than is allowed");
+        const char *name = signal_to_string(info.si_status);
+        return fault_set(fault, -EIO, "The process that %s the layer was killed by %s",
+                         is_writer ? "writes" : "decompresses", name ? name : "a signal");
+}
+
+static int relay_all(const LayerUnpack *unpack, LayerRelay *relay, const pid_t pids[2], LayerResult *ret,
+                     Fault *fault) {
+        int r = unpack->confine ? unpack->confine(LAYER_PART_RELAY, fault) : 0;
+        LayerResult result = { 0 };
         if (r >= 0)
-                r = layer_writer_run(&writer, unpack->notes, fault);
+                r = layer_relay_run(relay, &result, fault);
+        if (r < 0 && relay->gone != LAYER_SIDE_NONE)
+                r = explain_death(relay, pids, fault);
         if (r >= 0)
-                r = drain(ring);
-        result->size = writer.bytes;
-        result->entries = writer.entries;
-        layer_writer_done(&writer);
+                *ret = result;
         return r;
 }
 
-static int stage_start(Stage *stage, void *(*run)(void *) ) {
-        int r = -pthread_create(&stage->thread, NULL, run, stage);
-        stage->started = r >= 0;
-        return r;
-}
-
-/* The stage that failed by itself says why; the others were only told to end. */
-static int stages_outcome(Stage *stages, size_t count, int r, Fault *fault) {
-        for (size_t i = 0; i < count; i++)
-                if (stages[i].error < 0 && stages[i].error != -ECANCELED) {
-                        fault_move(fault, &stages[i].fault);
-                        return stages[i].error;
-                }
-        return r;
+static int start_parts(const LayerUnpack *unpack, ChunkPipe pipes[2], LayerRelay *relay, pid_t pids[2]) {
+        int r = chunk_pipe_new(&pipes[0]);
+        if (r >= 0)
+                r = chunk_pipe_new(&pipes[1]);
+        if (r >= 0)
+                r = chunk_pipe_produce(&pipes[1], &relay->to);
+        if (r >= 0)
+                r = start_decompressor(unpack, &pipes[0], &pids[0]);
+        if (r >= 0)
+                r = start_writer(unpack, &pipes[1], &pids[1]);
+        return r < 0 ? r : chunk_pipe_consume(&pipes[0], &relay->from);
 }
 
 int layer_unpack(const LayerUnpack *unpack, LayerResult *ret, Fault *fault) {
-        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
-        LayerResult result = { 0 };
-        int r = chunk_ring_new(CONSUMER_COUNT, &ring);
+        ChunkPipe pipes[2] = { CHUNK_PIPE_NULL, CHUNK_PIPE_NULL };
+        LayerRelay relay = { .unpack = unpack, .from = CHUNK_END_NULL, .to = CHUNK_END_NULL };
+        pid_t pids[2] = { 0 };
+        siginfo_t info;
+        int r = start_parts(unpack, pipes, &relay, pids);
+        for (size_t i = 0; i < ELEMENTS_OF(pipes); i++)
+                chunk_pipe_done(&pipes[i]); /* else nobody would see the other's end */
         if (r < 0)
-                return fault_set_errno(fault, r, "Can't unpack the layer");
-
-        Stage stages[] = {
-                { .unpack = unpack, .ring = ring, .result = &result },
-                { .unpack = unpack, .ring = ring, .result = &result },
-                { .unpack = unpack, .ring = ring, .result = &result },
-        };
-        mode_t mask = umask(0);
-        r = stage_start(&stages[0], stage_decompress);
-        if (r >= 0)
-                r = stage_start(&stages[1], stage_hash);
-        if (r >= 0)
-                stages[2].error = r = write_tree(unpack, ring, &result, &stages[2].fault);
+                r = fault_set_errno(fault, r, "Can't unpack the layer");
         else
-                (void) fault_set_errno(&stages[2].fault, r, "Can't start a thread");
-        if (r < 0)
-                chunk_ring_abort(ring);
-        for (size_t i = 0; i < 2; i++)
-                if (stages[i].started)
-                        (void) pthread_join(stages[i].thread, NULL);
-        (void) umask(mask);
-
-        if (r < 0 && stages[2].error >= 0)
-                stages[2].error = r;
-        r = stages_outcome(stages, ELEMENTS_OF(stages), r, fault);
-        for (size_t i = 0; i < ELEMENTS_OF(stages); i++)
-                fault_done(&stages[i].fault);
-        if (r >= 0)
-                *ret = result;
+                r = relay_all(unpack, &relay, pids, ret, fault);
+        chunk_end_done(&relay.from);
+        chunk_end_done(&relay.to);
+        for (size_t i = 0; i < ELEMENTS_OF(pids) && (r >= 0 || !unpack->confine); i++)
+                if (pids[i] > 0)
+                        (void) part_end(pids[i], &info);
         return r;
 }

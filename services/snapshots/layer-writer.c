@@ -6,30 +6,39 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/path.h"
+#include "services/snapshots/directory-finish.h"
 #include "services/snapshots/entry-attributes.h"
 #include "services/snapshots/entry-name.h"
 
 #define WHITEOUT_DEVICE makedev(0, 0)
 
-int layer_writer_init(LayerWriter *writer, int root, LayerArchive *archive, uint64_t entries_max) {
+/* What is left to others on a file system that is filled up, and when it is looked at. */
+#define SPACE_RESERVE (UINT64_C(64) * 1024 * 1024)
+#define INODES_RESERVE UINT64_C(1024)
+#define RESERVE_SHARE 50 /* of the whole, where that is less */
+#define UNCHECKED_MAX (UINT64_C(16) * 1024 * 1024)
+#define UNCHECKED_ENTRY (UINT64_C(16) * 1024) /* that an entry stands for */
+
+int layer_writer_init(LayerWriter *writer, int root, LayerArchive *archive, const LayerRules *rules) {
         *writer = (LayerWriter){
-                .root = root,
-                .archive = archive,
-                .entries_max = entries_max > 0 ? entries_max : LIMIT_LAYER_ENTRIES,
+                .root = root, .archive = archive, .rules = *rules, .unchecked = UNCHECKED_MAX
         };
-        directory_cache_init(&writer->directories, root);
-        return directory_table_new(&writer->table);
+        if (writer->rules.entries_max == 0)
+                writer->rules.entries_max = LIMIT_LAYER_ENTRIES;
+        if (writer->rules.size_max == 0)
+                writer->rules.size_max = LIMIT_LAYER_SIZE;
+        return directory_tree_new(root, &writer->tree);
 }
 
 void layer_writer_done(LayerWriter *writer) {
-        directory_cache_done(&writer->directories);
-        writer->table = directory_table_free(writer->table);
+        writer->tree = directory_tree_free(writer->tree);
 }
 
 /* What making something at a path answered, as a sentence; what only a strange archive can cause is its
@@ -49,105 +58,158 @@ static int entry_fault(Fault *fault, int r, const char *path, const char *what) 
         }
 }
 
+/* ---- limits ---- */
+
+static int check_space(LayerWriter *writer, Fault *fault) {
+        struct statfs st;
+        writer->unchecked = 0;
+        if (fstatfs(writer->root, &st) < 0)
+                return fault_set_errno(fault, -errno, "Can't look at the file system");
+        uint64_t block = (uint64_t) st.f_bsize, all = (uint64_t) st.f_blocks * block,
+                 left = (uint64_t) st.f_bavail * block, inodes = (uint64_t) st.f_files;
+        if (left < MIN_OF(SPACE_RESERVE, all / RESERVE_SHARE))
+                return fault_set(fault, -ENOSPC, "No space left to unpack the layer");
+        /* File systems without a number of inodes say 0. */
+        if ((uint64_t) st.f_ffree < MIN_OF(INODES_RESERVE, inodes / RESERVE_SHARE))
+                return fault_set(fault, -ENOSPC, "No inodes left to unpack the layer");
+        return 0;
+}
+
+static int writer_spend(LayerWriter *writer, uint64_t bytes, Fault *fault) {
+        writer->unchecked += bytes;
+        return writer->unchecked > UNCHECKED_MAX ? check_space(writer, fault) : 0;
+}
+
 static int writer_count(LayerWriter *writer, Fault *fault) {
-        if (writer->entries++ < writer->entries_max)
-                return 0;
-        return fault_set(fault, -EDQUOT, "The layer has more than %llu entries",
-                         (unsigned long long) writer->entries_max);
+        if (writer->entries++ >= writer->rules.entries_max)
+                return fault_set(fault, -EDQUOT, "The layer has more than %llu entries",
+                                 (unsigned long long) writer->rules.entries_max);
+        return writer_spend(writer, UNCHECKED_ENTRY, fault);
 }
 
 /* ---- directories ---- */
+
+/* Where an entry is made. */
+typedef struct Place {
+        DirectoryNode *parent;
+        int fd; /* of that; the tree's */
+        const EntryName *name;
+} Place;
 
 static bool is_whiteout(const struct stat *st) {
         return S_ISCHR(st->st_mode) && st->st_rdev == WHITEOUT_DEVICE;
 }
 
 /* Makes way for a new entry. *ret_whiteout: a lower layer's name was hidden here. */
-static int writer_clear(LayerWriter *writer, int parent, const EntryName *name, bool *ret_whiteout,
-                        Fault *fault) {
+static int writer_clear(LayerWriter *writer, const Place *place, bool *ret_whiteout, Fault *fault) {
+        const EntryName *name = place->name;
+        DirectoryNode *node =
+                directory_tree_child(writer->tree, place->parent, name->name, strlen(name->name));
         struct stat st;
-        if (fstatat(parent, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return errno == ENOENT ? 0 : entry_fault(fault, -errno, name->path, "look at");
         int r = 0;
-        if (S_ISDIR(st.st_mode)) {
-                r = path_remove_tree(parent, name->name);
-                directory_cache_forget(&writer->directories, name->path);
-        } else if (unlinkat(parent, name->name, 0) < 0)
-                r = -errno;
-        if (ret_whiteout)
-                *ret_whiteout = is_whiteout(&st);
+        if (node) {
+                directory_tree_remove(writer->tree, node);
+                r = path_remove_tree(place->fd, name->name);
+        } else {
+                if (ret_whiteout && fstatat(place->fd, name->name, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                        *ret_whiteout = is_whiteout(&st);
+                if (unlinkat(place->fd, name->name, 0) < 0)
+                        r = -errno;
+        }
         return r < 0 ? entry_fault(fault, r, name->path, "replace") : 0;
 }
 
-/* Makes one directory, or finds it. One that takes the place of a whiteout must not show what lies below. */
-static int writer_make_directory(LayerWriter *writer, int parent, const EntryName *name, bool replace,
+static int bad_parent(int parent, const EntryName *name, Fault *fault) {
+        struct stat st;
+        bool is_link = fstatat(parent, name->name, &st, AT_SYMLINK_NOFOLLOW) >= 0 && S_ISLNK(st.st_mode);
+        return fault_set(fault, -EBADMSG, "%s: is %s in this layer, but other entries lie below it",
+                         name->path, is_link ? "a symbolic link" : "no directory");
+}
+
+/* Makes a directory that the tree does not have. One that takes the place of a whiteout must not show what
+ * lies below. */
+static int writer_make_directory(LayerWriter *writer, const Place *place, bool replace, DirectoryNode **ret,
                                  Fault *fault) {
+        const EntryName *name = place->name;
         struct stat st;
         bool opaque = false;
-        if (mkdirat(parent, name->name, 0700) < 0) {
+        if (mkdirat(place->fd, name->name, 0700) < 0) {
                 if (errno != EEXIST)
                         return entry_fault(fault, -errno, name->path, "make the directory");
-                if (fstatat(parent, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                        return entry_fault(fault, -errno, name->path, "look at");
-                if (S_ISDIR(st.st_mode))
-                        return 0;
-                if (!replace && !is_whiteout(&st))
-                        return fault_set(
-                                fault, -EBADMSG, "%s: is %s in this layer, but other entries lie below it",
-                                name->path, S_ISLNK(st.st_mode) ? "a symbolic link" : "no directory");
-                int r = writer_clear(writer, parent, name, &opaque, fault);
+                if (!replace &&
+                    (fstatat(place->fd, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !is_whiteout(&st)))
+                        return bad_parent(place->fd, name, fault);
+                int r = writer_clear(writer, place, &opaque, fault);
                 if (r < 0)
                         return r;
-                if (mkdirat(parent, name->name, 0700) < 0)
+                if (mkdirat(place->fd, name->name, 0700) < 0)
                         return entry_fault(fault, -errno, name->path, "make the directory");
         }
-        return directory_table_add(writer->table, name->path, opaque, fault);
+        int r = directory_tree_add(writer->tree, place->parent, name->name, strlen(name->name), ret, fault);
+        if (r >= 0)
+                (*ret)->opaque = opaque;
+        return r;
 }
 
-/* The directory that the first length bytes of path name, made with its parents if it is not there.
- * Borrowed. */
-static int writer_open_directory(LayerWriter *writer, const char *path, size_t length, Fault *fault) {
-        int fd = directory_cache_open(&writer->directories, path, length);
-        if (fd >= 0)
-                return fd;
-        if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP)
-                return entry_fault(fault, fd, path, "open the parent of");
+static int too_much_work(Fault *fault) {
+        return fault_set(fault, -EDQUOT,
+                         "The layer has more entries in deeper directories than can be handled");
+}
 
-        /* From the top, one by one: something on the way is missing, or is no directory. */
-        EntryName part;
-        memcpy(part.path, path, length + 1);
-        for (size_t end = 0; end < length;) {
-                part.parent_length = end > 0 ? end - 1 : 0;
-                size_t next = end + strcspn(path + end, "/");
-                next = MIN_OF(next, length);
-                memcpy(part.path, path, next);
-                part.path[next] = '\0';
-                part.name = part.path + end;
-                fd = directory_cache_open(&writer->directories, path, part.parent_length);
-                if (fd < 0)
-                        return entry_fault(fault, fd, part.path, "open the parent of");
-                int r = writer_count(writer, fault);
+/* The directory that the first length bytes of path name, made with its parents if it is not there. */
+static int writer_reach(LayerWriter *writer, const char *path, size_t length, DirectoryNode **ret,
+                        Fault *fault) {
+        DirectoryNode *node = directory_tree_find(writer->tree, path, length);
+        if (!node)
+                return too_much_work(fault);
+        if (node->path_length == length) {
+                *ret = node;
+                return 0;
+        }
+
+        /* From there, one by one: something on the way is missing, or is no directory. */
+        EntryName part = { .kind = ENTRY_PLAIN };
+        memcpy(part.path, path, length);
+        while (node->path_length < length) {
+                size_t start = node->path_length > 0 ? node->path_length + 1U : 0,
+                       end = start + strcspn(path + start, "/");
+                end = MIN_OF(end, length);
+                part.path[end] = '\0';
+                part.name = part.path + start;
+                Place place = { .parent = node, .name = &part };
+                int r = place.fd = directory_tree_open(writer->tree, node, fault);
                 if (r >= 0)
-                        r = writer_make_directory(writer, fd, &part, false, fault);
+                        r = writer_count(writer, fault);
+                if (r >= 0)
+                        r = writer_make_directory(writer, &place, false, &node, fault);
                 if (r < 0)
                         return r;
-                end = next + 1;
+                if (end < length)
+                        part.path[end] = '/';
         }
-        fd = directory_cache_open(&writer->directories, path, length);
-        return fd < 0 ? entry_fault(fault, fd, path, "open the parent of") : fd;
+        *ret = node;
+        return 0;
 }
 
-static int writer_open_parent(LayerWriter *writer, const EntryName *name, Fault *fault) {
-        return writer_open_directory(writer, name->path, name->parent_length, fault);
+static int writer_open_parent(LayerWriter *writer, const EntryName *name, Place *ret, Fault *fault) {
+        ret->name = name;
+        int r = writer_reach(writer, name->path, name->parent_length, &ret->parent, fault);
+        if (r >= 0)
+                r = ret->fd = directory_tree_open(writer->tree, ret->parent, fault);
+        return r < 0 ? r : 0;
 }
 
 static int write_directory(LayerWriter *writer, const EntryName *name, const LayerEntry *entry,
                            Fault *fault) {
-        int parent = writer_open_parent(writer, name, fault);
-        if (parent < 0)
-                return parent;
-        int r = writer_make_directory(writer, parent, name, true, fault);
-        return r < 0 ? r : directory_table_describe(writer->table, name->path, entry, fault);
+        Place place;
+        int r = writer_open_parent(writer, name, &place, fault);
+        if (r < 0)
+                return r;
+        DirectoryNode *node =
+                directory_tree_child(writer->tree, place.parent, name->name, strlen(name->name));
+        if (!node)
+                r = writer_make_directory(writer, &place, true, &node, fault);
+        return r < 0 ? r : directory_tree_describe(writer->tree, node, entry, fault);
 }
 
 /* ---- files ---- */
@@ -164,6 +226,9 @@ static int file_write_contents(LayerWriter *writer, int fd, const EntryName *nam
                         return r;
                 if (r == 0)
                         break;
+                r = writer_spend(writer, size, fault);
+                if (r < 0)
+                        return r;
                 for (const char *p = data; size > 0;) {
                         ssize_t n = pwrite(fd, p, size, (off_t) offset);
                         if (n < 0 && errno == EINTR)
@@ -173,7 +238,6 @@ static int file_write_contents(LayerWriter *writer, int fd, const EntryName *nam
                         p += n;
                         size -= (size_t) n;
                         offset += (uint64_t) n;
-                        writer->bytes += (uint64_t) n;
                 }
                 end = MAX_OF(end, offset);
         }
@@ -196,29 +260,48 @@ static int file_set_attributes(int fd, const EntryName *name, const LayerEntry *
                                               : 0;
 }
 
-static int write_file(LayerWriter *writer, const EntryName *name, const LayerEntry *entry, Fault *fault) {
-        int parent = writer_open_parent(writer, name, fault);
-        if (parent < 0)
-                return parent;
+static int make_file(const Place *place, mode_t mode) {
         int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-        _cleanup_close_ int fd = openat(parent, name->name, flags, entry->mode & 0777);
-        if (fd < 0 && errno == EEXIST) {
-                int r = writer_clear(writer, parent, name, NULL, fault);
+        int fd = openat(place->fd, place->name->name, flags, mode & 0777);
+        return fd < 0 ? -errno : fd;
+}
+
+/* A hole takes no room here, but may where the file is copied to. */
+static int check_size(LayerWriter *writer, const LayerEntry *entry, Fault *fault) {
+        uint64_t maximum = writer->rules.size_max;
+        if (entry->size > maximum || writer->bytes > maximum - entry->size)
+                return fault_set(fault, -EDQUOT, "The files of the layer have more than %llu bytes",
+                                 (unsigned long long) maximum);
+        writer->bytes += entry->size;
+        return 0;
+}
+
+static int write_file(LayerWriter *writer, const EntryName *name, const LayerEntry *entry, Fault *fault) {
+        Place place;
+        int r = check_size(writer, entry, fault);
+        if (r >= 0)
+                r = writer_open_parent(writer, name, &place, fault);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int fd = make_file(&place, entry->mode);
+        if (fd == -EEXIST) {
+                r = writer_clear(writer, &place, NULL, fault);
                 if (r < 0)
                         return r;
-                fd = openat(parent, name->name, flags, entry->mode & 0777);
+                fd = make_file(&place, entry->mode);
         }
         if (fd < 0)
-                return entry_fault(fault, -errno, name->path, "make the file");
-        int r = file_write_contents(writer, fd, name, entry, fault);
+                return entry_fault(fault, fd, name->path, "make the file");
+        r = file_write_contents(writer, fd, name, entry, fault);
         return r < 0 ? r : file_set_attributes(fd, name, entry, fault);
 }
 
 /* ---- what has no contents ---- */
 
-static int make_node(int parent, const EntryName *name, const LayerEntry *entry) {
-        int r = S_ISLNK(entry->mode) ? symlinkat(entry->symlink, parent, name->name)
-                                     : mknodat(parent, name->name, entry->mode & (S_IFMT | 0777),
+static int make_node(const Place *place, const LayerEntry *entry) {
+        const char *name = place->name->name;
+        int r = S_ISLNK(entry->mode) ? symlinkat(entry->symlink, place->fd, name)
+                                     : mknodat(place->fd, name, entry->mode & (S_IFMT | 0777),
                                                S_ISFIFO(entry->mode) ? 0 : entry->device);
         return r < 0 ? -errno : 0;
 }
@@ -226,66 +309,74 @@ static int make_node(int parent, const EntryName *name, const LayerEntry *entry)
 static int write_node(LayerWriter *writer, const EntryName *name, const LayerEntry *entry, Fault *fault) {
         if (S_ISLNK(entry->mode) && (!entry->symlink || !entry->symlink[0]))
                 return fault_set(fault, -EBADMSG, "%s: is a symbolic link to nothing", name->path);
-        int parent = writer_open_parent(writer, name, fault);
-        if (parent < 0)
-                return parent;
-        int r = make_node(parent, name, entry);
+        Place place;
+        int r = writer_open_parent(writer, name, &place, fault);
+        if (r < 0)
+                return r;
+        r = make_node(&place, entry);
         if (r == -EEXIST) {
-                r = writer_clear(writer, parent, name, NULL, fault);
+                r = writer_clear(writer, &place, NULL, fault);
                 if (r < 0)
                         return r;
-                r = make_node(parent, name, entry);
+                r = make_node(&place, entry);
         }
         if (r < 0)
                 return entry_fault(fault, r, name->path, "make");
         if ((entry->uid != 0 || entry->gid != 0) &&
-            fchownat(parent, name->name, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW) < 0)
+            fchownat(place.fd, name->name, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW) < 0)
                 return entry_fault(fault, -errno, name->path, "set the owner of");
         if (!S_ISLNK(entry->mode) && (entry->mode & 07000) != 0 &&
-            fchmodat(parent, name->name, entry->mode & 07777, 0) < 0)
+            fchmodat(place.fd, name->name, entry->mode & 07777, 0) < 0)
                 return entry_fault(fault, -errno, name->path, "set the mode of");
-        if (utimensat(parent, name->name, entry->times, AT_SYMLINK_NOFOLLOW) < 0)
+        r = entry_set_xattrs_at(place.fd, name->name, entry->xattrs, entry->xattr_count, fault);
+        if (r < 0)
+                return r;
+        if (utimensat(place.fd, name->name, entry->times, AT_SYMLINK_NOFOLLOW) < 0)
                 return entry_fault(fault, -errno, name->path, "set the times of");
         return 0;
 }
 
+/* -ENOENT where the target's directory is none of this layer. */
+static int make_hard_link(LayerWriter *writer, const EntryName *target, const Place *place, Fault *fault) {
+        struct stat st;
+        DirectoryNode *from = directory_tree_find(writer->tree, target->path, target->parent_length);
+        if (!from)
+                return too_much_work(fault);
+        if (from->path_length != target->parent_length)
+                return -ENOENT;
+        int fd = directory_tree_open(writer->tree, from, fault);
+        if (fd < 0)
+                return fd;
+        if (fstatat(fd, target->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if (is_whiteout(&st)) /* hides a name of a lower layer, and is no file */
+                return -ENOENT;
+        return linkat(fd, target->name, place->fd, place->name->name, 0) < 0 ? -errno : 0;
+}
+
 static int write_hard_link(LayerWriter *writer, const EntryName *name, const LayerEntry *entry,
                            Fault *fault) {
-        _cleanup_free_ EntryName *target = malloc(sizeof(*target));
-        if (!target)
-                return -ENOMEM;
-        int r = entry_name_parse_path(entry->hard_link, target, fault);
+        EntryName target;
+        Place place;
+        int r = entry_name_parse_path(entry->hard_link, &target, fault);
         if (r < 0)
                 return r;
-        if (target->kind != ENTRY_PLAIN || strcmp(target->path, name->path) == 0)
+        if (target.kind != ENTRY_PLAIN || strcmp(target.path, name->path) == 0)
                 return fault_set(fault, -EBADMSG, "%s: is a hard link to itself or to the root", name->path);
-
-        int parent = writer_open_parent(writer, name, fault);
-        if (parent < 0)
-                return parent;
-        /* Kept apart: the cache may close a directory when it opens the next. */
-        _cleanup_close_ int own_parent = fd_duplicate(parent);
-        if (own_parent < 0)
-                return own_parent;
-        int from = directory_cache_open(&writer->directories, target->path, target->parent_length);
-        if (from >= 0) {
-                r = linkat(from, target->name, own_parent, name->name, 0) < 0 ? -errno : 0;
-                if (r == -EEXIST) {
-                        r = writer_clear(writer, own_parent, name, NULL, fault);
-                        if (r < 0)
-                                return r;
-                        from = directory_cache_open(&writer->directories, target->path,
-                                                    target->parent_length);
-                        r = from < 0                                                    ? from
-                            : linkat(from, target->name, own_parent, name->name, 0) < 0 ? -errno
-                                                                                        : 0;
-                }
-        } else
-                r = from;
-        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EPERM)
+        r = writer_open_parent(writer, name, &place, fault);
+        if (r < 0)
+                return r;
+        r = make_hard_link(writer, &target, &place, fault);
+        if (r == -EEXIST) {
+                r = writer_clear(writer, &place, NULL, fault);
+                if (r < 0)
+                        return r;
+                r = make_hard_link(writer, &target, &place, fault);
+        }
+        if (r == -ENOENT || r == -EPERM)
                 return fault_set(fault, -EBADMSG,
                                  "%s: is a hard link to '%s', which is no file of this layer", name->path,
-                                 target->path);
+                                 target.path);
         return r < 0 ? entry_fault(fault, r, name->path, "make the hard link") : 0;
 }
 
@@ -294,22 +385,25 @@ static int write_hard_link(LayerWriter *writer, const EntryName *name, const Lay
 /* Whiteouts concern lower layers only (image-spec layer.md): what this layer itself brings under the name
  * stays, and if that is a directory, nothing of a lower one shines through. */
 static int write_whiteout(LayerWriter *writer, const EntryName *name, Fault *fault) {
-        int parent = writer_open_parent(writer, name, fault);
-        if (parent < 0)
-                return parent;
-        if (mknodat(parent, name->name, S_IFCHR, WHITEOUT_DEVICE) >= 0)
-                return 0;
-        if (errno != EEXIST)
+        Place place;
+        int r = writer_open_parent(writer, name, &place, fault);
+        if (r < 0)
+                return r;
+        DirectoryNode *node =
+                directory_tree_child(writer->tree, place.parent, name->name, strlen(name->name));
+        if (node)
+                node->opaque = true;
+        else if (mknodat(place.fd, name->name, S_IFCHR, WHITEOUT_DEVICE) < 0 && errno != EEXIST)
                 return entry_fault(fault, -errno, name->path, "hide");
-        struct stat st;
-        if (fstatat(parent, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return entry_fault(fault, -errno, name->path, "look at");
-        return S_ISDIR(st.st_mode) ? directory_table_set_opaque(writer->table, name->path, fault) : 0;
+        return 0;
 }
 
 static int write_opaque(LayerWriter *writer, const EntryName *name, Fault *fault) {
-        int fd = writer_open_directory(writer, name->path, strlen(name->path), fault);
-        return fd < 0 ? fd : directory_table_set_opaque(writer->table, name->path, fault);
+        DirectoryNode *node;
+        int r = writer_reach(writer, name->path, strlen(name->path), &node, fault);
+        if (r >= 0)
+                node->opaque = true;
+        return r;
 }
 
 /* ---- all of it ---- */
@@ -345,7 +439,8 @@ static int write_entry(LayerWriter *writer, const LayerEntry *entry, EntryName *
                 if (!S_ISDIR(entry->mode))
                         return fault_set(fault, -EBADMSG, "'%s': the root of a layer must be a directory",
                                          entry->path);
-                return directory_table_describe(writer->table, "", entry, fault);
+                return directory_tree_describe(writer->tree, directory_tree_root(writer->tree), entry,
+                                               fault);
         case ENTRY_WHITEOUT:
                 return write_whiteout(writer, name, fault);
         case ENTRY_OPAQUE:
@@ -366,11 +461,44 @@ int layer_writer_run(LayerWriter *writer, int notes, Fault *fault) {
                         return r;
                 if (r == 0)
                         break;
+                entry.xattr_count =
+                        xattrs_select(entry.xattrs, entry.xattr_count, writer->rules.keep_labels);
                 r = writer_count(writer, fault);
                 if (r >= 0)
                         r = write_entry(writer, &entry, name, fault);
                 if (r < 0)
                         return r;
         }
-        return directory_table_apply(writer->table, writer->root, notes, fault);
+        return directory_finish(writer->tree, notes, fault);
+}
+
+/* An archive ends before its stream does: with blocks of zeros, and whatever else, which belongs to the
+ * digest. */
+static int drain(LayerSource source, Fault *fault) {
+        const uint8_t *data;
+        size_t size;
+        int r;
+        do
+                r = source.next(source.userdata, &data, &size, fault);
+        while (r > 0);
+        return r;
+}
+
+int layer_writer_unpack(int root, LayerSource source, const LayerRules *rules, int notes, uint64_t *ret_size,
+                        Fault *fault) {
+        _cleanup_(layer_archive_freep) LayerArchive *archive = NULL;
+        LayerWriter writer;
+        int r = layer_archive_new(source, &archive);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't unpack the layer");
+        r = layer_writer_init(&writer, root, archive, rules);
+        if (r < 0)
+                r = fault_set_errno(fault, r, "Can't unpack the layer");
+        if (r >= 0)
+                r = layer_writer_run(&writer, notes, fault);
+        if (r >= 0)
+                r = drain(source, fault);
+        *ret_size = writer.bytes;
+        layer_writer_done(&writer);
+        return r;
 }

@@ -3,27 +3,40 @@
 
 /* Writes the entries of a layer's archive as a tree below one directory, in the form that overlayfs wants
  * for a layer: hidden names are character devices 0:0. Nothing is followed, nothing outside is touched:
- * every path is resolved beneath the directory without symbolic links, and everything is made anew. */
+ * every path leads through directories that this writer has made itself, and everything is made anew. */
+
+#include <stdbool.h>
 
 #include "lib/fault.h"
 #include "lib/macros.h"
-#include "services/snapshots/directory-cache.h"
-#include "services/snapshots/directory-table.h"
+#include "services/snapshots/directory-tree.h"
 #include "services/snapshots/layer-archive.h"
+
+/* Zeros: what lib/limits.h says, and no labels. */
+typedef struct LayerRules {
+        uint64_t size_max;    /* of the uncompressed archive, and of the files with their holes */
+        uint64_t entries_max; /* with the directories that are made on the way */
+        bool keep_labels;     /* of security modules (security.selinux): else they are left out */
+} LayerRules;
 
 typedef struct LayerWriter {
         int root;              /* borrowed */
         LayerArchive *archive; /* weak */
-        DirectoryCache directories;
-        DirectoryTable *table;
-        uint64_t entries; /* seen, and made on the way */
-        uint64_t entries_max;
-        uint64_t bytes; /* of file contents */
+        DirectoryTree *tree;
+        LayerRules rules;
+        uint64_t entries;   /* seen, and made on the way */
+        uint64_t bytes;     /* of file contents, with holes */
+        uint64_t unchecked; /* bytes and entries that were made since the space that is left was looked at */
 } LayerWriter;
 
-/* umask must be 0. entries_max 0: LIMIT_LAYER_ENTRIES. */
-int layer_writer_init(LayerWriter *writer, int root, LayerArchive *archive, uint64_t entries_max);
+/* umask must be 0. */
+int layer_writer_init(LayerWriter *writer, int root, LayerArchive *archive, const LayerRules *rules);
 void layer_writer_done(LayerWriter *writer);
 
-/* All entries, then what is left to be done to the directories; notes as for directory_table_apply(). */
+/* All entries up to the end of the archive, then what is left to be done to the directories; notes as for
+ * directory_finish(). */
 int layer_writer_run(LayerWriter *writer, int notes, Fault *fault);
+
+/* One archive, to the end of its stream. */
+int layer_writer_unpack(int root, LayerSource source, const LayerRules *rules, int notes, uint64_t *ret_size,
+                        Fault *fault);

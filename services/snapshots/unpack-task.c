@@ -158,6 +158,7 @@ static int task_start(UnpackTask *task, Fault *fault) {
                 .arguments = (const char *const[]){ compression, NULL },
                 .fds = (const int[]){ task->layer, tree, notes },
                 .fd_count = 3,
+                .own_processes = true,
                 .on_progress = on_worker_progress,
                 .on_end = on_worker_end,
                 .userdata = task,

@@ -3,6 +3,7 @@
 
 /* One run of one of the workers of Snapshots, from its start to its outcome. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -18,6 +19,7 @@ typedef struct WorkerRunSpec {
         const char *const *arguments;
         const int *fds; /* borrowed */
         size_t fd_count;
+        bool own_processes;                                  /* it starts others, which end with it */
         void (*on_progress)(uint64_t bytes, void *userdata); /* may be NULL */
         /* Once. done: what it said at the end, if r is 0. The run may be freed here. */
         void (*on_end)(int r, const WorkerMessage *done, const Fault *fault, void *userdata);

@@ -220,9 +220,25 @@ def connection_pids():
         return []
 
 
+def parent_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def worker_pids(program="crt-unpack"):
+    """Without those that a worker has started itself."""
     answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
-    return [int(pid) for pid in answer.stdout.split()]
+    found = [int(pid) for pid in answer.stdout.split()]
+    return [pid for pid in found if parent_of(pid) not in found]
+
+
+def part_pids(worker):
+    """Of crt-unpack: what relays, decompresses, writes."""
+    answer = subprocess.run(["pgrep", "-P", str(worker)], text=True, capture_output=True)
+    return [worker, *sorted(int(pid) for pid in answer.stdout.split())]
 
 
 RULE = "/etc/polkit-1/rules.d/10-test-snapshots.rules"
@@ -275,6 +291,6 @@ def slow_layer(key, store, size=8 << 20):
 
 
 __all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon",
-           "layer", "main_pid", "memfd", "mounts", "os", "rows", "run_cases", "set_rule", "sha256", "slow_layer",
-           "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",
+           "layer", "main_pid", "memfd", "mounts", "os", "part_pids", "rows", "run_cases", "set_rule", "sha256",
+           "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",
            "worker_pids", "write"]

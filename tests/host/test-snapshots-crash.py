@@ -113,40 +113,6 @@ def test_what_was_not_synced_does_not_outlive_a_boot():
     check_disk()
 
 
-def status(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-
-
-def test_a_worker_reaches_nothing_but_its_tree():
-    store.prepare("other")
-    store.prepare("p")
-    job, write_end, rest = slow_layer("p", store)
-    pid = worker_pids()[0]
-    wait_for(lambda: status(pid)["Seccomp"] == "2", what="the filter")
-    wait_for(lambda: os.listdir(f"/proc/{pid}/root"), what="the first directory")
-    equal(["first"], os.listdir(f"/proc/{pid}/root"))
-    with open(f"/proc/{pid}/mountinfo", encoding="ascii") as table:
-        lines = table.read().splitlines()
-    equal(1, len(lines))
-    equal("/", lines[0].split()[4])
-    assert lines[0].split()[3].endswith("/fs"), lines[0]
-    for flag in ("nosuid", "nodev", "noexec", "nosymfollow"):
-        assert flag in lines[0].split()[5].split(","), lines[0]
-    # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP
-    for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
-        equal(0x8800001b if kind in ("CapPrm", "CapEff") else 0, int(status(pid)[kind], 16))
-    equal("1", status(pid)["NoNewPrivs"])
-    for kind in ("mnt", "net", "ipc", "uts"):
-        assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/{main_pid()}/ns/{kind}"), kind
-    # Standard input and output, stderr, its socket, the layer, the root and the notes.
-    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    assert not [path for path in opened if "snapshots.db" in path or path.endswith("/trees")], opened
-    write(write_end, rest)
-    os.close(write_end)
-    store.wait(job)
-
-
 def test_a_job_can_be_watched_and_cancelled():
     store.prepare("p")
     job, write_end, rest = slow_layer("p", store)

@@ -4,15 +4,15 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "lib/digest.h"
 #include "lib/fd.h"
-#include "services/snapshots/chunk-ring.h"
+#include "services/snapshots/chunk-pipe.h"
 #include "services/snapshots/decompress.h"
 #include "tests/unit/check-fault.h"
 #include "tests/unit/check.h"
@@ -47,14 +47,13 @@ static void append(Buffer *to, const void *data, size_t size) {
         to->size += size;
 }
 
-/* One member, with a name and a comment in its header. */
-static void append_gzip(Buffer *to, const uint8_t *data, size_t size) {
+/* One member. */
+static void append_member(Buffer *to, const uint8_t *data, size_t size, gz_header *header) {
         z_stream stream = { 0 };
-        gz_header header = { .name = (Bytef *) "layer.tar", .comment = (Bytef *) "a comment", .hcrc = 1 };
         size_t bound = size + size / 100 + 1000;
         uint8_t *out = malloc(bound);
         CHECK(out && deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-        CHECK(deflateSetHeader(&stream, &header) == Z_OK);
+        CHECK(!header || deflateSetHeader(&stream, header) == Z_OK);
         stream.next_in = (uint8_t *) data;
         stream.avail_in = (uInt) size;
         stream.next_out = out;
@@ -63,6 +62,11 @@ static void append_gzip(Buffer *to, const uint8_t *data, size_t size) {
         append(to, out, stream.total_out);
         (void) deflateEnd(&stream);
         free(out);
+}
+
+static void append_gzip(Buffer *to, const uint8_t *data, size_t size) {
+        gz_header header = { .name = (Bytef *) "layer.tar", .comment = (Bytef *) "a comment", .hcrc = 1 };
+        append_member(to, data, size, &header);
 }
 
 static void append_zstd(Buffer *to, const uint8_t *data, size_t size) {
@@ -246,90 +250,151 @@ static void a_silent_stream_fails(void) {
         fd_close_many(ends, 2);
 }
 
+/* A stream that pauses is not held back until a whole chunk is there. */
+static void what_has_arrived_is_passed_on(void) {
+        int ends[2];
+        uint8_t out[1000];
+        LayerInput input;
+        Decompressor decompressor;
+        _cleanup_(buffer_done) Buffer plain = make_plain(300), packed = { 0 };
+        append_member(&packed, plain.data, plain.size, NULL);
+        for (unsigned i = 0; i < 2; i++) {
+                const Buffer *from = i == 0 ? &plain : &packed;
+                CHECK(pipe2(ends, O_CLOEXEC) >= 0);
+                CHECK_OK(layer_input_init(&input, ends[0], 1, NULL));
+                CHECK(fd_write_all(ends[1], from->data, from->size) >= 0);
+                CHECK_OK(decompressor_init(&decompressor, COMPRESSION_AUTO, &input, NULL));
+                CHECK_INT(decompressor_read(&decompressor, out, sizeof(out), NULL), (long) plain.size);
+                CHECK(memcmp(out, plain.data, plain.size) == 0);
+                CHECK_FAULT((int) decompressor_read(&decompressor, out, sizeof(out), &fault), -ETIMEDOUT,
+                            "for 1 seconds");
+                decompressor_done(&decompressor);
+                layer_input_done(&input);
+                fd_close_many(ends, 2);
+        }
+}
+
+/* ---- from process to process ---- */
+
+typedef struct Ends {
+        ChunkPipe pipe;
+        ChunkEnd from;
+        ChunkEnd to;
+} Ends;
+
+static Ends make_ends(void) {
+        Ends ends = { CHUNK_PIPE_NULL, CHUNK_END_NULL, CHUNK_END_NULL };
+        CHECK_OK(chunk_pipe_new(&ends.pipe));
+        CHECK_OK(chunk_pipe_produce(&ends.pipe, &ends.from));
+        CHECK_OK(chunk_pipe_consume(&ends.pipe, &ends.to));
+        return ends;
+}
+
+static void ends_done(Ends *ends) {
+        chunk_end_done(&ends->from);
+        chunk_end_done(&ends->to);
+        chunk_pipe_done(&ends->pipe);
+}
+
 static void *consume(void *userdata) {
-        ChunkRing *ring = userdata;
         const uint8_t *data;
         size_t size, total = 0;
-        while (chunk_ring_next(ring, 1, &data, &size) && size > 0)
-                total += size;
+        while (chunk_end_next(userdata, &data, &size) > 0)
+                for (size_t i = 0; i < size; i += 4096)
+                        total += data[i];
         return (void *) total;
 }
 
-static void every_consumer_sees_every_chunk(void) {
-        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
+static void chunks_arrive_in_order(void) {
+        _cleanup_(ends_done) Ends ends = make_ends();
         pthread_t thread;
-        const uint8_t *data;
-        size_t size, total = 0;
-        void *other;
-        CHECK_OK(chunk_ring_new(2, &ring));
-        CHECK(pthread_create(&thread, NULL, consume, ring) == 0);
+        void *total;
+        size_t expected = 0;
+        CHECK(pthread_create(&thread, NULL, consume, &ends.to) == 0);
         for (unsigned i = 1; i <= 100; i++) {
-                uint8_t *chunk = chunk_ring_reserve(ring);
+                uint8_t *chunk = chunk_end_reserve(&ends.from);
                 CHECK(chunk);
-                chunk[0] = (uint8_t) i;
-                chunk_ring_publish(ring, i);
-                CHECK(chunk_ring_next(ring, 0, &data, &size) && size == i && data[0] == i);
-                total += size;
+                memset(chunk, (int) i, 4096);
+                CHECK_OK(chunk_end_publish(&ends.from, i * 40, 0));
+                expected += i;
         }
-        CHECK(chunk_ring_reserve(ring));
-        chunk_ring_publish(ring, 0);
+        CHECK_OK(chunk_end_publish(&ends.from, 0, 0));
+        CHECK(pthread_join(thread, &total) == 0);
+        CHECK_INT((size_t) total, expected);
+        const uint8_t *data;
+        size_t size;
         for (unsigned i = 0; i < 3; i++)
-                CHECK(chunk_ring_next(ring, 0, &data, &size) && size == 0);
-        CHECK(pthread_join(thread, &other) == 0);
-        CHECK(total == 5050 && (size_t) other == total);
+                CHECK_INT(chunk_end_next(&ends.to, &data, &size), 0);
 }
 
-typedef struct Producer {
-        ChunkRing *ring;
-        atomic_uint published;
-} Producer;
-
 static void *produce(void *userdata) {
-        Producer *producer = userdata;
         for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
-                uint8_t *chunk = chunk_ring_reserve(producer->ring);
+                uint8_t *chunk = chunk_end_reserve(userdata);
                 if (!chunk)
                         return NULL;
                 memset(chunk, (int) i, CHUNK_SIZE);
-                chunk_ring_publish(producer->ring, CHUNK_SIZE);
-                producer->published++;
+                if (chunk_end_publish(userdata, CHUNK_SIZE, 0) < 0)
+                        return NULL;
         }
-        return NULL;
+        return userdata;
 }
 
-static void a_producer_waits_for_the_slowest(void) {
-        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
+static void a_producer_waits_until_chunks_are_given_back(void) {
+        _cleanup_(ends_done) Ends ends = make_ends();
         pthread_t thread;
         const uint8_t *data;
         size_t size;
-        CHECK_OK(chunk_ring_new(2, &ring));
-        Producer producer = { .ring = ring };
-        CHECK(pthread_create(&thread, NULL, produce, &producer) == 0);
+        void *result;
+        CHECK(pthread_create(&thread, NULL, produce, &ends.from) == 0);
         for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
-                CHECK(chunk_ring_next(ring, 0, &data, &size) && data[0] == i && data[CHUNK_SIZE - 1] == i);
-                /* The other one has not begun: from here on the producer must stand. */
-                if (i == CHUNK_COUNT) {
-                        (void) usleep(20000);
-                        CHECK_INT(producer.published, CHUNK_COUNT);
-                        break;
-                }
+                CHECK_INT(chunk_end_next(&ends.to, &data, &size), 1);
+                (void) usleep(i == 1 ? 20000 : 100); /* in which nothing of it may change */
+                CHECK(size == CHUNK_SIZE && data[0] == i && data[CHUNK_SIZE - 1] == i);
         }
-        for (unsigned i = 1; i <= CHUNK_COUNT; i++)
-                CHECK(chunk_ring_next(ring, 1, &data, &size) && data[0] == i && data[CHUNK_SIZE - 1] == i);
-        chunk_ring_abort(ring);
-        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(pthread_join(thread, &result) == 0 && result);
 }
 
-static void an_aborted_ring_wakes_everybody(void) {
-        _cleanup_(chunk_ring_freep) ChunkRing *ring = NULL;
-        pthread_t thread;
+static void whoever_is_gone_is_noticed(void) {
         const uint8_t *data;
         size_t size;
-        CHECK_OK(chunk_ring_new(2, &ring));
-        CHECK(pthread_create(&thread, NULL, consume, ring) == 0);
-        chunk_ring_abort(ring);
-        CHECK(pthread_join(thread, NULL) == 0);
-        CHECK(!chunk_ring_reserve(ring) && !chunk_ring_next(ring, 0, &data, &size));
+        _cleanup_(ends_done) Ends ends = make_ends();
+        ends.from.socket = fd_close(ends.from.socket);
+        CHECK_INT(chunk_end_next(&ends.to, &data, &size), -EPIPE);
+        _cleanup_(ends_done) Ends others = make_ends();
+        others.to.socket = fd_close(others.to.socket);
+        CHECK_INT(chunk_end_publish(&others.from, 1, 0), -EPIPE);
+        others.from.outstanding = CHUNK_COUNT;
+        CHECK(!chunk_end_reserve(&others.from));
+}
+
+static void nobody_else_can_write_to_the_memory(void) {
+        _cleanup_(ends_done) Ends ends = make_ends();
+        size_t all = CHUNK_SIZE * CHUNK_COUNT;
+        CHECK(mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, ends.pipe.memory, 0) == MAP_FAILED);
+        CHECK(mprotect(ends.to.data, all, PROT_READ | PROT_WRITE) < 0);
+        CHECK(pwrite(ends.pipe.memory, "x", 1, 0) < 0 && ftruncate(ends.pipe.memory, 0) < 0);
+        CHECK(fcntl(ends.pipe.memory, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+}
+
+static void what_is_no_message_is_refused(void) {
+        static const ChunkNote bad[] = {
+                { .type = 0 },
+                { .type = _CHUNK_NOTE_TYPE_MAX },
+                { .type = CHUNK_NOTE_DATA, .size = 0 },
+                { .type = CHUNK_NOTE_DATA, .size = CHUNK_SIZE + 1 },
+                { .type = CHUNK_NOTE_END, .size = 1 },
+        };
+        _cleanup_(ends_done) Ends ends = make_ends();
+        ChunkNote note;
+        WorkerMessage report = { .type = WORKER_FAILED, .error = 1 };
+        for (size_t i = 0; i < ELEMENTS_OF(bad); i++) {
+                CHECK(send(ends.from.socket, &bad[i], sizeof(bad[i]), 0) > 0);
+                CHECK_INT(chunk_end_receive(&ends.to, &note, &report), -EBADMSG);
+        }
+        CHECK_OK(chunk_end_report(&ends.from, &report)); /* an error must be negative */
+        CHECK_INT(chunk_end_receive(&ends.to, &note, &report), -EBADMSG);
+        CHECK(send(ends.from.socket, "x", 1, 0) > 0);
+        CHECK_INT(chunk_end_receive(&ends.to, &note, &report), -EBADMSG);
 }
 
 int main(void) {
@@ -341,9 +406,12 @@ int main(void) {
                 CHECK_CASE(refuses_damaged_gzip),
                 CHECK_CASE(refuses_damaged_zstd),
                 CHECK_CASE(a_silent_stream_fails),
-                CHECK_CASE(every_consumer_sees_every_chunk),
-                CHECK_CASE(a_producer_waits_for_the_slowest),
-                CHECK_CASE(an_aborted_ring_wakes_everybody),
+                CHECK_CASE(what_has_arrived_is_passed_on),
+                CHECK_CASE(chunks_arrive_in_order),
+                CHECK_CASE(a_producer_waits_until_chunks_are_given_back),
+                CHECK_CASE(whoever_is_gone_is_noticed),
+                CHECK_CASE(nobody_else_can_write_to_the_memory),
+                CHECK_CASE(what_is_no_message_is_refused),
                 {},
         });
 }

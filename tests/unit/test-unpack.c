@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <locale.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -153,7 +152,7 @@ static void keeps_names_byte_by_byte(void) {
                                         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         Tar tar = { 0 };
         tar_add(&tar, &(TarEntry){ .name = "latin-\xe4", .type = '0', .contents = "1" });
-        tar_add_pax(&tar, "path", "gr\xc3\xbc\xc3\x9f-\xf0\x9f\x8e\x88", 12);
+        tar_add_pax(&tar, "path", "gr\xc3\xbc\xc3\x9f-\xf0\x9f\x8e\x88", 11);
         tar_add(&tar, &(TarEntry){ .name = "short", .type = '0', .contents = "2" });
         tar_add_pax(&tar, "path", long_name, strlen(long_name));
         tar_add(&tar, &(TarEntry){ .name = "short", .type = '0', .contents = "3" });
@@ -450,13 +449,20 @@ static void refuses_names_that_are_too_long(void) {
         free(name);
 }
 
-/* What follows the NUL is lost on the way, so nothing can hide there. */
-static void a_nul_ends_a_name(void) {
+static void refuses_names_with_a_nul(void) {
         Tar tar = { 0 };
         tar_add_pax(&tar, "path", "a\0/../../outside", 16);
         tar_add(&tar, &(TarEntry){ .name = "x", .type = '0', .contents = "x" });
-        unpack_good(&tar);
-        CHECK(exists("a"));
+        tar_end(&tar);
+        fresh();
+        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "'path' has a NUL");
+        tar_done(&tar);
+        tar_add(&tar, &(TarEntry){ .name = "././@LongLink", .type = 'L', .contents = "a\0b", .size = 3 });
+        tar_add(&tar, &(TarEntry){ .name = "x", .type = '0', .contents = "x" });
+        tar_end(&tar);
+        fresh();
+        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "a name has a NUL");
+        tar_done(&tar);
 }
 
 static void refuses_xattrs_that_are_too_large(void) {
@@ -483,10 +489,10 @@ static void refuses_a_damaged_archive(void) {
         tar.data[1024 + 10] ^= 1;
         tar.size = 1024 + 512; /* the header of b, not its contents */
         fresh();
-        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "Truncated");
+        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "truncated");
         tar.size = 700;
         fresh();
-        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "Truncated");
+        CHECK_FAULT(unpack(&tar, &fault), -EBADMSG, "truncated");
         memset(tar.data, 'z', 1024);
         tar.size = 1024;
         fresh();
@@ -509,12 +515,12 @@ static void stops_at_the_limits(void) {
         tar_add(&tar, &(TarEntry){ .name = "g", .type = '0', .contents = "x" });
         tar_end(&tar);
         fresh();
-        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .entries_max = 6 }, &result, &fault), -EDQUOT,
+        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.entries_max = 6 }, &result, &fault), -EDQUOT,
                     "more than 6 entries");
         fresh();
-        CHECK_NO_FAULT(unpack_with(&tar, (LayerUnpack){ .entries_max = 7 }, &result, &fault));
+        CHECK_NO_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.entries_max = 7 }, &result, &fault));
         fresh();
-        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .size_max = 2000 }, &result, &fault), -EDQUOT,
+        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.size_max = 2000 }, &result, &fault), -EDQUOT,
                     "more than 2000 bytes");
         tar_done(&tar);
 }
@@ -531,12 +537,10 @@ static void hashes_the_whole_stream(void) {
         CHECK_NO_FAULT(unpack_with(&tar, (LayerUnpack){ 0 }, &result, &fault));
         CHECK(digest_equal(&expected, &result.diff_id));
         CHECK_INT(result.size, 1);
-        CHECK_INT(result.entries, 1);
         tar_done(&tar);
 }
 
 int main(void) {
-        (void) setlocale(LC_CTYPE, "C.UTF-8"); /* as the worker does */
         return check_run((const Check[]){
                 CHECK_CASE(unpacks_every_kind_of_entry),
                 CHECK_CASE(keeps_names_byte_by_byte),
@@ -551,7 +555,7 @@ int main(void) {
                 CHECK_CASE(absolute_names_stay_inside),
                 CHECK_CASE(replacing_a_link_leaves_its_target),
                 CHECK_CASE(refuses_names_that_are_too_long),
-                CHECK_CASE(a_nul_ends_a_name),
+                CHECK_CASE(refuses_names_with_a_nul),
                 CHECK_CASE(refuses_xattrs_that_are_too_large),
                 CHECK_CASE(refuses_a_damaged_archive),
                 CHECK_CASE(takes_an_empty_archive),

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/chunk-pipe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+
+#define MEMORY_SIZE (CHUNK_SIZE * CHUNK_COUNT)
+
+int chunk_pipe_new(ChunkPipe *ret) {
+        int sockets[2];
+        _cleanup_close_ int memory = memfd_create("crt-chunks", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        /* Whoever could cut it off would kill the other side. */
+        if (memory < 0 || ftruncate(memory, MEMORY_SIZE) < 0 ||
+            fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+                return -errno;
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+                return -errno;
+        *ret = (ChunkPipe){ .memory = TAKE_FD(memory), .producer = sockets[0], .consumer = sockets[1] };
+        return 0;
+}
+
+void chunk_pipe_done(ChunkPipe *pipe) {
+        pipe->memory = fd_close(pipe->memory);
+        pipe->producer = fd_close(pipe->producer);
+        pipe->consumer = fd_close(pipe->consumer);
+}
+
+int chunk_pipe_produce(ChunkPipe *pipe, ChunkEnd *ret) {
+        void *data = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, pipe->memory, 0);
+        if (data == MAP_FAILED)
+                return -errno;
+        if (madvise(data, MEMORY_SIZE, MADV_DONTFORK) < 0 ||
+            fcntl(pipe->memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
+                int r = -errno;
+                (void) munmap(data, MEMORY_SIZE);
+                return r;
+        }
+        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->producer) };
+        return 0;
+}
+
+int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret) {
+        void *data = mmap(NULL, MEMORY_SIZE, PROT_READ, MAP_SHARED, pipe->memory, 0);
+        if (data == MAP_FAILED)
+                return -errno;
+        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->consumer) };
+        return 0;
+}
+
+void chunk_end_done(ChunkEnd *end) {
+        if (end->data)
+                (void) munmap(end->data, MEMORY_SIZE);
+        end->data = NULL;
+        end->socket = fd_close(end->socket);
+}
+
+static uint8_t *chunk_at(const ChunkEnd *end, uint64_t number) {
+        return end->data + number % CHUNK_COUNT * CHUNK_SIZE;
+}
+
+static int note_send(ChunkEnd *end, const ChunkNote *note) {
+        return message_send(end->socket, note, sizeof(*note), NULL, 0);
+}
+
+/* read(), as a process that has a directory may not receive descriptors. */
+int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_report) {
+        union {
+                ChunkNote note;
+                WorkerMessage report;
+                char bytes[sizeof(WorkerMessage) + 1];
+        } message;
+        ssize_t n;
+        do
+                n = read(end->socket, &message, sizeof(message.bytes));
+        /* What ended without reading everything is reported so, once, before what it had sent. */
+        while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+        if (n <= 0)
+                return n < 0 ? -errno : 0;
+        if (n == sizeof(ChunkNote)) {
+                *ret_note = message.note;
+                if (message.note.type == 0 || message.note.type >= _CHUNK_NOTE_TYPE_MAX ||
+                    message.note.size > CHUNK_SIZE ||
+                    (message.note.size == 0) != (message.note.type != CHUNK_NOTE_DATA))
+                        return -EBADMSG;
+                return 1;
+        }
+        int r = worker_message_read(&message, (size_t) n, ret_report);
+        return r < 0 ? r : 2;
+}
+
+uint8_t *chunk_end_reserve(ChunkEnd *end) {
+        ChunkNote note;
+        WorkerMessage report;
+        while (end->outstanding == CHUNK_COUNT) {
+                if (chunk_end_receive(end, &note, &report) != 1 || note.type != CHUNK_NOTE_FREE)
+                        return NULL;
+                end->outstanding--;
+        }
+        return chunk_at(end, end->chunks);
+}
+
+int chunk_end_publish(ChunkEnd *end, size_t size, uint64_t taken) {
+        const ChunkNote note = { .type = size > 0 ? CHUNK_NOTE_DATA : CHUNK_NOTE_END,
+                                 .size = (uint32_t) size,
+                                 .taken = taken };
+        int r = note_send(end, &note);
+        end->chunks++;
+        end->outstanding++;
+        return r;
+}
+
+const uint8_t *chunk_end_data(const ChunkEnd *end) {
+        return chunk_at(end, end->chunks);
+}
+
+int chunk_end_give_back(ChunkEnd *end) {
+        end->chunks++;
+        return note_send(end, &(ChunkNote){ .type = CHUNK_NOTE_FREE });
+}
+
+int chunk_end_next(ChunkEnd *end, const uint8_t **ret_data, size_t *ret_size) {
+        ChunkNote note;
+        WorkerMessage report;
+        if (end->ended)
+                return 0;
+        if (end->outstanding > 0) {
+                end->outstanding = 0;
+                int r = chunk_end_give_back(end);
+                if (r < 0)
+                        return r;
+        }
+        int r = chunk_end_receive(end, &note, &report);
+        if (r != 1 || note.type == CHUNK_NOTE_FREE)
+                return r < 0 ? r : -EPIPE;
+        end->ended = note.type == CHUNK_NOTE_END;
+        if (end->ended)
+                return 0;
+        end->outstanding = 1;
+        *ret_data = chunk_end_data(end);
+        *ret_size = note.size;
+        return 1;
+}
+
+int chunk_end_report(ChunkEnd *end, const WorkerMessage *report) {
+        return message_send(end->socket, report, sizeof(*report), NULL, 0);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A stream of bytes from one process to another through shared memory, where neither trusts the other: the
+ * consumer can't change what it is given, and who produces what may do so only until it is handed over (or
+ * the consumer copies it before it believes it). Chunks are announced and given back on a socket, so whoever
+ * dies is noticed, and at the end each says how it went. */
+
+#include <stdbool.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/macros.h"
+#include "services/snapshots/worker-message.h"
+
+#define CHUNK_SIZE ((size_t) 512 * 1024)
+#define CHUNK_COUNT 6U
+
+/* Before it is known who is who. */
+typedef struct ChunkPipe {
+        int memory;
+        int producer;
+        int consumer;
+} ChunkPipe;
+
+#define CHUNK_PIPE_NULL ((ChunkPipe){ -EBADF, -EBADF, -EBADF })
+
+/* One end of it. */
+typedef struct ChunkEnd {
+        uint8_t *data;
+        int socket;
+        uint64_t chunks;      /* that were sent, or arrived */
+        unsigned outstanding; /* sent and not given back, or arrived and not given back */
+        bool ended;
+} ChunkEnd;
+
+#define CHUNK_END_NULL ((ChunkEnd){ .socket = -EBADF })
+
+int chunk_pipe_new(ChunkPipe *ret);
+void chunk_pipe_done(ChunkPipe *pipe);
+
+/* Takes the end's socket; from then on nobody else can map the memory for writing, and a forked child does
+ * not have this mapping. */
+int chunk_pipe_produce(ChunkPipe *pipe, ChunkEnd *ret);
+int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret);
+void chunk_end_done(ChunkEnd *end);
+
+typedef enum ChunkNoteType {
+        CHUNK_NOTE_DATA = 1, /* size bytes in the next chunk */
+        CHUNK_NOTE_END,
+        CHUNK_NOTE_FREE, /* the oldest chunk is given back */
+        _CHUNK_NOTE_TYPE_MAX,
+} ChunkNoteType;
+
+typedef struct ChunkNote {
+        uint32_t type;
+        uint32_t size;
+        uint64_t taken; /* what the producer has read for it so far */
+} ChunkNote;
+
+/* ---- for a side that may wait ---- */
+
+/* The next free chunk. NULL: the other side is gone. */
+uint8_t *chunk_end_reserve(ChunkEnd *end);
+/* size 0: the end of the stream. -EPIPE: the other side is gone. */
+int chunk_end_publish(ChunkEnd *end, size_t size, uint64_t taken);
+/* Gives back the chunk before, and waits for one: 1, 0 at the end (again and again), -EPIPE. */
+int chunk_end_next(ChunkEnd *end, const uint8_t **ret_data, size_t *ret_size);
+/* The last word. */
+int chunk_end_report(ChunkEnd *end, const WorkerMessage *report);
+
+/* ---- for a side that may not ---- */
+
+/* One message that is there: 1 a note, 2 a report, 0 the other side is gone. What the other side says is
+ * checked: -EBADMSG. */
+int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_report);
+/* The chunk that a CHUNK_NOTE_DATA announced. */
+const uint8_t *chunk_end_data(const ChunkEnd *end);
+int chunk_end_give_back(ChunkEnd *end);
