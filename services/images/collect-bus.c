@@ -9,6 +9,7 @@
 #include "bus/bus-error.h"
 #include "bus/options.h"
 #include "bus/peer.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "services/images/collection.h"
 #include "services/images/images-bus.h"
@@ -16,12 +17,20 @@
 typedef struct CollectOptions {
         uint64_t older_than; /* seconds */
         bool all;
+        bool wait;
 } CollectOptions;
 
 static const BusOption collect_options[] = {
         { "older-than", "t", offsetof(CollectOptions, older_than) },
         { "all-namespaces", "b", offsetof(CollectOptions, all) },
+        { "wait", "b", offsetof(CollectOptions, wait) },
 };
+#define PLAN_OPTIONS (ELEMENTS_OF(collect_options) - 1) /* all but "wait" */
+
+typedef struct CollectWaiter {
+        struct CollectWaiter *next;
+        sd_bus_message *message;
+} CollectWaiter;
 
 /* One collection from its call to its end. */
 typedef struct Collect {
@@ -29,8 +38,9 @@ typedef struct Collect {
         Job *job;          /* weak */
         Collection *collection;
         size_t image_count;
-        CollectionCount plan[_COLLECTION_PART_MAX];
         CollectionCount gone[_COLLECTION_PART_MAX];
+        CollectWaiter *waiters; /* calls that are answered at the end */
+        unsigned waiter_count;
 } Collect;
 
 /* ---- what the job tells ---- */
@@ -72,6 +82,12 @@ static void set_number(Job *job, const char *key, uint64_t value) {
         (void) job_set_result(job, key, text);
 }
 
+static int reply_with_job(sd_bus_message *message, const Job *job) {
+        _cleanup_free_ char *path = NULL;
+        int r = job_get_path(job, &path);
+        return r < 0 ? r : sd_bus_reply_method_return(message, "o", path);
+}
+
 static void on_end(int r, const Fault *fault, const CollectionCount gone[_COLLECTION_PART_MAX],
                    void *userdata) {
         Collect *collect = userdata;
@@ -81,6 +97,13 @@ static void on_end(int r, const Fault *fault, const CollectionCount gone[_COLLEC
         set_number(collect->job, "bytes", gone[COLLECTION_SNAPSHOTS].bytes + gone[COLLECTION_BLOBS].bytes);
         if (r < 0 && r != -ECANCELED)
                 log_notice("the collection failed: %s", fault_text(fault, r));
+        for (CollectWaiter *waiter = collect->waiters, *next; waiter; waiter = next) {
+                next = waiter->next;
+                if (r < 0 || reply_with_job(waiter->message, collect->job) < 0)
+                        (void) bus_reply_fault(waiter->message, r < 0 ? r : -EIO, fault);
+                sd_bus_message_unref(waiter->message);
+                free(waiter);
+        }
         job_finish(collect->job, r, fault);
         free(collect);
 }
@@ -94,9 +117,10 @@ static void on_cancel(Job *job, void *userdata) {
 
 /* ---- Collect ---- */
 
-int collect_read_options(sd_bus_message *message, CollectRequest *ret, sd_bus_error *error) {
+int collect_read_options(sd_bus_message *message, bool may_wait, CollectRequest *ret, sd_bus_error *error) {
         CollectOptions options = { 0 };
-        int r = bus_options_read(message, collect_options, ELEMENTS_OF(collect_options), &options, error);
+        int r = bus_options_read(message, collect_options,
+                                 may_wait ? ELEMENTS_OF(collect_options) : PLAN_OPTIONS, &options, error);
         if (r < 0)
                 return r;
         if (options.all && !peer_is_root(bus_current_peer(sd_bus_message_get_bus(message))))
@@ -107,14 +131,9 @@ int collect_read_options(sd_bus_message *message, CollectRequest *ret, sd_bus_er
         *ret = (CollectRequest){
                 .namespace = options.all ? NULL : bus_call_namespace(message),
                 .older_than = options.older_than * 1000000,
+                .wait = options.wait,
         };
         return 0;
-}
-
-static int reply_with_job(sd_bus_message *message, const Job *job) {
-        _cleanup_free_ char *path = NULL;
-        int r = job_get_path(job, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(message, "o", path);
 }
 
 static int begin_job(Collect *collect, sd_bus_message *message, const char *work, Fault *fault) {
@@ -136,6 +155,22 @@ static int begin_job(Collect *collect, sd_bus_message *message, const char *work
         return r;
 }
 
+/* Now, or at the end. */
+static int answer(Collect *collect, sd_bus_message *message, const CollectRequest *request,
+                  sd_bus_error *error) {
+        if (!request->wait)
+                return reply_with_job(message, collect->job);
+        if (collect->waiter_count >= LIMIT_WAITERS_PER_JOB)
+                return bus_error_set_fault(error, -EDQUOT, NULL);
+        CollectWaiter *waiter = new0(CollectWaiter, 1);
+        if (!waiter)
+                return -ENOMEM;
+        *waiter = (CollectWaiter){ .next = collect->waiters, .message = sd_bus_message_ref(message) };
+        collect->waiters = waiter;
+        collect->waiter_count++;
+        return 1;
+}
+
 int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ImagesBus *images = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
@@ -145,7 +180,7 @@ int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error)
 
         if (!collect)
                 return -ENOMEM;
-        int r = collect_read_options(message, &request, error);
+        int r = collect_read_options(message, true, &request, error);
         if (r < 0)
                 return r;
         if (asprintf(&work, "collect %i %" PRIu64, !request.namespace, request.older_than) < 0) {
@@ -154,7 +189,7 @@ int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error)
         }
         const Job *running = job_table_find_running(images->transfers, bus_call_namespace(message), work);
         if (running)
-                return reply_with_job(message, running);
+                return answer(job_userdata(running), message, &request, error);
         collect->images = images;
         r = begin_job(collect, message, work, &fault);
         if (r < 0)
@@ -171,7 +206,7 @@ int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error)
                 job_finish(collect->job, r, NULL);
                 return r;
         }
-        r = reply_with_job(message, collect->job);
+        r = answer(collect, message, &request, error);
         collection_start(TAKE_PTR(collect)->collection);
         return r;
 }

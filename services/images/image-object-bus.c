@@ -9,7 +9,7 @@
 
 typedef struct ImageProperty {
         const char *name;
-        const char *signature; /* "s" or "t" */
+        const char *signature; /* "s", "t" or "a{ss}" */
         size_t offset;
 } ImageProperty;
 
@@ -25,6 +25,7 @@ static const ImageProperty properties[] = {
         { "Size", "t", offsetof(ImageRecord, size) },
         { "Created", "t", offsetof(ImageRecord, created) },
         { "Pulled", "t", offsetof(ImageRecord, pulled) },
+        { "Labels", "a{ss}", offsetof(ImageRecord, labels) },
 };
 
 int image_append_properties(sd_bus_message *message, const ImageRecord *record) {
@@ -33,6 +34,8 @@ int image_append_properties(sd_bus_message *message, const ImageRecord *record) 
                 const void *field = (const char *) record + properties[i].offset;
                 if (string_equal(properties[i].signature, "s"))
                         r = bus_append_entry(message, properties[i].name, "s", *(char *const *) field);
+                else if (string_equal(properties[i].signature, "a{ss}"))
+                        r = bus_append_entry_map(message, properties[i].name, *(char *const *const *) field);
                 else
                         r = bus_append_entry(message, properties[i].name, "t", *(const uint64_t *) field);
         }
@@ -46,6 +49,8 @@ static int property_image(sd_bus *bus, const char *path, const char *interface, 
                 const void *field = (const char *) record + properties[i].offset;
                 if (!string_equal(properties[i].name, property))
                         continue;
+                if (string_equal(properties[i].signature, "a{ss}"))
+                        return bus_append_map(reply, *(char *const *const *) field);
                 return string_equal(properties[i].signature, "s")
                                ? sd_bus_message_append(reply, "s", *(char *const *) field)
                                : sd_bus_message_append(reply, "t", *(const uint64_t *) field);
@@ -69,6 +74,7 @@ static const sd_bus_vtable image_vtable[] = {
         SD_BUS_PROPERTY("Size", "t", property_image, 0, CHANGES),
         SD_BUS_PROPERTY("Created", "t", property_image, 0, CHANGES),
         SD_BUS_PROPERTY("Pulled", "t", property_image, 0, CHANGES),
+        SD_BUS_PROPERTY("Labels", "a{ss}", property_image, 0, CHANGES),
         SD_BUS_VTABLE_END,
 };
 

@@ -9,7 +9,7 @@
 #include "bus/bus-error.h"
 #include "bus/bus-names.h"
 #include "bus/options.h"
-#include "lib/limits.h"
+#include "bus/page.h"
 #include "lib/oci-reference.h"
 #include "lib/strv.h"
 
@@ -30,14 +30,14 @@ int images_read_name(sd_bus_message *message, char **ret, sd_bus_error *error) {
         return 0;
 }
 
-/* A name and options without keys of their own. */
-int images_find_record(ImagesBus *images, sd_bus_message *message, ImageRecord *ret, sd_bus_error *error) {
+int images_find_record(ImagesBus *images, sd_bus_message *message, const ImageCall *call, ImageRecord *ret,
+                       sd_bus_error *error) {
         _cleanup_free_ char *name = NULL;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
 
         int r = images_read_name(message, &name, error);
         if (r >= 0)
-                r = bus_options_read(message, NULL, 0, NULL, error);
+                r = bus_options_read(message, call->options, call->option_count, call->values, error);
         if (r < 0)
                 return r;
         r = image_store_get(images->service->images, bus_call_namespace(message), name, ret);
@@ -53,7 +53,7 @@ static int method_get(sd_bus_message *message, void *userdata, sd_bus_error *err
         ImageRecord record = { 0 };
         _cleanup_free_ char *path = NULL;
 
-        int r = images_find_record(images, message, &record, error);
+        int r = images_find_record(images, message, &(ImageCall){ 0 }, &record, error);
         if (r < 0)
                 return r;
         r = object_kind_get_path(images->images, record.namespace, record.name, &path);
@@ -63,74 +63,74 @@ static int method_get(sd_bus_message *message, void *userdata, sd_bus_error *err
 
 /* ---- lists ---- */
 
-typedef struct ListCall {
-        const char *after;
-        uint32_t limit;
-
-        ImagesBus *images;
-        sd_bus_message *reply;
-        uint32_t count;
-        char *last;
-        bool more;
-} ListCall;
-
-static const BusOption list_options[] = {
-        { "after", "s", offsetof(ListCall, after) },
-        { "limit", "u", offsetof(ListCall, limit) },
+static const FilterField list_fields[] = {
+        { .name = "name" },
+        { .name = "digest" },
+        { .name = "target", .has_key = true },
+        { .name = "media-type" },
+        { .name = "platform" },
+        { .name = "labels", .has_key = true },
+        {},
 };
 
-static int append_image(ListCall *call, const ImageRecord *record) {
-        _cleanup_free_ char *path = NULL;
-        int r = object_kind_get_path(call->images->images, record->namespace, record->name, &path);
-        if (r >= 0)
-                r = sd_bus_message_open_container(call->reply, 'a', "{sv}");
-        if (r >= 0)
-                r = image_append_properties(call->reply, record);
-        if (r >= 0)
-                r = bus_append_entry(call->reply, "Path", "o", path);
-        return r < 0 ? r : sd_bus_message_close_container(call->reply);
+/* containerd's name of it is target.digest. */
+static const char *look_up_field(const char *field, const char *key, void *userdata) {
+        const ImageRecord *record = userdata;
+        bool is_target = string_equal(field, "target");
+        if (string_equal(field, "name"))
+                return record->name;
+        if (string_equal(field, "platform"))
+                return record->platform;
+        if (string_equal(field, "digest") || (is_target && string_equal(key, "digest")))
+                return record->digest;
+        if (string_equal(field, "media-type") || (is_target && string_equal(key, "mediatype")))
+                return record->media_type;
+        return string_equal(field, "labels")
+                       ? strv_get_environment((const char *const *) record->labels, key)
+                       : NULL;
 }
 
+typedef struct ListCall {
+        ImagesBus *images;
+        BusPage page;
+} ListCall;
+
+static int append_image(ListCall *call, const ImageRecord *record) {
+        sd_bus_message *reply = call->page.reply;
+        _cleanup_free_ char *path = NULL;
+        call->page.bytes += strv_size(record->labels);
+        int r = object_kind_get_path(call->images->images, record->namespace, record->name, &path);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r >= 0)
+                r = image_append_properties(reply, record);
+        if (r >= 0)
+                r = bus_append_entry(reply, "Path", "o", path);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* 1: the page is full. */
 static int list_image(const ImageRecord *record, void *userdata) {
         ListCall *call = userdata;
-        if (call->count == call->limit) {
-                call->more = true;
-                return 1;
-        }
-        char *last = strdup(record->name);
-        if (!last)
-                return -ENOMEM;
-        free(call->last);
-        call->last = last;
-        call->count++;
+        int offer = bus_page_offer(&call->page, record->name, look_up_field, (void *) record);
+        if (offer != BUS_PAGE_TAKE)
+                return offer == BUS_PAGE_FULL ? 1 : offer;
         int r = append_image(call, record);
         return r < 0 ? r : 0;
 }
 
 static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ImagesBus *images = userdata;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        ListCall call = { .limit = LIMIT_PAGE_DEFAULT, .images = images };
+        ListCall call = { .images = images, .page = BUS_PAGE_NULL };
 
-        int r = bus_options_read(message, list_options, ELEMENTS_OF(list_options), &call, error);
-        if (r < 0)
-                return r;
-        if (call.limit == 0 || call.limit > LIMIT_PAGE_MAX)
-                return bus_invalid_argument(error, "option 'limit': must be 1 to %u", LIMIT_PAGE_MAX);
-        r = sd_bus_message_new_method_return(message, &reply);
+        int r = bus_page_begin(&call.page, message, list_fields, error);
         if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r < 0)
-                return r;
-        call.reply = reply;
-        r = image_store_list(images->service->images, bus_call_namespace(message), call.after, list_image,
-                             &call);
+                r = image_store_list(images->service->images, bus_call_namespace(message), call.page.after,
+                                     list_image, &call);
         if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "s", call.more ? call.last : "");
-        free(call.last);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+                r = bus_page_send(&call.page);
+        bus_page_done(&call.page);
+        return r;
 }
 
 static const sd_bus_vtable images_vtable[] = {
@@ -146,6 +146,8 @@ static const sd_bus_vtable images_vtable[] = {
                                 SD_BUS_RESULT("a{sv}", image), method_resolve, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
                                 method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Update", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
+                                method_update, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Collect", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("o", transfer),
                                 method_collect, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("a{sv}", options),

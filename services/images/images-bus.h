@@ -7,6 +7,7 @@
 
 #include "bus/job.h"
 #include "bus/object-kind.h"
+#include "bus/options.h"
 #include "services/images/image-service.h"
 
 typedef struct ImagesBus {
@@ -24,7 +25,14 @@ DEFINE_CLEANUP(ImagesBus *, images_bus_free);
 
 /* For the parts of this face. */
 int images_read_name(sd_bus_message *message, char **ret, sd_bus_error *error);
-int images_find_record(ImagesBus *images, sd_bus_message *message, ImageRecord *ret, sd_bus_error *error);
+/* The image that a call names, whose other options are read as well. */
+typedef struct ImageCall {
+        const BusOption *options;
+        size_t option_count;
+        void *values;
+} ImageCall;
+int images_find_record(ImagesBus *images, sd_bus_message *message, const ImageCall *call, ImageRecord *ret,
+                       sd_bus_error *error);
 
 /* image-object-bus.c: org.crt.Images1.Image */
 int image_objects_new(ImagesBus *images);
@@ -32,16 +40,18 @@ int image_objects_new(ImagesBus *images);
 int image_append_properties(sd_bus_message *message, const ImageRecord *record);
 void image_object_emit(ImagesBus *images, const ImageRecord *record);
 
-/* transfer-bus.c, resolve-bus.c, remove-bus.c, collect-bus.c, why-bus.c */
+/* transfer-bus.c, resolve-bus.c, remove-bus.c, update-bus.c, collect-bus.c, why-bus.c */
 int method_pull(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_update(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* What Collect and Plan have in common. */
 typedef struct CollectRequest {
         const char *namespace; /* NULL: all */
         uint64_t older_than;   /* microseconds */
+        bool wait;             /* for the end, before the call is answered */
 } CollectRequest;
-int collect_read_options(sd_bus_message *message, CollectRequest *ret, sd_bus_error *error);
+int collect_read_options(sd_bus_message *message, bool may_wait, CollectRequest *ret, sd_bus_error *error);
 int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_why(sd_bus_message *message, void *userdata, sd_bus_error *error);

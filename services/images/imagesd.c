@@ -23,6 +23,7 @@ typedef struct ImagesDaemon {
 #define INSPECT "org.crt.images.inspect"
 #define PULL "org.crt.images.pull"
 #define REMOVE "org.crt.images.remove"
+#define UPDATE "org.crt.images.update"
 #define COLLECT "org.crt.images.collect"
 
 static const BusRule rules[] = {
@@ -31,6 +32,7 @@ static const BusRule rules[] = {
         { CRT_IMAGES_INTERFACE, "List", BUS_POLKIT, INSPECT },
         { CRT_IMAGES_INTERFACE, "Resolve", BUS_POLKIT, INSPECT, "image" },
         { CRT_IMAGES_INTERFACE, "Remove", BUS_POLKIT, REMOVE, "image" },
+        { CRT_IMAGES_INTERFACE, "Update", BUS_POLKIT, UPDATE, "image" },
         { CRT_IMAGES_INTERFACE, "Collect", BUS_POLKIT, COLLECT },
         { CRT_IMAGES_INTERFACE, "Plan", BUS_POLKIT, COLLECT },
         { CRT_IMAGES_INTERFACE, "Why", BUS_POLKIT, COLLECT, "kind" },

@@ -46,6 +46,7 @@ typedef struct Node {
         uint32_t via;   /* the edge by which it was reached first; NODE_NONE: it is a root */
         NodeKind kind;
         bool listed;        /* its owner says that it is there */
+        bool expired;       /* its label org.crt.gc.root counts no longer */
         bool live;          /* reached */
         bool followed;      /* and so is what it refers to */
         const char *reason; /* of a root */

@@ -4,6 +4,7 @@
 
 #include "bus/bus-error.h"
 #include "lib/log.h"
+#include "lib/strv.h"
 #include "services/images/images-bus.h"
 #include "services/images/tidy.h"
 
@@ -14,13 +15,29 @@ static void on_tidied(void *userdata) {
         sd_bus_message_unref(message);
 }
 
+typedef struct RemoveOptions {
+        const char *digest;
+} RemoveOptions;
+
+static const BusOption remove_options[] = {
+        { "digest", "s", offsetof(RemoveOptions, digest) },
+};
+
 int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ImagesBus *images = userdata;
         ImageRecord record = { 0 };
 
-        int r = images_find_record(images, message, &record, error);
+        RemoveOptions options = { 0 };
+        const ImageCall call = { remove_options, ELEMENTS_OF(remove_options), &options };
+        int r = images_find_record(images, message, &call, &record, error);
         if (r < 0)
                 return r;
+        if (options.digest && !string_equal(options.digest, record.digest)) {
+                r = sd_bus_error_setf(error, bus_error_name(-EBUSY), "%s stands for %s", record.name,
+                                      record.digest);
+                image_record_done(&record);
+                return r;
+        }
         r = image_store_remove(images->service->images, record.namespace, record.name);
         if (r >= 0) {
                 (void) object_kind_emit_removed(images->images, record.namespace, record.name);

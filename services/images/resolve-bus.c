@@ -128,7 +128,7 @@ int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error)
         _cleanup_(resolve_call_freep) ResolveCall *call = new0(ResolveCall, 1);
         if (!call)
                 return -ENOMEM;
-        int r = images_find_record(images, message, &call->record, error);
+        int r = images_find_record(images, message, &(ImageCall){ 0 }, &call->record, error);
         if (r < 0)
                 return r;
         if (string_is_empty(call->record.chain_id)) {

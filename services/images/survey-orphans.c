@@ -26,7 +26,10 @@ static int read_notes(Database *database, ReferenceGraph *graph, char ***ret_ove
                 NodeKind kind = kind_of(database_rows_int64(&rows, 2));
                 uint32_t node = reference_graph_find(graph, kind, NODE_NAME(namespace), NODE_NAME(name));
                 if (node != NODE_NONE && reference_graph_is_garbage(graph, node, kind, NULL)) {
-                        reference_graph_node(graph, node)->since = (uint64_t) database_rows_int64(&rows, 3);
+                        uint64_t since = (uint64_t) database_rows_int64(&rows, 3);
+                        /* Otherwise it is another one that was given this name later. */
+                        if (since >= reference_graph_node(graph, node)->created)
+                                reference_graph_node(graph, node)->since = since;
                         continue;
                 }
                 r = strv_append(ret_over, namespace);

@@ -48,6 +48,19 @@ int survey_records_refer(SurveyRecords *records, uint32_t from, NodeKind kind, N
         return refer_in(records, from, NODE_NAME(namespace), kind, &field, how);
 }
 
+static const char root_label[] = "label " LABEL_GC_ROOT;
+
+static int add_expiry(SurveyRecords *records, uint32_t node, NodeName value) {
+        _cleanup_free_ char *text = strndup(value.data, value.length);
+        uint64_t time;
+        if (!text)
+                return -ENOMEM;
+        /* One that is not understood is no reason to remove anything. */
+        if (label_parse_time(text, &time) >= 0 && time <= records->now)
+                reference_graph_node(records->graph, node)->expired = true;
+        return 0;
+}
+
 int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key, NodeName value) {
         char name[128];
         if (key.length >= sizeof(name))
@@ -57,7 +70,9 @@ int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key
         if (value.length == 0)
                 return 0;
         if (string_equal(name, LABEL_GC_ROOT))
-                return survey_records_add_root(records, node, "label " LABEL_GC_ROOT, false);
+                return survey_records_add_root(records, node, root_label, false);
+        if (string_equal(name, LABEL_GC_EXPIRE))
+                return add_expiry(records, node, value);
         bool to_blob = label_key_is(name, LABEL_GC_REF_CONTENT);
         if (!to_blob && !label_key_is(name, LABEL_GC_REF_SNAPSHOT))
                 return 0;
@@ -211,7 +226,8 @@ int survey_records_mark(SurveyRecords *records, size_t first) {
         for (unsigned flat = 0; flat < 2; flat++)
                 for (size_t i = first; r >= 0 && i < records->root_count; i++) {
                         const SurveyRoot *root = &records->roots[i];
-                        if (root->flat == (bool) flat)
+                        const Node *node = reference_graph_node(records->graph, root->node);
+                        if (root->flat == (bool) flat && !(node->expired && root->reason == root_label))
                                 r = reference_graph_mark(records->graph, root->node, root->reason,
                                                          root->flat);
                 }

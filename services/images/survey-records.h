@@ -17,6 +17,7 @@ typedef struct SurveyRecords {
         ReferenceGraph *graph;
         SurveyRoot *roots;
         size_t root_count;
+        uint64_t now; /* microseconds since 1970 */
 
         /* Whether some transfer that is under way works in that snapshot. */
         bool (*is_transfers)(const char *namespace, const char *key, void *userdata);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/label.h"
 #include "lib/strv.h"
 #include "services/images/survey-orphans.h"
 #include "services/images/survey-records.h"
@@ -67,12 +66,6 @@ static uint64_t clock_usec(clockid_t clock) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-static bool image_is_expired(const ImageRecord *record, uint64_t now) {
-        uint64_t expire;
-        const char *value = strv_get_environment((const char *const *) record->labels, LABEL_GC_EXPIRE);
-        return value && label_parse_time(value, &expire) >= 0 && expire <= now;
-}
-
 static int add_image(const ImageRecord *record, void *userdata) {
         SurveyRecords *records = userdata;
         uint32_t image;
@@ -89,7 +82,7 @@ static int add_image(const ImageRecord *record, void *userdata) {
                 const char *value = *label + length + ((*label)[length] == '=');
                 r = survey_records_add_label(records, image, (NodeName){ *label, length }, NODE_NAME(value));
         }
-        if (r >= 0 && !image_is_expired(record, clock_usec(CLOCK_REALTIME)))
+        if (r >= 0 && !reference_graph_node(records->graph, image)->expired)
                 r = survey_records_add_root(records, image, "its name", false);
         return r < 0 ? r : 0;
 }
@@ -258,7 +251,9 @@ int survey_new(ImageService *service, const SurveySpec *spec, SurveyDone done, v
                 .spec = *spec,
                 .done = done,
                 .userdata = userdata,
-                .records = { .is_transfers = is_transfers, .userdata = service },
+                .records = { .now = clock_usec(CLOCK_REALTIME),
+                             .is_transfers = is_transfers,
+                             .userdata = service },
         };
         int r = reference_graph_new(&survey->records.graph);
         if (r >= 0)

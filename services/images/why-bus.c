@@ -101,7 +101,7 @@ static void on_planned(int r, const Fault *fault, ReferenceGraph **graph, void *
 int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(question_freep) Question *question = NULL;
         CollectRequest request;
-        int r = collect_read_options(message, &request, error);
+        int r = collect_read_options(message, false, &request, error);
         if (r >= 0)
                 r = question_new(message, request.namespace, &question);
         if (r >= 0)
