@@ -7,7 +7,9 @@
 
 #include "lib/digest.h"
 #include "lib/identifier.h"
+#include "lib/label.h"
 #include "lib/limits.h"
+#include "lib/strv.h"
 #include "services/content/blob-store.h"
 #include "services/content/content-labels.h"
 #include "services/content/ingest-store.h"
@@ -158,6 +160,19 @@ int content_inventory_step(ContentInventory *inventory, RecordWriter *writer) {
 
 /* ---- what goes ---- */
 
+static int is_root(ContentState *state, const char *namespace, const char *digest) {
+        _cleanup_strv_ char **labels = NULL;
+        const Labelled blob = { LABELLED_BLOB, namespace, digest };
+        uint64_t time;
+        int r = content_labels_read(state, &blob, &labels);
+        if (r < 0)
+                return r;
+        const char *expire = strv_get_environment((const char *const *) labels, LABEL_GC_EXPIRE);
+        if (string_is_empty(strv_get_environment((const char *const *) labels, LABEL_GC_ROOT)))
+                return 0;
+        return !expire || label_parse_time(expire, &time) < 0 || time > content_now();
+}
+
 /* 1 and how many bytes go with it. */
 static int is_garbage(ContentState *state, const char *namespace, const char *digest, uint64_t stamp,
                       uint64_t *ret_bytes) {
@@ -167,8 +182,6 @@ static int is_garbage(ContentState *state, const char *namespace, const char *di
                 "SELECT size, (SELECT count(*) FROM namespace_blobs o WHERE o.digest = n.digest)"
                 " FROM namespace_blobs n JOIN blobs USING (digest)"
                 " WHERE n.namespace = ?1 AND n.digest = ?2 AND max(n.created, n.updated) = ?3"
-                " AND NOT EXISTS (SELECT 1 FROM labels WHERE kind = 0 AND namespace = ?1 AND object = ?2"
-                "  AND key = 'org.crt.gc.root')"
                 " AND NOT EXISTS (SELECT 1 FROM lease_resources r JOIN leases l ON l.number = r.lease"
                 "  WHERE r.name = ?2 AND r.type = '" LEASE_CONTENT "' AND l.namespace = ?1"
                 "  AND (l.until = 0 OR l.until > ?4))"
@@ -194,7 +207,10 @@ int content_sweep(ContentState *state, const RecordField *namespace, const Recor
         if (!identifier_is_valid(namespace_text) || digest_parse(digest_text, &value) < 0 ||
             record_field_number(stamp, &number) < 0)
                 return -EBADMSG;
-        int r = is_garbage(state, namespace_text, digest_text, number, ret_bytes);
+        int r = is_root(state, namespace_text, digest_text);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        r = is_garbage(state, namespace_text, digest_text, number, ret_bytes);
         if (r <= 0)
                 return r;
         /* A power cut may bring the record back, but not its file: it is found missing at the next start. */

@@ -3,6 +3,7 @@
 #include "services/snapshots/collect-snapshots.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "lib/identifier.h"
 #include "lib/label.h"
@@ -82,8 +83,19 @@ int snapshot_inventory_step(SnapshotInventory *inventory, RecordWriter *writer) 
 
 /* ---- what goes ---- */
 
-static bool has_root_label(const Snapshot *snapshot) {
-        return !string_is_empty(strv_get_environment((const char *const *) snapshot->labels, LABEL_GC_ROOT));
+static uint64_t now_usec(void) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        return (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
+}
+
+static bool is_root(const Snapshot *snapshot) {
+        const char *const *labels = (const char *const *) snapshot->labels;
+        const char *expire = strv_get_environment(labels, LABEL_GC_EXPIRE);
+        uint64_t time;
+        if (string_is_empty(strv_get_environment(labels, LABEL_GC_ROOT)))
+                return false;
+        return !expire || label_parse_time(expire, &time) < 0 || time > now_usec();
 }
 
 int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const RecordField *key,
@@ -103,7 +115,7 @@ int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const
                 return 0;
         if (r < 0)
                 return r;
-        if ((uint64_t) snapshot.id != number || has_root_label(&snapshot) || is_held(manager, &snapshot))
+        if ((uint64_t) snapshot.id != number || is_root(&snapshot) || is_held(manager, &snapshot))
                 return 0;
         r = snapshot_manager_remove(manager, namespace_text, key_text, NULL);
         if (r == -EBUSY) /* something was built on it */
