@@ -213,9 +213,7 @@ int content_sweep(ContentState *state, const RecordField *namespace, const Recor
         r = is_garbage(state, namespace_text, digest_text, number, ret_bytes);
         if (r <= 0)
                 return r;
-        /* A power cut may bring the record back, but not its file: it is found missing at the next start. */
-        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
-        content_state_relax(relaxed);
+        /* Synced, as any removal: after a power cut no record may be there whose file has gone. */
         r = blob_delete(state, namespace_text, &value);
         return r < 0 ? r : 1;
 }
