@@ -16,14 +16,13 @@ import content_store  # noqa: E402
 import snapshot_trees  # noqa: E402
 from content_store import GLib, sha256, wait_for  # noqa: E402
 from image_pulls import Images  # noqa: E402
-from interfaces import Cases, documented, error_name  # noqa: E402
+from interfaces import Cases, error_name  # noqa: E402
 import power_disk  # noqa: E402
 import task_containers  # noqa: E402
 
 STATE = "/var/lib/crt"
 SERVICES = ("tasks", "images", "snapshots", "content")
 BOOT_ID = "/run/crt-host/boot-id"
-CAN_COLLECT = any(method.get("name") == "Collect" for method in documented()["org.crt.Images1"].iter("method"))
 
 
 # ---- power ----
@@ -39,8 +38,8 @@ def kill_services():
 
 def on_loop_device():
     """Not what the host itself has there, which is below."""
-    source = subprocess.run(["findmnt", "-n", "-o", "SOURCE", STATE], check=False, text=True, capture_output=True).stdout
-    return source.strip().split("\n")[-1].startswith("/dev/loop")
+    done = subprocess.run(["findmnt", "-n", "-o", "SOURCE", STATE], check=False, text=True, capture_output=True)
+    return done.stdout.strip().split("\n")[-1].startswith("/dev/loop")
 
 
 def power_off():
@@ -131,10 +130,7 @@ class State:
     # ---- finishing and clearing ----
 
     def collect(self):
-        if not CAN_COLLECT:
-            return
-        path = self.images.call("Collect")[0]
-        wait_job(self.images.connection, path)
+        self.images.wait(self.images.call("Collect", older_than=0)[0])
 
     def remove_everything(self):
         task_containers.remove_all()
@@ -152,11 +148,6 @@ class State:
                 except GLib.Error:
                     pass  # another one is built on it
         self.store.clear()
-
-
-def wait_job(connection, path):
-    return content_store.call(connection, "org.crt.Images", path, "org.crt.Images1.Job", "Wait",
-                              GLib.Variant("(a{sv})", ({},)), None, 120000)
 
 
 # ---- what must be true ----
@@ -223,7 +214,8 @@ def settle():
 
 def check_no_leak(state):
     """Records and files agree while everything is there, and nothing is left after all was removed."""
-    for what, action in (("after a collection", lambda: None), ("after everything was removed", state.remove_everything)):
+    for what, action in (("after a collection", lambda: None),
+                         ("after everything was removed", state.remove_everything)):
         action()
         state.collect()
         settle()

@@ -13,9 +13,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import power_state  # noqa: E402
 from power_disk import PowerDisk, Recording, Replay, make_image  # noqa: E402
-from power_state import STATE, Cases, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
+from power_state import Cases, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, power_off, power_on, try_call  # noqa: E402
 from power_work import IMAGES, LARGE, Work, expected  # noqa: E402
 

@@ -3,7 +3,8 @@
 """Inside a virtual machine: runs commands that come over a serial line, for vm-monitor.py on the other end.
 
 Lines of JSON, each about the command "id". To here: {"argv", "user", "environment"} runs one, {"stdin"} feeds it
-(null ends its input), {"kill"} ends it. From here: {"out"} and {"err"}, and "exit" when all of it has been said.
+(null ends its input), {"kill"} ends it. From here: {"out"} and {"err"}, and "exit" when all of it has been said;
+and, about none, {"got"}: so many bytes have been read.
 """
 
 import base64
@@ -40,7 +41,9 @@ class Line:
 
     def lines(self):
         while True:
-            *complete, self.rest = (self.rest + os.read(self.fd, 65536)).split(b"\n")
+            data = os.read(self.fd, 65536)
+            self.send(got=len(data))
+            *complete, self.rest = (self.rest + data).split(b"\n")
             for line in complete:
                 try:
                     yield json.loads(line)

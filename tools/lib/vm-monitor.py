@@ -19,6 +19,8 @@ import threading
 
 PR_SET_PDEATHSIG = 1
 CONSOLE_MAX = 4 << 20
+# What may be on its way to the agent: a serial line of User Mode Linux that had to be stopped does not go on again.
+ON_THE_WAY = 2048
 
 
 class Machine:
@@ -26,8 +28,11 @@ class Machine:
         self.state = state
         self.line, other = socket.socketpair()
         self.lock = threading.Lock()
+        self.taken = threading.Condition()
+        self.on_the_way = 0
         self.clients = {}
         self.count = 0
+        self.counting = threading.Lock()
         self.hello = threading.Event()
         command = [word.replace("@AGENT@", str(other.fileno())) for word in command]
         libc = ctypes.CDLL(None)
@@ -48,8 +53,14 @@ class Machine:
                     return  # some kernels would wait for somebody to press a key
 
     def send(self, message):
+        data = json.dumps(message).encode() + b"\n"
         with self.lock:
-            self.line.sendall(json.dumps(message).encode() + b"\n")
+            for start in range(0, len(data), ON_THE_WAY // 2):
+                piece = data[start:start + ON_THE_WAY // 2]
+                with self.taken:
+                    self.taken.wait_for(lambda: self.on_the_way + len(piece) <= ON_THE_WAY)
+                    self.on_the_way += len(piece)
+                self.line.sendall(piece)
 
     def listen_to_agent(self):
         for text in self.line.makefile("rb"):
@@ -59,6 +70,10 @@ class Machine:
                 continue
             if "hello" in message:
                 self.hello.set()
+            if "got" in message:
+                with self.taken:
+                    self.on_the_way -= message["got"]
+                    self.taken.notify()
             client = self.clients.get(message.get("id"))
             if client:
                 try:
@@ -68,7 +83,7 @@ class Machine:
 
     def serve(self, client):
         self.hello.wait()
-        with self.lock:
+        with self.counting:
             self.count += 1
             number = self.count
         self.clients[number] = client

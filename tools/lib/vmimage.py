@@ -123,8 +123,9 @@ def base(say):
         root = os.path.join(work, "root")
         os.makedirs(root)
         run("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--file", debian, "-C", root)
-        for folder in glob.glob(os.path.join(root, "var/cache/*/*")) + glob.glob(os.path.join(root, "var/lib/apt/lists/*")):
-            shutil.rmtree(folder, ignore_errors=True)
+        for pattern in ("var/cache/*/*", "var/lib/apt/lists/*"):
+            for folder in glob.glob(os.path.join(root, pattern)):
+                shutil.rmtree(folder, ignore_errors=True)
         run("unshare", "--uts", os.path.join(LIB, "vm-configure"), root)
         make_disk(path, root)
     return cached("base", key_of(debian, *(read(os.path.join(LIB, name)) for name in PARTS_OF_BASE)), make, say)
@@ -184,7 +185,8 @@ EARLY_INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
 for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
-/bin/busybox mount -t ext4 -o ro,nodev,noatime "$(/bin/busybox sed -n 's/.*crt.root=\\([^ ]*\\).*/\\1/p' /proc/cmdline)" /root
+disk=$(/bin/busybox sed -n 's/.*crt.root=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
+/bin/busybox mount -t ext4 -o ro,nodev,noatime "$disk" /root
 /bin/busybox mount --move /dev /root/dev
 /bin/busybox umount /proc
 exec /bin/busybox switch_root /root /usr/lib/crt-vm/init
