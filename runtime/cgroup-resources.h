@@ -9,7 +9,10 @@
 /* The controllers that the resources need, one bit for each name of cgroup_resources_controller_name(). */
 unsigned cgroup_resources_controllers(const RuntimeResources *resources);
 const char *cgroup_resources_controller_name(unsigned bit);
-#define CGROUP_RESOURCES_CONTROLLERS 6U
+#define CGROUP_RESOURCES_CONTROLLERS 8U
+
+/* -EOPNOTSUPP for what only cgroup v1 had. */
+int cgroup_resources_check(const RuntimeResources *resources, Fault *fault);
 
 /* -EOPNOTSUPP when the kernel or the parent cgroup does not give what is asked for; the sentence names it.
  */

@@ -10,6 +10,7 @@
 #include "lib/fd.h"
 #include "lib/message.h"
 #include "lib/process.h"
+#include "runtime/cgroup-delegation.h"
 #include "runtime/hooks.h"
 #include "runtime/init-report.h"
 #include "runtime/init-steps.h"
@@ -106,6 +107,9 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
                         return r;
         }
         container->socket = TAKE_FD(plan->parent_socket);
+        r = cgroup_delegation_give(plan, fault);
+        if (r < 0)
+                return r;
         if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
                 return r;
         r = wait_until_ready(container, plan, fault);

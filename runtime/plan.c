@@ -14,6 +14,7 @@
 #include "lib/message.h"
 #include "lib/strv.h"
 #include "runtime/capabilities.h"
+#include "runtime/cgroup-resources.h"
 #include "runtime/hooks.h"
 #include "runtime/mount-source.h"
 #include "runtime/mounts.h"
@@ -27,7 +28,6 @@
 
 /* What no step does yet. Each row goes with the commit that brings the step. */
 static int check_supported(const RuntimeConfig *config, Fault *fault) {
-        const RuntimeResources *resources = &config->resources;
         const struct {
                 bool asked;
                 const char *field;
@@ -35,9 +35,6 @@ static int check_supported(const RuntimeConfig *config, Fault *fault) {
                 { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
                 { config->net_device_count > 0, "linux.netDevices" },
                 { config->intel_rdt.given, "linux.intelRdt" },
-                { resources->rdma_limit_count > 0, "linux.resources.rdma" },
-                { resources->device_weight_count > 0, "linux.resources.blockIO.weightDevice" },
-                { resources->v1_only, "linux.resources: of cgroup v1" },
         };
         for (size_t i = 0; i < ELEMENTS_OF(missing); i++)
                 if (missing[i].asked)
@@ -55,6 +52,8 @@ int plan_check_request(const ContainerRequest *request, Fault *fault) {
                 return fault_set(fault, -EOPNOTSUPP, "config.%s: is for another platform",
                                  request->config->foreign);
         int r = check_supported(request->config, fault);
+        if (r >= 0)
+                r = cgroup_resources_check(&request->config->resources, fault);
         if (r < 0)
                 return r;
         if (request->extra_fd_count > CONTAINER_EXTRA_FDS_MAX)
