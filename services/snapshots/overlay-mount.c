@@ -52,15 +52,20 @@ static int context_set(int context, const char *key, const char *value) {
 
 /* ---- what the kernel can ---- */
 
-/* Layers that are named from a working directory on a mount that is attached nowhere. */
-static bool kernel_takes_detached_layers(int trees) {
+/* Before Linux 6.5 any option is taken down, and only the last step says that it means nothing: so that is
+ * tried, too. The layers are named from the working directory. */
+static bool kernel_takes_layers_one_by_one(void) {
         _cleanup_close_ int context = fsopen("overlay", FSOPEN_CLOEXEC);
-        _cleanup_close_ int clone =
-                open_tree(trees, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-        return context >= 0 && clone >= 0 && fchdir(clone) >= 0 &&
-               context_set(context, "lowerdir+", EMPTY_DIRECTORY) >= 0 &&
+        return context >= 0 && context_set(context, "lowerdir+", EMPTY_DIRECTORY) >= 0 &&
                context_set(context, "lowerdir+", PROBE_DIRECTORY) >= 0 &&
                fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) >= 0;
+}
+
+/* Layers that are named from a working directory on a mount that is attached nowhere. */
+static bool kernel_takes_detached_layers(int trees) {
+        _cleanup_close_ int clone =
+                open_tree(trees, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+        return clone >= 0 && fchdir(clone) >= 0 && kernel_takes_layers_one_by_one();
 }
 
 int overlay_mount_probe(int trees, OverlayFeatures *ret, Fault *fault) {
@@ -73,7 +78,7 @@ int overlay_mount_probe(int trees, OverlayFeatures *ret, Fault *fault) {
                 return fault_set_errno(fault, -errno, "Can't enter the directory of trees");
         _cleanup_close_ int context = fsopen("overlay", FSOPEN_CLOEXEC);
         OverlayFeatures features = { .available = context >= 0 };
-        features.layers_one_by_one = context >= 0 && context_set(context, "lowerdir+", EMPTY_DIRECTORY) >= 0;
+        features.layers_one_by_one = features.available && kernel_takes_layers_one_by_one();
         features.detached_layers = features.layers_one_by_one && kernel_takes_detached_layers(trees);
         (void) !chdir("/");
         *ret = features;
