@@ -123,8 +123,9 @@ static const int tree_calls[] = {
         SCMP_SYS(linkat),    SCMP_SYS(listxattr),  SCMP_SYS(llistxattr), SCMP_SYS(lremovexattr),
         SCMP_SYS(lsetxattr), SCMP_SYS(mkdirat),    SCMP_SYS(mknodat),    SCMP_SYS(newfstatat),
         SCMP_SYS(openat),    SCMP_SYS(openat2),    SCMP_SYS(readlinkat), SCMP_SYS(removexattr),
-        SCMP_SYS(renameat2), SCMP_SYS(setxattr),   SCMP_SYS(statx),      SCMP_SYS(symlinkat),
-        SCMP_SYS(syncfs),    SCMP_SYS(umask),      SCMP_SYS(unlinkat),   SCMP_SYS(utimensat),
+        SCMP_SYS(renameat),  SCMP_SYS(renameat2),  SCMP_SYS(setxattr),   SCMP_SYS(statx),
+        SCMP_SYS(symlinkat), SCMP_SYS(syncfs),     SCMP_SYS(umask),      SCMP_SYS(unlinkat),
+        SCMP_SYS(utimensat),
 };
 
 /* Neither locks nor signals by descriptor. */

@@ -139,8 +139,10 @@ static int start_fill(SnapshotManager *manager, const SnapshotRequest *request, 
                       bool to_fill, Fault *fault) {
         if (snapshot->state != SNAPSHOT_FILLING)
                 return 0;
-        if (!to_fill)
-                return snapshot_store_set_state(manager->store, snapshot->id, SNAPSHOT_PREPARED, NULL);
+        if (!to_fill) {
+                int r = snapshot_store_set_state(manager->store, snapshot->id, SNAPSHOT_PREPARED, NULL);
+                return r < 0 ? r : 0;
+        }
         const SnapshotFillSpec spec = {
                 .snapshot = snapshot,
                 .limited = request->limit > 0,

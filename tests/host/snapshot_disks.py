@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""File systems for snapshots: made in files, mounted where org.crt.Snapshots keeps its state, for as long as a test needs them."""
+
+import os
+import subprocess
+import tempfile
+
+from content_store import systemctl, wait_for
+from snapshot_trees import STATE, use_setting
+
+MAKE = {
+    "ext4": ["mkfs.ext4", "-q", "-F"],
+    "xfs": ["mkfs.xfs", "-q", "-f", "-m", "reflink=1"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
+LOOPS = 32
+
+
+def make_loop_nodes():
+    """A private host has none of its own."""
+    if not os.path.exists("/dev/loop-control"):
+        os.mknod("/dev/loop-control", 0o20600, os.makedev(10, 237))
+    for i in range(LOOPS):
+        if not os.path.exists(f"/dev/loop{i}"):
+            os.mknod(f"/dev/loop{i}", 0o60600, os.makedev(7, i))
+
+
+class Disk:
+    """"with": the service keeps its state on a fresh file system of that type, and starts with these settings."""
+
+    def __init__(self, kind, size="512M", options="", environment=""):
+        self.kind, self.size, self.options, self.environment = kind, size, options, environment
+
+    def __enter__(self):
+        make_loop_nodes()
+        systemctl("stop", "crt-snapshots")
+        handle, self.image = tempfile.mkstemp(prefix="disk-", dir="/tmp")
+        os.close(handle)
+        subprocess.run(["truncate", "-s", self.size, self.image], check=True)
+        subprocess.run([*MAKE[self.kind], self.image], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        options = ",".join(filter(None, ["loop", self.options]))
+        subprocess.run(["mount", "-o", options, self.image, STATE], check=True)
+        os.chmod(STATE, 0o700)
+        use_setting(f"Environment={self.environment}" if self.environment else "Environment=")
+        return self
+
+    def set(self, environment):
+        """Starts the service anew with other settings."""
+        self.environment = environment
+        use_setting(f"Environment={environment}")
+
+    def __exit__(self, *_):
+        systemctl("stop", "crt-snapshots")
+        umount = ["umount", STATE]
+        wait_for(lambda: subprocess.run(umount, capture_output=True).returncode == 0, what="the file system to be idle")
+        os.unlink(self.image)
+        use_setting(None)
+
+
+def loop_devices():
+    """Files that are read through loop devices now."""
+    answer = subprocess.run(["losetup", "-a"], check=True, text=True, capture_output=True)
+    return answer.stdout.splitlines()

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The same snapshots with every driver on every file system: one tree, field by field."""
+
+import hashlib
+import os
+import stat
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
+from snapshot_disks import Disk, loop_devices  # noqa: E402
+
+store = Snapshots()
+CAPABILITY = "\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0"  # cap_net_bind_service
+PAX = {"SCHILY.xattr.user.note": "said", "SCHILY.xattr.security.capability": CAPABILITY}
+LINK = {"kind": tarfile.SYMTYPE}
+
+BASE = layer(
+    entry("./", mode=0o751, mtime=1111111111), "etc/", entry("etc/passwd", b"root"), entry("etc/gone", b"x"),
+    entry("bin/", mode=0o2755, gid=7), entry("bin/su", b"#!", mode=0o4755, uid=3, gid=4),
+    entry("bin/ping", b"elf", pax_headers=PAX), entry("bin/sh", linkname="su", **LINK),
+    entry("bin/dash", linkname="bin/ping", kind=tarfile.LNKTYPE), "dev/", "run/", "a" * 200 + "/", entry("dev/null", kind=tarfile.CHRTYPE, devmajor=1,
+                                                                      devminor=3, mode=0o666),
+    entry("run/fifo", kind=tarfile.FIFOTYPE, mode=0o600), entry("tmp/", mode=0o1777, uid=5),
+    entry("opaque/", uid=8), entry("opaque/old", b"old"), entry("opaque/sub/"), entry("opaque/sub/deep", b"deep"),
+    entry("was-file", b"f"), entry("was-directory/"), entry("was-directory/inside", b"i"),
+    entry("was-link", linkname="/etc", **LINK), entry("big", os.urandom(300000)), entry("empty", b""),
+    entry("long-link", linkname="x" * 1000, **LINK), entry("a" * 200 + "/" + "b" * 200, b"long"))
+
+# Whiteouts, opaque directories, other types in the place of some, a directory that only its contents imply.
+TOP = layer(
+    entry("etc/.wh.gone"), entry("opaque/.wh..wh..opq"), entry("opaque/new", b"new"), entry("was-file/", mode=0o700),
+    entry("was-file/in", b"in"), entry("was-directory", b"now a file", mode=0o640),
+    entry("was-link/"), entry("was-link/real", b"real"), entry("tmp/implied", b"implied"),
+    entry("bin/.wh.sh"), entry("etc/passwd", b"changed", mode=0o600, mtime=999999999))
+BROTHERS = [layer(entry(f"etc/brother{i}", b"%d" % i), entry(f"etc/.wh.brother{i - 1}")) for i in range(4)]
+
+
+def attributes(path):
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+            if not name.startswith(("trusted.overlay", "security.selinux"))}
+
+
+def describe(path):
+    """One entry: everything that a container can see of it, but not where it is stored."""
+    st = os.lstat(path)
+    fields = [stat.filemode(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns, attributes(path)]
+    if stat.S_ISREG(st.st_mode):
+        with open(path, "rb") as file:
+            fields += [st.st_size, st.st_nlink, hashlib.sha256(file.read()).hexdigest()]
+    elif stat.S_ISLNK(st.st_mode):
+        fields += [st.st_size, os.readlink(path)]
+    elif not stat.S_ISDIR(st.st_mode):
+        fields.append(st.st_rdev)
+    return fields
+
+
+def walk(root):
+    tree = {"": describe(root)}
+    for directory, directories, files in os.walk(root):
+        for name in directories + files:
+            path = os.path.join(directory, name)
+            tree[os.path.relpath(path, root)] = describe(path)
+    return tree
+
+
+def seen(key, **options):
+    with store.mount(key, **options) as path:
+        return walk(path)
+
+
+def change(path):
+    """As a container would, with times that are the same everywhere."""
+    os.unlink(f"{path}/etc/passwd")
+    os.rename(f"{path}/opaque/new", f"{path}/opaque/newer")
+    with open(f"{path}/big", "r+b") as file:
+        file.seek(100000)
+        file.write(b"changed")
+    os.chown(f"{path}/bin/su", 11, 12)
+    os.mkdir(f"{path}/made")
+    os.link(f"{path}/big", f"{path}/made/link")
+    os.symlink("nowhere", f"{path}/made/symlink")
+    os.mknod(f"{path}/made/zero", 0o20644, os.makedev(1, 5))
+    os.setxattr(f"{path}/made", "user.note", b"x")
+    os.unlink(f"{path}/was-file/in")
+    os.rmdir(f"{path}/was-file")
+    with open(f"{path}/was-file", "wb"):
+        pass
+    for name in ("made/link", "made/symlink", "made/zero", "made", "was-file", "bin/su", "opaque/newer", "opaque", "etc",
+                 "."):
+        os.utime(f"{path}/{name}", (5, 5), follow_symlinks=False)
+
+
+def life():
+    """From two layers to a committed change of them; what was seen on the way."""
+    trees_seen = {}
+    store.put("base", BASE)
+    store.put("top", TOP, "base")
+    for i, data in enumerate(BROTHERS):
+        store.put(f"brother{i}", data, f"brother{i - 1}" if i else "top")
+    for name in ("base", "top", "brother3"):
+        store.view(f"view-{name}", name)
+        trees_seen[name] = seen(f"view-{name}")
+    store.prepare("active", "top")
+    trees_seen["prepared"] = seen("active")
+    with store.mount("active") as path:
+        change(path)
+        trees_seen["changed"] = walk(path)
+    trees_seen["read-only"] = seen("active", **{"read-only": True})
+    store.commit("written", "active")
+    store.view("view-written", "written")
+    trees_seen["written"] = seen("view-written")
+    store.prepare("after", "written")
+    trees_seen["after"] = seen("after")
+    trees_seen["base again"] = seen("view-base")
+    equal(trees_seen["base"], trees_seen["base again"])
+    for name in ("changed", "read-only", "written", "after"):
+        equal(trees_seen["changed"], trees_seen[name])
+    equal(trees_seen["top"], trees_seen["prepared"])
+    return trees_seen
+
+
+def compare(expected, found, what):
+    for name, tree in expected.items():
+        for path in sorted(set(tree) | set(found[name])):
+            if tree.get(path) != found[name].get(path):
+                raise AssertionError(f"{what}: {name}: {path}: expected {tree.get(path)}, found {found[name].get(path)}")
+
+
+REFERENCE = {}
+
+
+def check_driver(kind, driver, more=""):
+    with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver} {more}".strip()):
+        found = life()
+        equal({driver}, {store.stat(key)["driver"] for key in store.keys()})
+        if not REFERENCE:
+            REFERENCE.update(found)
+        compare(REFERENCE, found, f"{driver} on {kind}")
+        store.clear()
+        check_disk()
+        equal([], [line for line in loop_devices() if "layer.erofs" in line])
+
+
+def test_overlayfs_on_ext4():
+    check_driver("ext4", "overlayfs")
+    tree = REFERENCE["top"]
+    equal(["opaque", "opaque/new"], sorted(path for path in tree if path.startswith("opaque")))
+    assert "etc/gone" not in tree and "bin/sh" not in tree and "was-directory/inside" not in tree
+    equal(5, tree["tmp"][1])
+    equal({"user.note": b"said", "security.capability": CAPABILITY.encode("latin-1")}, tree["bin/ping"][4])
+    equal(["etc", "etc/brother3", "etc/passwd"], sorted(p for p in REFERENCE["brother3"] if p.startswith("etc")))
+
+
+def test_overlayfs_on_btrfs_and_xfs():
+    check_driver("btrfs", "overlayfs")
+    check_driver("xfs", "overlayfs")
+
+
+def test_btrfs():
+    check_driver("btrfs", "btrfs")
+
+
+def test_copies_with_and_without_reflinks():
+    check_driver("xfs", "copy")
+    check_driver("ext4", "copy")
+    check_driver("btrfs", "copy")
+
+
+def test_erofs_images():
+    check_driver("ext4", "erofs")
+    check_driver("xfs", "erofs")
+
+
+def test_erofs_images_through_loop_devices():
+    check_driver("ext4", "erofs", "CRT_SNAPSHOTS_LOOP_FALLBACK=yes")
+
+
+def test_all_as_older_kernels_want_it():
+    check_driver("ext4", "erofs", "CRT_SNAPSHOTS_LOOP_FALLBACK=yes CRT_SNAPSHOTS_MOUNT_FALLBACK=yes")
+    check_driver("btrfs", "btrfs", "CRT_SNAPSHOTS_MOUNT_FALLBACK=yes")
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], lambda: None)
