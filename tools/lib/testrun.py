@@ -11,8 +11,10 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 HOST = os.path.join(TOP, "tools", "host")
+VM = os.path.join(TOP, "tools", "vm")
 SOURCES_IN_HOST = "/usr/src/crt"
 FILE_TIMEOUT = 900
+LONG_TIMEOUT = 6 * 3600
 # What a daemon that broke leaves in the journal. SIGKILL is no such sign: tests kill.
 CRASHES = (r"AddressSanitizer|runtime error: |UndefinedBehaviorSanitizer"
            r"|status=(4/ILL|6/ABRT|7/BUS|8/FPE|11/SEGV|31/SYS)|dumped core")
@@ -149,18 +151,19 @@ def script_line(results, prefix, line):
     return False
 
 
-def run_script(results, prefix, command):
-    """Every script must name at least one case, and end with a status that is true to them."""
+def run_script(results, prefix, command, long=False):
+    """Every script must name at least one case, and end with a status that is true to them. In the long form it
+    has $LONG, and the time that it needs."""
     failed_before, cases = len(results.failures), 0
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, errors="replace",
-                               start_new_session=True)
+                               env={**os.environ, "LONG": "1"} if long else None, start_new_session=True)
 
     def too_long(_number, _frame):
         os.killpg(process.pid, signal.SIGKILL)
 
     signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(FILE_TIMEOUT)
+    signal.alarm(LONG_TIMEOUT if long else FILE_TIMEOUT)
     for line in process.stdout:
         cases += script_line(results, prefix, line.rstrip("\n"))
     status = process.wait()
@@ -173,41 +176,44 @@ def run_script(results, prefix, command):
         results.add("not ok", prefix.strip(": "), f"status {status} though no case failed")
 
 
-def on_host(name, *command):
-    return subprocess.run([HOST, "exec", "--name", name, "--", *command], stdin=subprocess.DEVNULL,
+def on_host(tool, name, *command):
+    return subprocess.run([tool, "exec", "--name", name, "--", *command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                           check=False)
 
 
-def host_options(path):
-    """What a test file asks of its host, in a line of its own: "# host: --disk 2G"."""
+def host_options(tool, path):
+    """What a test file asks of its host or machine, in a line of its own: "# host: --disk 2G"."""
+    mark = f"# {os.path.basename(tool)}: "
     with open(path, encoding="utf-8") as file:
         for line in file:
-            if line.startswith("# host: "):
-                return line.removeprefix("# host: ").split()
+            if line.startswith(mark):
+                return line.removeprefix(mark).split()
     return []
 
 
-def host_script(results, path, folder, prefix):
-    """One test file on a fresh private host that has crt from this build."""
+def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint: disable=too-many-arguments
+    """One test file on a fresh private host, or a fresh virtual machine, that has crt from this build."""
     stem = os.path.splitext(os.path.basename(path))[0].removeprefix("test-")
     name = f"test-{os.getpid()}"
     label = f"{prefix}{stem}: "
-    started = subprocess.run([HOST, "start", "--name", name, "--build", folder, "--no-build", *host_options(path)],
+    started = subprocess.run([tool, "start", "--name", name, "--build", folder, "--no-build",
+                              *host_options(tool, path)],
                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if started.returncode != 0:
-        results.add("not ok", label.strip(": "), "the host did not start")
+        results.add("not ok", label.strip(": "), f"the {os.path.basename(tool)} did not start")
         print(indent(started.stdout), flush=True)
         return
     try:
         inside = os.path.join(SOURCES_IN_HOST, os.path.relpath(path, TOP))
-        run_script(results, label, [HOST, "exec", "--name", name, "--", inside])
-        crashes = on_host(name, "sh", "-c",
+        environment = ["--env", "LONG=1"] if long else []
+        run_script(results, label, [tool, "exec", "--name", name, *environment, "--", inside], long)
+        crashes = on_host(tool, name, "sh", "-c",
                           f"journalctl --sync; journalctl -q --no-pager -g '{CRASHES}'").stdout
         if not results.check(f"{label}nothing crashed", not crashes.strip(), "see the journal"):
-            print(indent(on_host(name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80), flush=True)
+            print(indent(on_host(tool, name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80), flush=True)
     finally:
-        subprocess.run([HOST, "stop", "--name", name], check=False)
+        subprocess.run([tool, "stop", "--name", name], check=False)
 
 
 def main_guard():
