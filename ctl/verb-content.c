@@ -91,28 +91,16 @@ const Verb verb_content_usage = {
 
 /* ---- content cat ---- */
 
-/* What has gone to a pipe that nobody reads any longer is the end, not an error. */
-static int copy(int from, int to, uint64_t *ret_bytes) {
-        char buffer[65536];
-        ssize_t n;
-        while ((n = fd_read_full(from, buffer, sizeof(buffer))) > 0) {
-                int r = fd_write_all(to, buffer, (size_t) n);
-                if (r < 0)
-                        return r == -EPIPE ? 0 : r;
-                *ret_bytes += (uint64_t) n;
-        }
-        return n < 0 ? (int) n : 0;
-}
-
 static int run_content_cat(Context *context, void *options, char **operands, Fault *fault) {
         _cleanup_message_ sd_bus_message *reply = NULL;
-        uint64_t bytes = 0;
         int fd;
         int r = client_invoke(&context->client, &target_content, "Open", operands[0], &reply, fault);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "h", &fd);
         if (r >= 0)
-                r = copy(fd, STDOUT_FILENO, &bytes);
+                r = fd_copy(fd, STDOUT_FILENO);
+        if (r == -EPIPE) /* nobody reads on: that is the end, not an error */
+                return 0;
         return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
 }
 
@@ -186,7 +174,7 @@ static int run_content_ingest(Context *context, void *userdata, char **operands,
         Client *client = &context->client;
         _cleanup_message_ sd_bus_message *reply = NULL, *committed = NULL;
         const char *digest;
-        uint64_t offset, bytes = 0;
+        uint64_t offset;
         int stream;
 
         int r = labels_check(options->labels, fault);
@@ -197,8 +185,8 @@ static int run_content_ingest(Context *context, void *userdata, char **operands,
         if (r >= 0)
                 r = skip_input(offset, fault);
         if (r >= 0)
-                r = copy(STDIN_FILENO, stream, &bytes);
-        if (r < 0)
+                r = fd_copy(STDIN_FILENO, stream);
+        if (r < 0 && r != -EPIPE) /* why no more was taken, Commit says */
                 return fault_prefix(fault, r, "%s", operands[0]);
         reply = sd_bus_message_unref(reply); /* closes the stream: its end */
         r = client_invoke(client, &target_content, "Commit", operands[0], &committed, fault);

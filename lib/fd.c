@@ -81,6 +81,16 @@ ssize_t fd_read_full(int fd, void *data, size_t size) {
         return (ssize_t) done;
 }
 
+int fd_copy(int from, int to) {
+        char buffer[65536];
+        for (;;) {
+                ssize_t n = fd_read_full(from, buffer, sizeof(buffer));
+                int r = n > 0 ? fd_write_all(to, buffer, (size_t) n) : (int) n;
+                if (n <= 0 || r < 0)
+                        return r;
+        }
+}
+
 int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size) {
         _cleanup_free_ char *data = NULL;
         size_t allocated = 0, size = 0;

@@ -33,6 +33,8 @@ int fd_write_all(int fd, const void *data, size_t size);
 
 /* Up to size bytes until end of file; the count. */
 ssize_t fd_read_full(int fd, void *data, size_t size);
+/* All bytes of one until its end, into the other. */
+int fd_copy(int from, int to);
 
 /* The whole rest of a file with a NUL appended; -EFBIG beyond limit bytes. */
 int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size);

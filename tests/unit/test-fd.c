@@ -81,6 +81,25 @@ static void writes_all_through_a_pipe_that_is_too_small(void) {
         pipes[0] = fd_close(pipes[0]);
 }
 
+static void copies_to_the_end_and_says_why_not(void) {
+        _cleanup_close_ int from = memfd_create("from", MFD_CLOEXEC), to = memfd_create("to", MFD_CLOEXEC);
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        for (int i = 0; i < 20000; i++)
+                CHECK_OK(fd_write_all(from, "123456789", 9));
+        CHECK_INT(lseek(from, 9, SEEK_SET), 9);
+        CHECK_OK(fd_copy(from, to));
+        CHECK_INT(lseek(to, 0, SEEK_SET), 0);
+        CHECK_OK(fd_read_all(to, 1000000, &text, &size));
+        CHECK_INT(size, 19999 * 9);
+        CHECK(strncmp(text + size - 9, "123456789", 9) == 0);
+
+        _cleanup_close_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+        CHECK_INT(lseek(from, 0, SEEK_SET), 0);
+        CHECK_INT(fd_copy(from, full), -ENOSPC);
+        CHECK_INT(fd_copy(full, to), -EBADF);
+}
+
 static void replaces_a_file_whole(void) {
         _cleanup_close_ int directory = check_directory();
         _cleanup_free_ char *line = NULL;
@@ -155,6 +174,7 @@ int main(void) {
                 CHECK_CASE(reads_up_to_the_limit_and_not_beyond),
                 CHECK_CASE(sealed_memfds_cannot_be_changed),
                 CHECK_CASE(writes_all_through_a_pipe_that_is_too_small),
+                CHECK_CASE(copies_to_the_end_and_says_why_not),
                 CHECK_CASE(replaces_a_file_whole),
                 CHECK_CASE(a_failed_replacement_leaves_nothing),
                 CHECK_CASE(writes_only_files_that_exist),
