@@ -15,6 +15,7 @@
 #include "runtime/init-report.h"
 #include "runtime/init-steps.h"
 #include "runtime/launch.h"
+#include "runtime/net-devices.h"
 #include "runtime/plan.h"
 #include "runtime/process-limits.h"
 #include "runtime/scheduling.h"
@@ -107,8 +108,8 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
                         return r;
         }
         container->socket = TAKE_FD(plan->parent_socket);
-        r = cgroup_delegation_give(plan, fault);
-        if (r < 0)
+        if ((r = cgroup_delegation_give(plan, fault)) < 0 ||
+            (r = net_devices_move(plan, container->pid, fault)) < 0)
                 return r;
         if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
                 return r;
@@ -128,6 +129,8 @@ int container_create(const ContainerRequest *request, Container **ret, Fault *fa
         int r = plan_prepare(request, &plan, fault);
         if (r >= 0)
                 r = create(container, &plan, fault);
+        if (r < 0)
+                net_devices_take_back(&plan);
         plan_done(&plan);
         if (r < 0)
                 return fault_set_errno(fault, r, "cannot create the container");

@@ -19,6 +19,7 @@
 #include "runtime/mount-source.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
+#include "runtime/net-devices.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp-filter.h"
 #include "runtime/seccomp-notify.h"
@@ -33,7 +34,6 @@ static int check_supported(const RuntimeConfig *config, Fault *fault) {
                 const char *field;
         } missing[] = {
                 { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
-                { config->net_device_count > 0, "linux.netDevices" },
                 { config->intel_rdt.given, "linux.intelRdt" },
         };
         for (size_t i = 0; i < ELEMENTS_OF(missing); i++)
@@ -92,6 +92,7 @@ void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
                 .mapping_fd = -EBADF,
                 .proc_fd = -EBADF,
                 .null_fd = -EBADF,
+                .net_namespace_fd = -EBADF,
                 .parent_socket = -EBADF,
                 .init_socket = -EBADF,
                 .start_fd = request->start_fd,
@@ -112,7 +113,7 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
             (r = mounts_prepare(plan, fault)) < 0 || (r = rootfs_prepare(plan, fault)) < 0 ||
             (r = mount_source_open_all(plan, fault)) < 0 || (r = terminal_prepare(plan, fault)) < 0 ||
             (r = seccomp_filter_prepare(plan, fault)) < 0 || (r = hooks_prepare(plan, fault)) < 0 ||
-            (r = seccomp_notify_prepare(plan, fault)) < 0 ||
+            (r = net_devices_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */
@@ -125,6 +126,7 @@ void plan_done(ContainerPlan *plan) {
         if (plan->own_rootfs_fd)
                 fd_close(plan->rootfs_fd);
         mounts_done(plan);
+        net_devices_done(plan);
         fd_close(plan->mapping_fd);
         fd_close(plan->proc_fd);
         fd_close(plan->null_fd);

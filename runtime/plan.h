@@ -41,6 +41,10 @@ typedef struct ContainerPlan {
         struct sock_fprog seccomp;
         struct sock_filter *own_seccomp_filter;
 
+        /* Network devices that the parent has moved, to take them back when init comes to nothing. */
+        int net_namespace_fd;
+        unsigned *moved_net_devices; /* their numbers in there; NULL: none */
+
         /* The socket between the two; each side has its own end. */
         int parent_socket, init_socket;
         int start_fd, result_fd; /* init's; -EBADF: the socket serves */
