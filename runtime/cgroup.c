@@ -108,8 +108,9 @@ static int check_is_empty(int cgroup, const char *path, Fault *fault) {
         int r = fd_read_line_at(cgroup, "cgroup.events", &events);
         if (r < 0)
                 return fault_set_errno(fault, r, "the cgroup /%s", path);
-        return strstr(events, "populated 1") ? fault_set(fault, -EBUSY, "the cgroup /%s has processes", path)
-                                             : 0;
+        if (strstr(events, "populated 1"))
+                return fault_set(fault, -EBUSY, "the cgroup /%s has processes", path);
+        return strstr(events, "frozen 1") ? fault_set(fault, -EBUSY, "the cgroup /%s is frozen", path) : 0;
 }
 
 /* Makes one component after the other. *made is where the first that was not there before ends. */
