@@ -102,7 +102,7 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         if (r < 0)
                 return r;
         plan->init_socket = fd_close(plan->init_socket);
-        if (plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER)) {
+        if (plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER) && !plan->unprivileged) {
                 if ((r = process_limits_make_room(plan, container->pid, fault)) < 0 ||
                     (r = user_write_mappings(plan, container->pid, fault)) < 0)
                         return r;
@@ -114,7 +114,7 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
                 return r;
         r = wait_until_ready(container, plan, fault);
-        if (r >= 0)
+        if (r >= 0 && !plan->unprivileged)
                 r = process_limits_set_oom_score(plan, container->pid, fault);
         return r < 0 ? r : scheduling_set(&plan->config->process, container->pid, fault);
 }

@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +19,7 @@
 #include "runtime/init-report.h"
 #include "runtime/namespaces.h"
 #include "runtime/staging.h"
+#include "runtime/user.h"
 
 /* Like fork(): 0 in the child. */
 static pid_t clone_init(ContainerPlan *plan, uint64_t further_flags, int *ret_pidfd) {
@@ -42,12 +47,48 @@ static int clone_fault(int error, Fault *fault) {
         return fault_set_errno(fault, error, "cannot clone the container's init");
 }
 
+/* An ordinary user's launcher goes ahead into the user namespace, gets its mappings from the parent, and
+ * does there what the parent has no right to. The mounts that it clones were copied into that namespace by
+ * the kernel, and their flags are locked. */
+static int enter_user_namespace(ContainerPlan *plan, int answer, Fault *fault) {
+        char text[32];
+        InitReport report = init_report_make(INIT_REPORT_MAPPINGS, "", 0, "");
+        const RuntimeProcess *process = &plan->config->process;
+        report.pid = getpid();
+        /* Init will be closed to /proc; this process has it still open. */
+        (void) snprintf(text, sizeof(text), "%" PRIi64, process->oom_score_adj);
+        int r = process->oom_score_adj == RUNTIME_UNSET
+                        ? 0
+                        : fd_write_file_at(plan->proc_fd, "self/oom_score_adj", text);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.process.oomScoreAdj: %s", text);
+        if (unshare(CLONE_NEWUSER) < 0)
+                return fault_set_errno(fault, -errno, "config.linux.namespaces: user");
+        r = fd_write_all(answer, &report, sizeof(report));
+        if (r >= 0)
+                r = user_wait_for_mappings(plan);
+        if (r < 0)
+                return r;
+        if (unshare(CLONE_NEWNS) < 0)
+                return fault_set_errno(fault, -errno, "config.linux.namespaces: mount");
+        return plan_open_host_tree(plan, fault);
+}
+
+static int prepare_launch(ContainerPlan *plan, int answer, Fault *fault) {
+        /* Whoever lives in a namespace that is joined must not look into this process. */
+        if (!plan->unprivileged && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+                return -errno;
+        if (plan->unprivileged)
+                return enter_user_namespace(plan, answer, fault);
+        return plan_has_user_namespace(plan) ? staging_lay_out(plan, fault) : 0;
+}
+
 /* The launcher lays mounts out, joins, clones init as a child of its own parent (CLONE_PARENT) and says
  * init's pid. That pid stays valid until the parent reaps it. */
 static _noreturn_ void launcher_run(ContainerPlan *plan, LaunchMain main, int answer) {
         Fault fault = FAULT_NULL;
         int pidfd = -EBADF;
-        pid_t pid = plan_has_user_namespace(plan) ? (pid_t) staging_lay_out(plan, &fault) : 0;
+        pid_t pid = (pid_t) prepare_launch(plan, answer, &fault);
         if (pid >= 0)
                 pid = (pid_t) namespaces_join(plan, &fault);
         if (pid >= 0) {
@@ -66,6 +107,22 @@ static _noreturn_ void launcher_run(ContainerPlan *plan, LaunchMain main, int an
         _exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
+/* Its last word; before that, perhaps, that it waits for its mappings. */
+static int hear_launcher(const ContainerPlan *plan, int answer, InitReport *report, Fault *fault) {
+        for (;;) {
+                ssize_t n = fd_read_full(answer, report, sizeof(*report));
+                if (n < 0)
+                        return fault_set_errno(fault, (int) n, "what the process that launches init said");
+                if (n != sizeof(*report))
+                        return fault_set(fault, -EIO, "the process that launches init ended without a word");
+                if (report->kind != INIT_REPORT_MAPPINGS)
+                        return 0;
+                int r = user_write_mappings(plan, report->pid, fault);
+                if (r < 0)
+                        return r;
+        }
+}
+
 static int launch_through_launcher(ContainerPlan *plan, LaunchMain main, pid_t *ret_pid, int *ret_pidfd,
                                    Fault *fault) {
         int answer[2];
@@ -78,17 +135,20 @@ static int launch_through_launcher(ContainerPlan *plan, LaunchMain main, pid_t *
         }
         int r = launcher < 0 ? -errno : 0;
         fd_close(answer[1]);
+        if (r < 0) {
+                fd_close(answer[0]);
+                return fault_set_errno(fault, r, "cannot make the process that launches init");
+        }
 
         InitReport report;
-        ssize_t n = r < 0 ? r : fd_read_full(answer[0], &report, sizeof(report));
+        r = hear_launcher(plan, answer[0], &report, fault);
         fd_close(answer[0]);
-        if (launcher > 0)
-                while (waitpid(launcher, NULL, 0) < 0 && errno == EINTR)
-                        ;
-        if (n < 0)
-                return fault_set_errno(fault, (int) n, "cannot make the process that launches init");
-        if (n != sizeof(report))
-                return fault_set(fault, -EIO, "the process that launches init ended without a word");
+        if (r < 0) /* it may wait for something that does not come */
+                (void) kill(launcher, SIGKILL);
+        while (waitpid(launcher, NULL, 0) < 0 && errno == EINTR)
+                ;
+        if (r < 0)
+                return r;
         if (report.kind != INIT_REPORT_READY)
                 return fault_set(fault, report.error < 0 ? report.error : -EIO, "%s",
                                  init_report_text(&report));

@@ -56,9 +56,11 @@ static bool has_offsets(const ContainerPlan *plan) {
         return plan->config->boottime_offset.given || plan->config->monotonic_offset.given;
 }
 
-/* A time namespace with offsets is entered after they are written (time_namespaces(7)). */
+/* An ordinary user's launcher is in the user namespace already (launch.h); a time namespace with offsets is
+ * entered after they are written (time_namespaces(7)). */
 static bool is_made_by_clone(const ContainerPlan *plan, RuntimeNamespaceType type) {
         return plan_has_new_namespace(plan, type) && type != RUNTIME_NAMESPACE_CGROUP &&
+               !(type == RUNTIME_NAMESPACE_USER && plan->unprivileged) &&
                !(type == RUNTIME_NAMESPACE_TIME && has_offsets(plan));
 }
 

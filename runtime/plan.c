@@ -16,6 +16,7 @@
 #include "runtime/capabilities.h"
 #include "runtime/cgroup-resources.h"
 #include "runtime/hooks.h"
+#include "runtime/id-mappings.h"
 #include "runtime/mount-source.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
@@ -26,6 +27,7 @@
 #include "runtime/security-label.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
+#include "runtime/user.h"
 
 /* What no step does yet. Each row goes with the commit that brings the step. */
 static int check_supported(const RuntimeConfig *config, Fault *fault) {
@@ -102,18 +104,28 @@ void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
         };
         for (size_t i = 0; i < _RUNTIME_NAMESPACE_MAX; i++)
                 plan->namespace_fds[i] = -EBADF;
+        plan->groups_denied = plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER) &&
+                              id_mappings_deny_groups(&plan->config->mappings);
+}
+
+int plan_open_host_tree(ContainerPlan *plan, Fault *fault) {
+        int r = rootfs_prepare(plan, fault);
+        return r < 0 ? r : mount_source_open_all(plan, fault);
 }
 
 int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fault) {
         plan_init(plan, request);
+        plan->unprivileged = plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER) &&
+                             !capabilities_have_own(CAP_SYS_ADMIN);
         int r;
         if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
             (r = namespaces_prepare(plan, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
             (r = security_label_prepare(plan, fault)) < 0 || (r = sysctl_prepare(plan, fault)) < 0 ||
-            (r = mounts_prepare(plan, fault)) < 0 || (r = rootfs_prepare(plan, fault)) < 0 ||
-            (r = mount_source_open_all(plan, fault)) < 0 || (r = terminal_prepare(plan, fault)) < 0 ||
-            (r = seccomp_filter_prepare(plan, fault)) < 0 || (r = hooks_prepare(plan, fault)) < 0 ||
-            (r = net_devices_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
+            (r = user_prepare(plan, fault)) < 0 || (r = mounts_prepare(plan, fault)) < 0 ||
+            (!plan->unprivileged && (r = plan_open_host_tree(plan, fault)) < 0) ||
+            (r = terminal_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = hooks_prepare(plan, fault)) < 0 || (r = net_devices_prepare(plan, fault)) < 0 ||
+            (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */

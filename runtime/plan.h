@@ -27,6 +27,11 @@ typedef struct ContainerPlan {
         const ContainerRequest *request; /* weak */
         const RuntimeConfig *config;     /* weak */
 
+        /* The caller has no rights over mounts: the launcher enters the user namespace first, and prepares
+         * there what else the parent prepares. */
+        bool unprivileged;
+        bool groups_denied; /* setgroups(2) is given up for the mappings */
+
         /* Prepared by the parent. */
         int namespace_fds[_RUNTIME_NAMESPACE_MAX]; /* those that are joined */
         int rootfs_fd; /* detached mount; after rootfs_attach() the root itself */
@@ -66,6 +71,8 @@ void plan_done(ContainerPlan *plan);
 /* The parts of it that a process in a container that is there already needs, too. */
 void plan_init(ContainerPlan *plan, const ContainerRequest *request);
 int plan_check_request(const ContainerRequest *request, Fault *fault);
+/* Root file system and bind sources, by a process that sees the host's tree and may clone mounts of it. */
+int plan_open_host_tree(ContainerPlan *plan, Fault *fault);
 int plan_open_own_tree(ContainerPlan *plan, Fault *fault);
 
 static inline bool plan_has_new_namespace(const ContainerPlan *plan, RuntimeNamespaceType type) {

@@ -81,7 +81,7 @@ static int take(const char *name, int *fd) {
 }
 
 int staging_step_take(ContainerPlan *plan, Fault *fault) {
-        if (!plan_has_user_namespace(plan))
+        if (!plan_has_user_namespace(plan) || plan->unprivileged)
                 return 0;
         int r = take(ROOT_NAME, &plan->rootfs_fd);
         if (r < 0)

@@ -24,19 +24,30 @@ int user_write_mappings(const ContainerPlan *plan, pid_t pid, Fault *fault) {
         return message_send(plan->parent_socket, &go, sizeof(go), NULL, 0);
 }
 
-int user_step_wait_for_mappings(ContainerPlan *plan, Fault *fault) {
+int user_prepare(const ContainerPlan *plan, Fault *fault) {
+        if (plan->config->process.additional_gid_count > 0 && plan->groups_denied)
+                return fault_set(fault, -EPERM,
+                                 "config.process.user.additionalGids: an ordinary user's single group can't "
+                                 "be changed; map more of them");
+        return 0;
+}
+
+int user_wait_for_mappings(const ContainerPlan *plan) {
         char go;
-        if (!plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER))
-                return 0;
         ssize_t n = fd_read_full(plan->init_socket, &go, sizeof(go));
         return n == sizeof(go) ? 0 : n < 0 ? (int) n : -ECANCELED;
+}
+
+int user_step_wait_for_mappings(ContainerPlan *plan, Fault *fault) {
+        bool own = plan_has_new_namespace(plan, RUNTIME_NAMESPACE_USER) && !plan->unprivileged;
+        return own ? user_wait_for_mappings(plan) : 0;
 }
 
 /* Inside a user namespace what init makes (directories, devices, file systems) is to be its root's. */
 int user_step_become_root(ContainerPlan *plan, Fault *fault) {
         if (!plan_has_user_namespace(plan))
                 return 0;
-        if (setgroups(0, NULL) < 0)
+        if (!plan->groups_denied && setgroups(0, NULL) < 0)
                 return fault_set_errno(fault, -errno, "leaving the groups of the caller");
         if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
                 return fault_set_errno(fault, -errno,
@@ -64,7 +75,7 @@ int user_step_change(ContainerPlan *plan, Fault *fault) {
 
         if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
                 return -errno;
-        if (setgroups(process->additional_gid_count, process->additional_gids) < 0)
+        if (!plan->groups_denied && setgroups(process->additional_gid_count, process->additional_gids) < 0)
                 return fault_set_errno(fault, -errno, "config.process.user.additionalGids");
         if (setresgid(process->gid, process->gid, process->gid) < 0)
                 return fault_set_errno(fault, -errno, "config.process.user.gid: %u", process->gid);

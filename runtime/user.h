@@ -5,8 +5,14 @@
 
 #include "runtime/plan.h"
 
-/* The parent writes uid_map and gid_map of init, which waits for that. */
+/* What an ordinary user's mappings do not allow is refused. */
+int user_prepare(const ContainerPlan *plan, Fault *fault);
+
+/* The parent writes uid_map and gid_map of init (or of the launcher), which waits for that. */
 int user_write_mappings(const ContainerPlan *plan, pid_t pid, Fault *fault);
+
+/* Waits for the parent's word that this is done. */
+int user_wait_for_mappings(const ContainerPlan *plan);
 
 /* Init's steps. */
 int user_step_wait_for_mappings(ContainerPlan *plan, Fault *fault);
