@@ -4,16 +4,15 @@
  * parsers do not take: each word is tried. */
 
 #include <errno.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "lib/json.h"
 #include "lib/strv.h"
 #include "runtime/mount-options.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-output.h"
+#include "runtime/seccomp-facts.h"
 
 static const char *const mount_words[] = {
         "acl",
@@ -146,14 +145,6 @@ static bool takes_flag(const char *word) {
         return parses(text);
 }
 
-static bool takes_architecture(const char *word) {
-        char name[32] = "";
-        const char *rest = string_after(word, "SCMP_ARCH_");
-        for (size_t i = 0; rest[i] && i + 1 < sizeof(name); i++)
-                name[i] = (char) (rest[i] >= 'A' && rest[i] <= 'Z' ? rest[i] - 'A' + 'a' : rest[i]);
-        return seccomp_arch_resolve_name(name) != 0;
-}
-
 static bool takes_mount_option(const char *word) {
         const char *const words[] = { word, NULL };
         MountOptions options;
@@ -192,7 +183,7 @@ static int add_seccomp(json_object *linux_) {
             (r = add_words(seccomp, "operators", seccomp_operators, ELEMENTS_OF(seccomp_operators),
                            takes_operator)) < 0 ||
             (r = add_words(seccomp, "archs", seccomp_architectures, ELEMENTS_OF(seccomp_architectures),
-                           takes_architecture)) < 0 ||
+                           seccomp_facts_has_architecture)) < 0 ||
             (r = add_words(seccomp, "knownFlags", seccomp_flags, ELEMENTS_OF(seccomp_flags), NULL)) < 0)
                 return r;
         return add_words(seccomp, "supportedFlags", seccomp_flags, ELEMENTS_OF(seccomp_flags), takes_flag);
@@ -234,11 +225,10 @@ static int add_linux(json_object *out) {
 }
 
 static int add_annotations(json_object *out) {
-        const struct scmp_version *version = seccomp_version();
         json_object *annotations = json_object_new_object();
         char text[64];
         int r = oci_output_add(out, "annotations", annotations);
-        (void) snprintf(text, sizeof(text), "%u.%u.%u", version->major, version->minor, version->micro);
+        seccomp_facts_version(text, sizeof(text));
         if (r < 0 ||
             (r = oci_output_add(annotations, "io.github.seccomp.libseccomp.version",
                                 json_object_new_string(text))) < 0 ||

@@ -46,7 +46,8 @@ def capabilities(*names):
 def rlimit(name, soft, hard, letter):
     return Inside(POSIX, "MUST", f"rlimits: {name}",
                   {"process.rlimits": [{"type": name, "soft": soft, "hard": hard}]},
-                  f"ulimit -S{letter}; ulimit -H{letter}", f"~^{soft // SCALE.get(letter, 1)}\n{hard // SCALE.get(letter, 1)}$")
+                  f"ulimit -S{letter}; ulimit -H{letter}",
+                  f"~^{soft // SCALE.get(letter, 1)}\n{hard // SCALE.get(letter, 1)}$")
 
 
 # What ulimit counts in.
@@ -135,7 +136,8 @@ CASES = [
     Refused(PROCESS, "MUST", "cwd is absolute", {"process.cwd": "tmp"}),
     Inside(PROCESS, "MUST", "env is the environment", {"process.env": ["PATH=/bin", "ONE=1", "TWO=a b"]},
            "echo $ONE,$TWO", "1,a b"),
-    Inside(PROCESS, "MUST", "nothing of the caller's environment comes in", {}, "env | grep -c CONFORMANCE_OUTSIDE", "0"),
+    Inside(PROCESS, "MUST", "nothing of the caller's environment comes in", {},
+           "env | grep -c CONFORMANCE_OUTSIDE", "0"),
     Refused(POSIX, "MUST", "args is required on POSIX platforms", {"process.args": None}),
     Refused(POSIX, "MUST", "args has one entry at least", {"process.args": []}),
     Inside(POSIX, "MUST", "args[0] is searched in the PATH of env", {"process.env": ["PATH=/nowhere:/bin"]},
@@ -191,7 +193,8 @@ CASES = [
     Inside(NAMES, "MUST", "hostname", {"hostname": "other"}, "hostname", "other"),
     Inside("config.md, Domainname", "MUST", "domainname", {"domainname": "example.org"},
            "cat /proc/sys/kernel/domainname", "example.org"),
-    Does(EXTENSIBILITY, "MUST", "a member that nobody knows is no error", {"org.example.unknown": None, "unknownMember": {"a": 1}},
+    Does(EXTENSIBILITY, "MUST", "a member that nobody knows is no error",
+         {"org.example.unknown": None, "unknownMember": {"a": 1}},
          does=unknown_member),
     Does(EXTENSIBILITY, "MUST", "a member of process that nobody knows is no error", {"process.unknownMember": 1},
          does=unknown_member),

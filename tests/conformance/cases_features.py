@@ -31,7 +31,8 @@ def namespaces_hold(runtime):
 def options_hold(runtime):
     """Each option that it knows, it takes; on a file system that takes them all."""
     skip = {"remount", "bind", "rbind", "idmap", "ridmap", "acl", "noacl", "mand", "iversion", "lazytime", "sync",
-            "dirsync", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nofollow", "nolazytime", "noiversion", "nomand"}
+            "dirsync", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nofollow", "nolazytime", "noiversion",
+            "nomand"}
     words = [word for word in features(runtime)["mountOptions"] if word not in skip]
     runtime.write({"mounts+": [{"destination": f"/mnt/{number}", "type": "tmpfs", "source": "x", "options": [word]}
                                for number, word in enumerate(words)]}, "sleep 100")

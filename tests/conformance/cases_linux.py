@@ -64,7 +64,7 @@ def is_inherited(kind, member):
 
 def is_joined(kind, member):
     def does(runtime):
-        with subprocess.Popen(["unshare", "--" + {"net": "net", "ipc": "ipc", "uts": "uts"}[kind], "sleep", "100"]) as holder:
+        with subprocess.Popen(["unshare", "--" + kind, "sleep", "100"]) as holder:
             try:
                 path = f"/proc/{holder.pid}/ns/{kind}"
                 while os.readlink(path) == of_host(kind):
@@ -157,12 +157,16 @@ CASES = [
                                            "the same user namespace"))),
     is_inherited("pid", "pid"), is_inherited("net", "network"), is_inherited("ipc", "ipc"), is_inherited("uts", "uts"),
     is_joined("net", "network"), is_joined("ipc", "ipc"), is_joined("uts", "uts"),
-    Refused(NAMESPACES, "MUST", "a path of another type is an error", namespaces("pid", "ipc", "uts", "mount", network="/proc/self/ns/uts")),
-    Refused(NAMESPACES, "MUST", "a path that is no namespace is an error", namespaces("pid", "ipc", "uts", "mount", network="/dev/null")),
-    Refused(NAMESPACES, "MUST", "a path that is not there is an error", namespaces("pid", "ipc", "uts", "mount", network="/nowhere")),
+    Refused(NAMESPACES, "MUST", "a path of another type is an error",
+            namespaces("pid", "ipc", "uts", "mount", network="/proc/self/ns/uts")),
+    Refused(NAMESPACES, "MUST", "a path that is no namespace is an error",
+            namespaces("pid", "ipc", "uts", "mount", network="/dev/null")),
+    Refused(NAMESPACES, "MUST", "a path that is not there is an error",
+            namespaces("pid", "ipc", "uts", "mount", network="/nowhere")),
     Refused(NAMESPACES, "MUST", "a type given twice is an error", namespaces(*ALL, "pid")),
     Refused(NAMESPACES, "MUST", "an unknown type is an error", namespaces(*ALL, "nonsense")),
-    Inside(NAMESPACES, "MUST", "pid: only its own processes are seen", {}, "ls -d /proc/[0-9]* | head -n 1; echo $$", "/proc/1\n1"),
+    Inside(NAMESPACES, "MUST", "pid: only its own processes are seen", {},
+           "ls -d /proc/[0-9]* | head -n 1; echo $$", "/proc/1\n1"),
     Inside(NAMESPACES, "MUST", "cgroup: its own cgroup is the root",
            {"linux.namespaces": [{"type": name} for name in (*ALL, "cgroup")]},
            "grep ^0:: /proc/self/cgroup", "0::/"),
@@ -202,7 +206,8 @@ CASES = [
     Does(CGROUPS, "MUST", "an absolute path is relative to the cgroups' mount point", does=in_cgroup),
     Does(CGROUPS, "MUST", "cgroups are made, and deleted with the container", does=lambda r: (
         r.create(), equal(True, os.path.isdir("/sys/fs/cgroup" + r.cgroup), "cgroup is there"))),
-    Does("config-linux.md, Control groups", "MUST", "a cgroup with processes is an error, if it is checked", does=cgroup_populated),
+    Does("config-linux.md, Control groups", "MUST", "a cgroup with processes is an error, if it is checked",
+         does=cgroup_populated),
     Does("config-linux.md, Control groups", "MUST", "a frozen cgroup does not hang", does=cgroup_frozen),
     Does("config-linux.md, Control groups", "MUST", "a limit that no controller is there for is an error",
          does=missing_controller),
@@ -225,7 +230,8 @@ CASES = [
             "linux.resources.devices": [{"allow": False, "access": "rwm"}]},
            "head -c 1 /dev/zero | wc -c", "1"),
 
-    Inside(UNIFIED, "MUST", "files of the cgroup are written", {"linux.resources.unified": {"hugetlb.2MB.max": "6291456"},
+    Inside(UNIFIED, "MUST", "files of the cgroup are written",
+           {"linux.resources.unified": {"hugetlb.2MB.max": "6291456"},
            "linux.namespaces": [{"type": name} for name in (*ALL, "cgroup")],
            "mounts+": [{"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": ["ro"]}]},
            "cat /sys/fs/cgroup/hugetlb.2MB.max", "6291456"),
@@ -268,7 +274,8 @@ CASES = [
     Refused(SECCOMP, "MUST", "an unknown architecture is an error",
             seccomp((MKDIR, {"action": "SCMP_ACT_ERRNO"}), architectures=["SCMP_ARCH_NONSENSE"])),
     Refused(SECCOMP, "MUST", "an unknown operator is an error",
-            seccomp((MKDIR, {"action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE"}]}))),
+            seccomp((MKDIR, {"action": "SCMP_ACT_ERRNO",
+                             "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE"}]}))),
     Refused(SECCOMP, "MUST", "SCMP_ACT_NOTIFY without listenerPath is an error",
             seccomp((MKDIR, {"action": "SCMP_ACT_NOTIFY"}))),
 

@@ -37,8 +37,8 @@ BASE = {
 
 
 # What the scripts of the tables call. The fewer, the faster a root file system is copied.
-APPLETS = ("sh awk cat cut df env false grep head hostname id ionice kill ls mkdir readlink sleep sort stat tail touch tr true "
-           "umount uname wc xargs").split()
+APPLETS = ("sh awk cat cut df env false grep head hostname id ionice kill ls mkdir readlink sleep sort stat tail touch "
+           "tr true umount uname wc xargs").split()
 
 
 def change(config, changes):
