@@ -17,6 +17,7 @@
 #include "services/snapshots/snapshot-mount.h"
 #include "services/snapshots/snapshot-rebase.h"
 #include "services/snapshots/snapshot-rules.h"
+#include "services/snapshots/trash-collector.h"
 #include "services/snapshots/tree-argument.h"
 #include "services/snapshots/worker-run.h"
 
@@ -169,6 +170,7 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
         SnapshotManager *manager = sync->manager;
         sync->run = worker_run_free(sync->run);
         sync->namespace = NULL;
+        trash_collector_start(manager->trash); /* drivers throw away what they replace */
 
         /* The kernel tells once that something could not be written, and not which file: nothing that is not
          * known to be on the disk is believed any more. */
