@@ -11,6 +11,8 @@
 #include "lib/fd.h"
 #include "lib/message.h"
 
+#define MESSAGES_PER_TURN 64
+
 struct FetchClient {
         int socket;
         sd_event_source *source;
@@ -50,7 +52,8 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
         char buffer[MESSAGE_SIZE_MAX];
 
         client->dispatching = true;
-        while (client->source) {
+        /* A worker that talks without end is not listened to alone: the event comes again. */
+        for (unsigned i = 0; client->source && i < MESSAGES_PER_TURN; i++) {
                 FetchMessage message;
                 ssize_t n = message_receive(client->socket, buffer, sizeof(buffer), NULL, NULL);
                 if (n == -EAGAIN)

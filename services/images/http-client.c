@@ -290,13 +290,23 @@ static int error_from_curl(CURLcode code) {
         }
 }
 
+/* libcurl has no word of its own for a line that is longer than it takes. */
+static bool has_endless_headers(const HttpExchange *exchange, CURLcode code) {
+        curl_off_t began = 0;
+        return code == CURLE_OUT_OF_MEMORY && !exchange->announced &&
+               curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME_T, &began) == CURLE_OK &&
+               began > 0;
+}
+
 static void exchange_finish(HttpExchange *exchange, CURLcode code) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         const HttpHandler *handler = exchange->handler;
         void *userdata = exchange->userdata;
         int r = exchange->refused < 0 ? exchange->refused : error_from_curl(code);
 
-        if (r < 0 && exchange->refused >= 0)
+        if (exchange->refused >= 0 && has_endless_headers(exchange, code))
+                r = fault_set(&fault, -EBADMSG, "the headers of the answer are too long");
+        else if (r < 0 && exchange->refused >= 0)
                 fault_set(&fault, r, "%s",
                           exchange->message[0] ? exchange->message : curl_easy_strerror(code));
         http_exchange_free(exchange);

@@ -69,9 +69,10 @@ static int append_unpack(sd_bus_message *message, const StoreArguments *argument
 
 static int options_ingest(sd_bus_message *message, const StoreArguments *arguments) {
         int r = bus_append_entry(message, "digest", "s", arguments->digest);
-        if (r < 0 || arguments->size == 0)
+        if (r < 0)
                 return r;
-        return bus_append_entry(message, "size", "t", arguments->size);
+        return arguments->size > 0 ? bus_append_entry(message, "size", "t", arguments->size)
+                                   : bus_append_entry(message, "at-most", "t", arguments->at_most);
 }
 
 static int options_unpack(sd_bus_message *message, const StoreArguments *arguments) {
@@ -113,7 +114,8 @@ static int read_job(sd_bus_message *message, StoreReply *reply) {
         return reply->text ? 0 : -ENOMEM;
 }
 
-/* One a{sv}: of "size" (t) and "key" (s), whichever is there. The key is appended to the names. */
+/* One a{sv}: of "size" (t), "state" and "key" (s), whichever are there. The key is appended to the names,
+ * the state becomes the text. */
 static int read_info(sd_bus_message *message, StoreReply *reply) {
         const char *key, *value;
         int r = sd_bus_message_enter_container(message, 'a', "{sv}");
@@ -123,7 +125,11 @@ static int read_info(sd_bus_message *message, StoreReply *reply) {
                         break;
                 if (string_equal(key, "size"))
                         r = sd_bus_message_read(message, "v", "t", &reply->size);
-                else if (string_equal(key, "key")) {
+                else if (string_equal(key, "state")) {
+                        r = sd_bus_message_read(message, "v", "s", &value);
+                        free(reply->text);
+                        reply->text = r >= 0 ? strdup(value) : NULL;
+                } else if (string_equal(key, "key")) {
                         r = sd_bus_message_read(message, "v", "s", &value);
                         if (r >= 0)
                                 r = strv_append(&reply->names, value);
@@ -180,7 +186,7 @@ static const StoreFormat formats[_STORE_METHOD_MAX] = {
         [STORE_CONTENT_COMMIT] = { &content, "Commit", append_name, NULL, read_committed },
         [STORE_CONTENT_ABORT] = { &content, "Abort", append_name },
         [STORE_CONTENT_DELETE] = { &content, "Delete", append_name },
-        [STORE_SNAPSHOT_STAT] = { &snapshots, "Stat", append_name },
+        [STORE_SNAPSHOT_STAT] = { &snapshots, "Stat", append_name, NULL, read_info },
         [STORE_SNAPSHOT_PREPARE] = { &snapshots, "Prepare", append_prepare },
         [STORE_SNAPSHOT_UNPACK] = { &snapshots, "Unpack", append_unpack, options_unpack, read_job },
         [STORE_SNAPSHOT_COMMIT] = { &snapshots, "Commit", append_commit, options_commit },

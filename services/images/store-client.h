@@ -14,13 +14,14 @@ typedef struct StoreClient StoreClient;
 typedef struct StoreCall StoreCall;
 
 typedef enum StoreMethod {
-        STORE_CONTENT_STAT,     /* name → size */
-        STORE_CONTENT_OPEN,     /* name → fd, size */
-        STORE_CONTENT_INGEST,   /* name (of the ingest), digest, size or 0 → fd, size (the offset) */
+        STORE_CONTENT_STAT,   /* name → size */
+        STORE_CONTENT_OPEN,   /* name → fd, size */
+        STORE_CONTENT_INGEST, /* name (of the ingest), digest, size or 0 and at_most → fd, size (the offset)
+                               */
         STORE_CONTENT_COMMIT,   /* name of the ingest → size */
         STORE_CONTENT_ABORT,    /* name of the ingest */
         STORE_CONTENT_DELETE,   /* name */
-        STORE_SNAPSHOT_STAT,    /* name */
+        STORE_SNAPSHOT_STAT,    /* name → text: its state */
         STORE_SNAPSHOT_PREPARE, /* name */
         STORE_SNAPSHOT_UNPACK, /* name, fd, digest (the DiffID), compression, size or 0 → text (the job) */
         STORE_SNAPSHOT_COMMIT, /* name (the key), digest (the ChainID: its name from then on), parent or NULL
@@ -51,6 +52,7 @@ typedef struct StoreArguments {
         const char *parent;
         const char *compression;
         uint64_t size;
+        uint64_t at_most;
         bool roots;     /* only what keeps things */
         int fd;         /* borrowed; -EBADF if there is none */
         unsigned delay; /* milliseconds to wait before it is asked */

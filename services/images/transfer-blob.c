@@ -64,6 +64,7 @@ static int blob_ask(TransferBlob *blob, StoreMethod method, uint64_t size, Store
                         .name = method == STORE_CONTENT_STAT ? blob->digest : blob->ingest,
                         .digest = blob->digest,
                         .size = size,
+                        .at_most = LIMIT_MANIFEST_SIZE, /* all others come with a descriptor */
                         .fd = -EBADF,
                         .delay = method == STORE_CONTENT_INGEST && blob->tries > 0 ? BUSY_DELAY : 0,
                 },
@@ -98,7 +99,8 @@ static void blob_is_present(TransferBlob *blob, uint64_t size) {
 static void on_stat(StoreReply *reply, void *userdata) {
         TransferBlob *blob = userdata;
         blob->call = NULL;
-        if (reply->r == -ENOENT) {
+        /* What Content has found to be damaged it takes again. */
+        if (reply->r == -ENOENT || reply->r == -EUCLEAN) {
                 blob->state = BLOB_ABSENT;
                 transfer_advance(blob->transfer);
         } else if (reply->r < 0)
@@ -132,6 +134,15 @@ static int blob_begin(TransferBlob *blob) {
                 snprintf(blob->ingest, sizeof(blob->ingest), "%s", blob->digest);
         blob->state = BLOB_ASKING;
         return blob_ask(blob, STORE_CONTENT_STAT, 0, on_stat);
+}
+
+/* What came just now and is damaged already is not to be had. */
+bool transfer_blob_is_damaged(TransferBlob *blob) {
+        if (blob->state != BLOB_PRESENT || !blob->existed)
+                return false;
+        blob->existed = false;
+        blob->state = BLOB_NEW;
+        return true;
 }
 
 /* ---- a stream into Content ---- */

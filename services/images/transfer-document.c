@@ -186,10 +186,16 @@ static int read_document(Transfer *transfer, int fd, Fault *fault) {
 static void on_opened(StoreReply *reply, void *userdata) {
         Transfer *transfer = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        const char *digest = transfer->documents[transfer->document_count - 1]->digest;
+        TransferBlob *blob = transfer->documents[transfer->document_count - 1];
+        const char *digest = blob->digest;
 
         transfer->reading = NULL;
         int r = reply->r;
+        if (r == -EUCLEAN && transfer->error >= 0 && transfer_blob_is_damaged(blob)) {
+                transfer->step = TRANSFER_DOCUMENT;
+                transfer_advance(transfer);
+                return;
+        }
         if (r < 0)
                 fault_move(&fault, &reply->fault);
         else if (transfer->error >= 0)

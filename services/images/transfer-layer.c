@@ -8,6 +8,7 @@
 
 #include "lib/fd.h"
 #include "lib/limits.h"
+#include "lib/strv.h"
 #include "services/images/transfer-private.h"
 
 /* A layer is unpacked below no parent, at the same time as others, and put on top of the one below it when
@@ -95,8 +96,28 @@ static void on_stat(StoreReply *reply, void *userdata) {
         bool is_wanted = reply->r == -ENOENT;
         if (is_wanted)
                 reply->r = 0;
-        layer->existed = reply->r >= 0 && !is_wanted;
-        layer_go_on(layer, reply, is_wanted ? LAYER_WANTED : LAYER_DONE);
+        layer->damaged = reply->r >= 0 && string_equal(reply->text, "damaged");
+        layer->existed = reply->r >= 0 && !is_wanted && !layer->damaged;
+        layer_go_on(layer, reply, is_wanted ? LAYER_WANTED : layer->damaged ? LAYER_DAMAGED : LAYER_DONE);
+}
+
+static void on_cleared(StoreReply *reply, void *userdata) {
+        TransferLayer *layer = userdata;
+        /* One that others are built on stays, and is replaced when the new one is committed. */
+        layer->damaged = reply->r == -EBUSY;
+        if (reply->r == -ENOENT || reply->r == -EBUSY)
+                reply->r = 0;
+        layer_go_on(layer, reply, LAYER_WANTED);
+}
+
+static int layer_clear(TransferLayer *layer) {
+        int r = layer_ask(
+                layer,
+                &(StoreArguments){ .method = STORE_SNAPSHOT_REMOVE, .name = layer->chain_id, .fd = -EBADF },
+                on_cleared);
+        if (r >= 0)
+                layer->state = LAYER_CLEARING;
+        return r;
 }
 
 static int layer_begin(TransferLayer *layer) {
@@ -216,6 +237,11 @@ static void on_opened(StoreReply *reply, void *userdata) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
 
         layer->call = NULL;
+        if (reply->r == -EUCLEAN && transfer_blob_is_damaged(&layer->blob)) {
+                layer->state = LAYER_PREPARED;
+                transfer_advance(layer->blob.transfer);
+                return;
+        }
         if (reply->r < 0) {
                 layer_fail(layer, reply->r, &reply->fault);
                 return;
@@ -226,6 +252,8 @@ static void on_opened(StoreReply *reply, void *userdata) {
 }
 
 static int layer_unpack_blob(TransferLayer *layer) {
+        if (layer->blob.state != BLOB_PRESENT)
+                return 0;
         int r = layer_ask(
                 layer,
                 &(StoreArguments){ .method = STORE_CONTENT_OPEN, .name = layer->blob.digest, .fd = -EBADF },
@@ -250,10 +278,14 @@ int transfer_layer_tee(TransferLayer *layer, LayerTee *ret) {
 
         switch (layer->state) {
         case LAYER_ASKING:
+        case LAYER_DAMAGED:
+        case LAYER_CLEARING:
         case LAYER_PREPARING:
-        case LAYER_PREPARED:
         case LAYER_STARTING:
                 *ret = LAYER_TEE_WAIT;
+                return 0;
+        case LAYER_PREPARED:
+                *ret = layer->has_tee ? LAYER_TEE_WAIT : LAYER_TEE_NO;
                 return 0;
         case LAYER_RUNNING:
                 *ret = layer->tee >= 0 ? LAYER_TEE_YES : LAYER_TEE_NO;
@@ -280,7 +312,10 @@ int transfer_layer_tee(TransferLayer *layer, LayerTee *ret) {
 
 static void on_committed(StoreReply *reply, void *userdata) {
         TransferLayer *layer = userdata;
-        if (reply->r == -EEXIST) {
+        if (reply->r == -EEXIST && layer->damaged)
+                fault_set(&reply->fault, reply->r = -EBUSY,
+                          "the snapshot %s is damaged, and others are built on it", layer->chain_id);
+        else if (reply->r == -EEXIST) {
                 /* Somebody else has made the same one; ours is swept up at the end. */
                 reply->r = 0;
                 layer->existed = true;
@@ -312,6 +347,8 @@ int transfer_layer_advance(TransferLayer *layer, Fault *fault) {
         switch (layer->state) {
         case LAYER_NEW:
                 return layer_begin(layer);
+        case LAYER_DAMAGED:
+                return layer_clear(layer);
         case LAYER_WANTED:
                 return layer->blob.state == BLOB_PRESENT ? layer_take_slot(layer) : 0;
         case LAYER_PREPARED:

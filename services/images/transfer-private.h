@@ -27,7 +27,9 @@ typedef enum BlobState {
 typedef enum LayerState {
         LAYER_NEW,
         LAYER_ASKING, /* is its snapshot there? */
-        LAYER_WANTED, /* it is ours to unpack */
+        LAYER_DAMAGED,
+        LAYER_CLEARING, /* the damaged one is being removed, if it can be */
+        LAYER_WANTED,   /* it is ours to unpack */
         LAYER_PREPARING,
         LAYER_PREPARED,
         LAYER_OPENING, /* the blob */
@@ -73,6 +75,7 @@ struct TransferLayer {
         char chain_id[DIGEST_STRING_MAX];
         LayerState state;
         bool existed;
+        bool damaged;  /* the one that is there; it is to be replaced */
         bool has_slot; /* counted in ImageService.unpacks */
         bool has_tee;  /* counted in ImageService.tees */
         int tee;       /* write end of what it is unpacked from while it is fetched */
@@ -157,6 +160,8 @@ void transfer_blob_init(TransferBlob *blob, Transfer *transfer);
 void transfer_blob_done(TransferBlob *blob);
 int transfer_blob_advance(TransferBlob *blob, Fault *fault);
 void transfer_blob_on_message(TransferBlob *blob, const FetchMessage *message);
+/* Content has found out only now that its bytes are others: true if they are fetched again. */
+bool transfer_blob_is_damaged(TransferBlob *blob);
 void transfer_blob_report(const TransferBlob *blob);
 
 /* transfer-layer.c: 1 when its snapshot is there, or none is wanted. */

@@ -238,11 +238,29 @@ static bool has_unfinished_keys(const Transfer *transfer) {
         return false;
 }
 
+/* What was unpacked before is still there, and still counts. */
+static int keep_chain(Transfer *transfer) {
+        ImageRecord before = { 0 }, *record = &transfer->record;
+        int r = image_store_get(transfer->service->images, transfer->namespace, transfer->name, &before);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        if (string_equal(before.manifest, record->manifest) && !string_is_empty(before.chain_id)) {
+                free(record->chain_id);
+                record->chain_id = TAKE_PTR(before.chain_id);
+                for (size_t i = 0; r >= 0 && i < transfer->layer_count; i++)
+                        r = strv_append(&record->chains, transfer->layers[i].chain_id);
+        }
+        image_record_done(&before);
+        return r;
+}
+
 static int record(Transfer *transfer) {
         bool is_clean = transfer->noted && !has_unfinished_keys(transfer);
 
         transfer->observer->on_phase("committing", transfer->userdata);
         int r = transfer_make_record(transfer);
+        if (r >= 0 && !transfer->unpack)
+                r = keep_chain(transfer);
         if (r >= 0)
                 r = image_store_put(transfer->service->images, &transfer->record,
                                     is_clean ? transfer->key_prefix : NULL);
@@ -333,6 +351,9 @@ static void fill_sweep(Transfer *transfer, Sweep *sweep) {
                 if (all && transfer->unpack && layer->state == LAYER_DONE && !layer->existed)
                         (void) sweep_add(sweep, SWEEP_SNAPSHOT, transfer->namespace, layer->chain_id);
         }
+        /* With the last of its keys the note of them goes. */
+        if (transfer->noted)
+                (void) sweep_add(sweep, SWEEP_KEYS, transfer->namespace, transfer->key_prefix);
         if (transfer->error >= 0)
                 return;
         for (size_t i = 0; i < transfer->layer_count; i++)
@@ -343,9 +364,6 @@ static void fill_sweep(Transfer *transfer, Sweep *sweep) {
 
 static void on_swept(void *userdata) {
         Transfer *transfer = userdata;
-        if (transfer->noted)
-                (void) image_store_remove_unpacking(transfer->service->images, transfer->namespace,
-                                                    transfer->key_prefix);
         transfer->observer->on_end(transfer->error, &transfer->fault,
                                    transfer->error < 0 ? NULL : &transfer->record, transfer->userdata);
         transfer_free(transfer);
