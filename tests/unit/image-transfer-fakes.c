@@ -10,6 +10,7 @@
 
 #include "lib/digest.h"
 #include "lib/fd.h"
+#include "lib/record-file.h"
 #include "lib/strv.h"
 
 FakeWorld world;
@@ -18,6 +19,7 @@ struct StoreCall {
         StoreCall *next;
         StoreArguments arguments;
         char *namespace, *name, *digest, *parent;
+        int fd;
         StoreDone done;
         void *userdata;
 };
@@ -48,6 +50,7 @@ static void forget_call(StoreCall *call) {
         free(call->name);
         free(call->digest);
         free(call->parent);
+        fd_close(call->fd);
         free(call);
 }
 
@@ -123,8 +126,9 @@ int store_call_new(StoreClient *client, const StoreArguments *arguments, StoreDo
         *call = (StoreCall){
                 .arguments = *arguments,
                 .namespace = strdup(arguments->namespace ? arguments->namespace : ""),
-                .name = strndup(arguments->name,
-                                strcspn(arguments->name, "+")), /* an ingest without its size */
+                .name = arguments->name ? strndup(arguments->name, strcspn(arguments->name, "+"))
+                                        : strdup(""), /* an ingest without its size */
+                .fd = arguments->fd >= 0 ? fd_duplicate(arguments->fd) : -EBADF,
                 .digest = strdup(arguments->digest ? arguments->digest : ""),
                 .parent = arguments->parent ? strdup(arguments->parent) : NULL,
                 .done = done,
@@ -148,26 +152,38 @@ static void remove_blob(FakeBlob *blob) {
         *blob = world.blobs[--world.blob_count];
 }
 
+static void touch(const char *name) {
+        if (world.epochs[0] == 0 && world.epochs[1] == 0)
+                return;
+        assert(world.touched_count < ELEMENTS_OF(world.touched));
+        snprintf(world.touched[world.touched_count++], sizeof(world.touched[0]), "%s", name);
+}
+
 static int call_content(const StoreCall *call, StoreReply *reply) {
         FakeBlob *blob = find_blob(call->namespace, call->name, false),
                  *ingest = find_blob(call->namespace, call->name, true);
         const FakeDocument *document = fake_world_find_document(call->name);
 
+        touch(call->name);
         switch (call->arguments.method) {
         case STORE_CONTENT_STAT:
                 reply->size = blob ? document->size : 0;
-                return blob ? 0 : -ENOENT;
+                return !blob ? -ENOENT : blob->is_found ? -EUCLEAN : 0;
         case STORE_CONTENT_OPEN:
                 if (!blob)
                         return -ENOENT;
+                if (blob->is_damaged) {
+                        blob->is_found = true;
+                        return -EUCLEAN;
+                }
                 reply->fd = fd_new_sealed_memfd("blob", document->data, document->size);
                 return 0;
         case STORE_CONTENT_INGEST:
-                if (blob)
+                if (blob && !blob->is_found)
                         return -EEXIST;
                 if (!ingest) {
                         FakeBlob *new = &world.blobs[world.blob_count++];
-                        new->is_ingest = true;
+                        *new = (FakeBlob){ .is_ingest = true, .stamp = ++world.stamps };
                         snprintf(new->namespace, sizeof(new->namespace), "%s", call->namespace);
                         snprintf(new->digest, sizeof(new->digest), "%s", call->name);
                 }
@@ -181,6 +197,8 @@ static int call_content(const StoreCall *call, StoreReply *reply) {
                         return -EUCLEAN;
                 }
                 ingest->is_ingest = false;
+                if (blob) /* the damaged one */
+                        remove_blob(blob);
                 reply->size = document->size;
                 return 0;
         case STORE_CONTENT_ABORT:
@@ -221,14 +239,18 @@ static int commit_snapshot(const StoreCall *call, FakeSnapshot *snapshot) {
 static int call_snapshots(const StoreCall *call, StoreReply *reply) {
         FakeSnapshot *snapshot = fake_world_find_snapshot(call->namespace, call->name);
 
+        touch(call->name);
+        if (call->parent)
+                touch(call->parent);
         switch (call->arguments.method) {
         case STORE_SNAPSHOT_STAT:
+                reply->text = strdup(snapshot && snapshot->is_damaged ? "damaged" : "ready");
                 return snapshot ? 0 : -ENOENT;
         case STORE_SNAPSHOT_PREPARE: {
                 if (snapshot)
                         return -EEXIST;
                 FakeSnapshot *new = &world.snapshots[world.snapshot_count++];
-                *new = (FakeSnapshot){ 0 };
+                *new = (FakeSnapshot){ .stamp = ++world.stamps };
                 snprintf(new->namespace, sizeof(new->namespace), "%s", call->namespace);
                 snprintf(new->key, sizeof(new->key), "%s", call->name);
                 return 0;
@@ -253,6 +275,120 @@ static int call_snapshots(const StoreCall *call, StoreReply *reply) {
         }
 }
 
+/* ---- collections ---- */
+
+static bool is_touched(const char *name) {
+        for (size_t i = 0; i < world.touched_count; i++)
+                if (string_equal(world.touched[i], name))
+                        return true;
+        return false;
+}
+
+static void write_blobs(RecordWriter *writer) {
+        for (size_t i = 0; i < world.blob_count; i++) {
+                const FakeBlob *blob = &world.blobs[i];
+                if (blob->is_ingest)
+                        record_writer_add(writer, "ssss", "ingest", blob->namespace, blob->digest,
+                                          blob->digest);
+                else
+                        record_writer_add(writer, "sssuu", "blob", blob->namespace, blob->digest,
+                                          (uint64_t) blob->stamp, UINT64_C(1));
+        }
+}
+
+static void write_snapshots(RecordWriter *writer) {
+        for (size_t i = 0; i < world.snapshot_count; i++) {
+                const FakeSnapshot *snapshot = &world.snapshots[i];
+                record_writer_add(writer, "sssuusssu", "snapshot", snapshot->namespace, snapshot->key,
+                                  (uint64_t) snapshot->stamp, UINT64_C(1), snapshot->parent, "committed", "",
+                                  (uint64_t) snapshot->stamp);
+        }
+}
+
+static void write_containers(RecordWriter *writer) {
+        for (size_t i = 0; i < world.container_count; i++)
+                record_writer_add(writer, "ssssss", "container", "system", world.containers[i].id,
+                                  world.containers[i].snapshot, world.containers[i].parent,
+                                  world.containers[i].image);
+}
+
+static int list(void (*write_records)(RecordWriter *writer), const char *text, StoreReply *reply) {
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        int r = record_writer_new("fake", &writer);
+        if (r < 0)
+                return r;
+        write_records(writer);
+        if (text && text[0]) /* records of the test's own: that is all then */
+                reply->fd = fd_new_sealed_memfd("fake", text, strlen(text));
+        else
+                reply->fd = record_writer_finish(writer);
+        return 0;
+}
+
+static bool sweep_blob(const char *namespace, const char *name, uint64_t stamp) {
+        FakeBlob *blob = find_blob(namespace, name, false);
+        if (!blob || blob->stamp != stamp)
+                return false;
+        remove_blob(blob);
+        return true;
+}
+
+static bool sweep_snapshot(const char *namespace, const char *name, uint64_t stamp) {
+        FakeSnapshot *snapshot = fake_world_find_snapshot(namespace, name);
+        if (!snapshot || snapshot->stamp != stamp || has_children(snapshot))
+                return false;
+        *snapshot = world.snapshots[--world.snapshot_count];
+        return true;
+}
+
+static int sweep(const StoreCall *call, bool blobs, StoreReply *reply) {
+        RecordFile file;
+        RecordField fields[RECORD_FIELDS_MAX];
+        if (call->arguments.size == 0 || call->arguments.size != world.epochs[!blobs])
+                return -EBUSY;
+        int r = record_file_open(call->fd, &file);
+        while (r >= 0 && (r = record_file_next(&file, fields)) > 0) {
+                _cleanup_free_ char *namespace = record_field_copy(&fields[0]),
+                                    *name = record_field_copy(&fields[1]);
+                uint64_t stamp;
+                r = record_field_number(&fields[2], &stamp);
+                if (r >= 0 && !is_touched(name))
+                        reply->count += blobs ? sweep_blob(namespace, name, stamp)
+                                              : sweep_snapshot(namespace, name, stamp);
+        }
+        record_file_done(&file);
+        return r;
+}
+
+static int call_collector(const StoreCall *call, StoreReply *reply) {
+        static unsigned last;
+        unsigned *epoch = &world.epochs[call->arguments.method >= STORE_SNAPSHOT_BEGIN];
+        switch (call->arguments.method) {
+        case STORE_CONTENT_BEGIN:
+        case STORE_SNAPSHOT_BEGIN:
+                if (*epoch != 0)
+                        return -EBUSY;
+                reply->size = *epoch = ++last;
+                return 0;
+        case STORE_CONTENT_END:
+        case STORE_SNAPSHOT_END:
+                if (*epoch == 0 || *epoch != call->arguments.size)
+                        return -EBUSY;
+                *epoch = 0;
+                if (world.epochs[0] == 0 && world.epochs[1] == 0)
+                        world.touched_count = 0;
+                return 0;
+        case STORE_CONTENT_INVENTORY:
+                return list(write_blobs, world.records, reply);
+        case STORE_SNAPSHOT_INVENTORY:
+                return list(write_snapshots, NULL, reply);
+        case STORE_TASK_REFERENCES:
+                return list(write_containers, NULL, reply);
+        default:
+                return sweep(call, call->arguments.method == STORE_CONTENT_SWEEP, reply);
+        }
+}
+
 static void run_call(StoreCall *call) {
         StoreReply reply = { .fd = -EBADF };
         StoreDone done = call->done;
@@ -260,6 +396,8 @@ static void run_call(StoreCall *call) {
 
         if (++world.calls == world.fail_at)
                 reply.r = fault_set(&reply.fault, -EHOSTUNREACH, "as the test wants it");
+        else if (call->arguments.method >= STORE_CONTENT_BEGIN)
+                reply.r = call_collector(call, &reply);
         else if (call->arguments.method <= STORE_CONTENT_DELETE)
                 reply.r = call_content(call, &reply);
         else

@@ -15,6 +15,9 @@ typedef struct FakeBlob {
         char namespace[32];
         char digest[160];
         bool is_ingest;
+        bool is_damaged;
+        bool is_found; /* and that is known */
+        unsigned stamp;
 } FakeBlob;
 
 typedef struct FakeSnapshot {
@@ -22,7 +25,16 @@ typedef struct FakeSnapshot {
         char key[256];
         char parent[160];
         bool is_unpacked;
+        bool is_damaged;
+        unsigned stamp;
 } FakeSnapshot;
+
+typedef struct FakeContainer {
+        char id[64];
+        char snapshot[256];
+        char parent[160];
+        char image[160];
+} FakeContainer;
 
 /* What the registry has; the test fills it. */
 typedef struct FakeDocument {
@@ -39,6 +51,13 @@ typedef struct FakeWorld {
         size_t snapshot_count;
         FakeDocument documents[FAKE_THINGS_MAX];
         size_t document_count;
+        FakeContainer containers[FAKE_THINGS_MAX];
+        size_t container_count;
+        char records[1024]; /* further ones, in Content's list */
+        unsigned stamps;
+        unsigned epochs[2];                     /* that are open in Content and Snapshots; 0: none */
+        char touched[FAKE_THINGS_MAX * 4][256]; /* in it */
+        size_t touched_count;
         unsigned gets;    /* of the registry */
         unsigned commits; /* of snapshots */
         unsigned fail_at; /* this call of a store fails, counted from 1; 0: none */

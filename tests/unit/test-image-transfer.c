@@ -4,6 +4,7 @@
 
 #include "lib/digest.h"
 #include "lib/strv.h"
+#include "services/images/collection.h"
 #include "services/images/sweep.h"
 #include "services/images/transfer.h"
 #include "tests/unit/check-directory.h"
@@ -13,6 +14,7 @@
 #define LAYERS 3
 
 static ImageService service;
+static bool unpack = true;
 
 /* What a transfer has told. */
 typedef struct Told {
@@ -55,6 +57,7 @@ static void open_service(void) {
         CHECK(mkdirat(check_directory(), name, 0700) >= 0);
         int directory = openat(check_directory(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         service = (ImageService){ 0 };
+        CHECK_OK(sd_event_new(&service.event));
         CHECK_NO_FAULT(image_store_open(directory, &service.images, &fault));
         CHECK_OK(claim_table_new(&service.claims));
         close(directory);
@@ -67,6 +70,7 @@ static void close_service(void) {
         CHECK(!world.broken_rule);
         claim_table_free(service.claims);
         image_store_free(service.images);
+        sd_event_unref(service.event);
         fake_world_reset();
 }
 
@@ -120,7 +124,7 @@ static Transfer *begin(const char *tag, const char *name, Told *told) {
                                       .name = name,
                                       .reference = &reference,
                                       .platform = &platform,
-                                      .unpack = true,
+                                      .unpack = unpack,
                                       .ca_fd = -EBADF,
                                       .observer = &observer,
                                       .userdata = told,
@@ -134,7 +138,7 @@ static Transfer *begin(const char *tag, const char *name, Told *told) {
 
 static unsigned run_all(void) {
         unsigned steps = 0;
-        while (fake_world_step())
+        while (fake_world_step() || sd_event_run(service.event, 0) > 0)
                 CHECK(++steps < 10000);
         return steps;
 }
@@ -337,6 +341,154 @@ static void a_removal_spares_what_a_transfer_counts_on(void) {
         }
 }
 
+static void ignore_phase(const char *phase, void *userdata) {
+}
+
+static void ignore_plan(const CollectionCount plan[_COLLECTION_PART_MAX], void *userdata) {
+}
+
+static void ignore_progress(CollectionPart part, const CollectionCount *gone, void *userdata) {
+}
+
+static void on_collected(int r, const Fault *fault, const CollectionCount gone[_COLLECTION_PART_MAX],
+                         void *userdata) {
+        int *ends = userdata;
+        CHECK_OK(r);
+        (*ends)++;
+}
+
+static void collect(int *ends) {
+        static const CollectionObserver collection_observer = { ignore_phase, ignore_plan, ignore_progress,
+                                                                NULL, on_collected };
+        Collection *collection;
+        *ends = 0;
+        CHECK_OK(collection_new(&service,
+                                &(CollectionSpec){ .observer = &collection_observer, .userdata = ends },
+                                &collection));
+        collection_start(collection);
+}
+
+/* One thing of all that waits, by chance: what is asked of others, or what the loop has to do. */
+static bool step_by_chance(unsigned *seed) {
+        *seed = *seed * 1103515245 + 12345;
+        if ((*seed >> 16) % 3 > 0)
+                return fake_world_step() || sd_event_run(service.event, 0) > 0;
+        return sd_event_run(service.event, 0) > 0 || fake_world_step();
+}
+
+static void a_collection_takes_nothing_that_a_transfer_counts_on(void) {
+        for (unsigned lead = 0; lead < 400; lead++) {
+                unsigned seed = lead;
+                char first[DIGEST_STRING_MAX], second[DIGEST_STRING_MAX];
+                Told told;
+                int ends;
+                open_service();
+                make_image(stack, first);
+                make_image(other, second);
+                begin(first, "a", &told);
+                run_all();
+                CHECK_OK(image_store_remove(service.images, "system", "a"));
+                /* Either begins before the other, and what they share is garbage until the transfer wants
+                 * it. */
+                if (lead % 2 == 0)
+                        collect(&ends);
+                else
+                        begin(second, "b", &told);
+                for (unsigned i = 0; i < lead / 2 % 40; i++)
+                        step_by_chance(&seed);
+                if (lead % 2 == 0)
+                        begin(second, "b", &told);
+                else
+                        collect(&ends);
+                while (step_by_chance(&seed))
+                        ;
+                CHECK_INT(ends, 1);
+                check_done(&told);
+                for (const char *key = told.chain_id; key[0];) {
+                        const FakeSnapshot *snapshot = fake_world_find_snapshot("system", key);
+                        CHECK(snapshot);
+                        key = snapshot->parent;
+                }
+                collect(&ends);
+                run_all();
+                CHECK_INT(world.blob_count, LAYERS + 2);
+                CHECK_INT(world.snapshot_count, LAYERS);
+                close_service();
+        }
+}
+
+static void damaged_things_come_again(void) {
+        for (unsigned found = 0; found < 2; found++)
+                for (size_t i = 0; i < LAYERS + 2; i++) {
+                        char tag[DIGEST_STRING_MAX];
+                        Told told;
+                        open_service();
+                        make_image(stack, tag);
+                        begin(tag, "a", &told);
+                        run_all();
+                        check_done(&told);
+                        unsigned gets = world.gets;
+                        world.blobs[i].is_damaged = true;
+                        world.blobs[i].is_found = found > 0;
+                        world.snapshots[0].is_damaged = false;
+                        begin(tag, "a", &told);
+                        run_all();
+                        check_done(&told);
+                        /* Of a layer that is unpacked nobody reads the blob. */
+                        CHECK(found == 0 || world.gets == gets + 1);
+                        CHECK_INT(world.blob_count, LAYERS + 2);
+                        close_service();
+                }
+}
+
+static void a_damaged_snapshot_is_unpacked_again(void) {
+        char tag[DIGEST_STRING_MAX];
+        Told told;
+        open_service();
+        make_image(stack, tag);
+        begin(tag, "a", &told);
+        run_all();
+        check_done(&told);
+        unsigned commits = world.commits;
+        FakeSnapshot *top = fake_world_find_snapshot("system", told.chain_id);
+        CHECK(top);
+        top->is_damaged = true;
+        begin(tag, "a", &told);
+        run_all();
+        check_done(&told);
+        top = fake_world_find_snapshot("system", told.chain_id);
+        CHECK(top && !top->is_damaged);
+        CHECK_INT(world.commits, commits + 1);
+        /* One that others are built on is for the service to replace, and this one can't. */
+        fake_world_find_snapshot("system", top->parent)->is_damaged = true;
+        begin(tag, "a", &told);
+        run_all();
+        CHECK(told.r == -EBUSY && strstr(told.sentence, "is damaged"));
+        CHECK_INT(fake_world_count_unfinished(), 0);
+        close_service();
+}
+
+static void a_pull_without_unpacking_forgets_no_snapshots(void) {
+        char tag[DIGEST_STRING_MAX];
+        ImageRecord record = { 0 };
+        Told told;
+        open_service();
+        make_image(stack, tag);
+        begin(tag, "a", &told);
+        run_all();
+        check_done(&told);
+        unpack = false;
+        begin(tag, "a", &told);
+        unpack = true;
+        run_all();
+        CHECK_OK(told.r);
+        CHECK_OK(image_store_get(service.images, "system", "a", &record));
+        CHECK(record.chain_id[0]);
+        CHECK(image_store_needs_chain(service.images, "system", record.chain_id));
+        image_record_done(&record);
+        close_service();
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(a_pull_brings_blobs_and_stacks_snapshots),
@@ -347,6 +499,10 @@ int main(void) {
                 CHECK_CASE(it_can_be_cancelled_at_any_point),
                 CHECK_CASE(whatever_call_fails_the_next_pull_succeeds),
                 CHECK_CASE(a_removal_spares_what_a_transfer_counts_on),
+                CHECK_CASE(a_collection_takes_nothing_that_a_transfer_counts_on),
+                CHECK_CASE(damaged_things_come_again),
+                CHECK_CASE(a_damaged_snapshot_is_unpacked_again),
+                CHECK_CASE(a_pull_without_unpacking_forgets_no_snapshots),
                 {},
         });
 }
