@@ -35,7 +35,7 @@ int cgroup_open_root(Fault *fault) {
 }
 
 /* "0::/path" in /proc/self/cgroup. */
-static int own_path(char **ret, Fault *fault) {
+int cgroup_own_path(char **ret, Fault *fault) {
         _cleanup_free_ char *text = NULL;
         int r = fd_read_line_at(AT_FDCWD, "/proc/self/cgroup", &text);
         if (r < 0)
@@ -55,11 +55,18 @@ int cgroup_choose_path(const RuntimeConfig *config, const char *id, char **ret, 
         const char *given = config->cgroups_path;
         char *path = NULL;
         int n;
+        _cleanup_free_ char *ordinary = NULL;
+        /* An ordinary user has rights, if any, only below where it is. */
+        if (!given && geteuid() != 0) {
+                if (asprintf(&ordinary, "crt-%s", id) < 0)
+                        return -ENOMEM;
+                given = ordinary;
+        }
         if (given && given[0] == '/') {
                 n = asprintf(&path, "%s", given + strspn(given, "/"));
         } else if (given) {
                 _cleanup_free_ char *own = NULL;
-                int r = own_path(&own, fault);
+                int r = cgroup_own_path(&own, fault);
                 if (r < 0)
                         return r;
                 n = asprintf(&path, "%s%s%s", own, own[0] ? "/" : "", given);
@@ -76,6 +83,18 @@ int cgroup_choose_path(const RuntimeConfig *config, const char *id, char **ret, 
         return 0;
 }
 
+/* Above what is delegated to this process it may not write; there it may be enabled already. */
+static bool is_enabled(int parent, const char *controller) {
+        _cleanup_free_ char *text = NULL;
+        char *state = NULL;
+        if (fd_read_line_at(parent, "cgroup.subtree_control", &text) < 0)
+                return false;
+        for (char *word = strtok_r(text, " ", &state); word; word = strtok_r(NULL, " ", &state))
+                if (string_equal(word, controller))
+                        return true;
+        return false;
+}
+
 /* A controller has to be enabled in every cgroup above: what the parent does not have is said with its name.
  */
 static int enable_controllers(int parent, const char *parent_path, unsigned wanted, Fault *fault) {
@@ -86,6 +105,8 @@ static int enable_controllers(int parent, const char *parent_path, unsigned want
                 const char *name = cgroup_resources_controller_name(i);
                 (void) snprintf(text, sizeof(text), "+%s", name);
                 int r = fd_write_file_at(parent, "cgroup.subtree_control", text);
+                if (r < 0 && is_enabled(parent, name))
+                        continue;
                 if (r == -ENOENT || r == -EINVAL)
                         return fault_set(fault, -EOPNOTSUPP,
                                          "config.linux.resources: the %s controller is not available in the "
@@ -162,6 +183,17 @@ static void unmake_path(int root, char *path, size_t made) {
                         return;
                 *slash = '\0';
         }
+}
+
+int cgroup_open(int root, const char *path, const RuntimeResources *resources, Fault *fault) {
+        _cleanup_free_ char *copy = strdup(path);
+        size_t made = 0;
+        if (!copy)
+                return -ENOMEM;
+        int fd = make_path(root, copy, cgroup_resources_controllers(resources), &made, fault);
+        if (fd < 0)
+                unmake_path(root, copy, made);
+        return fd;
 }
 
 int cgroup_create(int root, const char *path, const RuntimeResources *resources, Fault *fault) {

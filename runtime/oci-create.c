@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "runtime/cgroup-resources.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-delivery.h"
 #include "runtime/oci-foreground.h"
@@ -46,8 +45,7 @@ static int open_start_pipes(OciSession *session, Fault *fault) {
 
 /* Loading the device filter takes about as long as all of init's mounts. Nothing of the payload runs yet. */
 static int apply_resources(void *userdata, Fault *fault) {
-        OciSession *session = userdata;
-        return cgroup_resources_apply(session->cgroup, &session->config->resources, fault);
+        return oci_session_apply_resources(userdata, fault);
 }
 
 static int clone_container(OciSession *session, bool waits_for_start, Fault *fault) {

@@ -9,10 +9,14 @@
 
 #include "lib/fd.h"
 #include "lib/limits.h"
+#include "lib/process.h"
+#include "runtime/cgroup-driver.h"
+#include "runtime/cgroup-resources.h"
 #include "runtime/cgroup.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
+#include "runtime/systemd-scope.h"
 
 int oci_session_open_bundle(OciSession *session, Fault *fault) {
         const char *path = session->options->bundle ? session->options->bundle : ".";
@@ -31,25 +35,51 @@ int oci_session_open_bundle(OciSession *session, Fault *fault) {
         return runtime_config_parse(session->config_text, session->config_size, &session->config, fault);
 }
 
-static int make_cgroup(OciSession *session, Fault *fault) {
-        if (session->options->systemd_cgroup)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "--systemd-cgroup: the systemd cgroup driver is not supported yet; without "
-                                 "this option cgroups are made directly");
+static bool does_without(const OciSession *session, int error) {
+        OciRootless rootless = session->options->rootless;
+        bool ordinary = rootless == OCI_ROOTLESS_TRUE || (rootless == OCI_ROOTLESS_AUTO && geteuid() != 0);
+        return ordinary && !session->options->systemd_cgroup &&
+               cgroup_driver_is_dispensable(session->config) &&
+               (error == -EACCES || error == -EPERM || error == -EROFS || error == -EOPNOTSUPP);
+}
+
+static int try_cgroup(OciSession *session, Fault *fault) {
+        const CgroupDriver *driver =
+                session->options->systemd_cgroup ? &systemd_scope_driver : &cgroup_driver_direct;
         session->hierarchy = cgroup_open_root(fault);
         if (session->hierarchy < 0)
                 return session->hierarchy;
-        int r = cgroup_choose_path(session->config, session->options->id, &session->cgroup_path, fault);
+        int r = driver->choose(session->config, session->options->id, &session->cgroup_path, fault);
         if (r < 0)
                 return r;
         r = state_file_announce_cgroup(&session->state, session->cgroup_path, fault);
         if (r < 0)
                 return r;
-        session->cgroup =
-                cgroup_create(session->hierarchy, session->cgroup_path, &session->config->resources, fault);
+        session->cgroup = driver->create(session->hierarchy, session->cgroup_path, session->config,
+                                         &session->cgroup_holder, fault);
         if (session->cgroup < 0)
                 return session->cgroup;
         return state_file_note_cgroup(&session->state, session->cgroup_path, fault);
+}
+
+static int make_cgroup(OciSession *session, Fault *fault) {
+        Fault refused = FAULT_NULL;
+        int r = try_cgroup(session, &refused);
+        if (r < 0 && session->cgroup < 0 && does_without(session, r)) {
+                fault_done(&refused);
+                return 0;
+        }
+        fault_move(fault, &refused);
+        return r;
+}
+
+int oci_session_apply_resources(OciSession *session, Fault *fault) {
+        const RuntimeResources *resources = &session->config->resources;
+        session->cgroup_holder = process_kill_and_reap(session->cgroup_holder);
+        if (session->cgroup < 0)
+                return 0;
+        return geteuid() == 0 ? cgroup_resources_apply(session->cgroup, resources, fault)
+                              : cgroup_resources_update(session->cgroup, resources, fault);
 }
 
 int oci_session_make_container(OciSession *session, Fault *fault) {
@@ -77,6 +107,7 @@ int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault) {
 }
 
 void oci_session_done(OciSession *session) {
+        session->cgroup_holder = process_kill_and_reap(session->cgroup_holder);
         if (session->complete) {
                 container_release(session->container);
         } else {

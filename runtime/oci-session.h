@@ -19,6 +19,7 @@ typedef struct OciSession {
         char *bundle; /* absolute */
         int bundle_fd, root, hierarchy, cgroup, seccomp_cache;
         char *cgroup_path;
+        int cgroup_holder;       /* see CgroupDriver */
         int start_fd, result_fd; /* init's ends, for create */
         StateFile state;
         Container *container;
@@ -35,6 +36,7 @@ typedef struct OciSession {
                 .root = -EBADF,                                                                             \
                 .hierarchy = -EBADF,                                                                        \
                 .cgroup = -EBADF,                                                                           \
+                .cgroup_holder = -EBADF,                                                                    \
                 .seccomp_cache = -EBADF,                                                                    \
                 .start_fd = -EBADF,                                                                         \
                 .result_fd = -EBADF,                                                                        \
@@ -46,6 +48,8 @@ typedef struct OciSession {
 int oci_session_open_bundle(OciSession *session, Fault *fault);
 /* The name is taken, and nobody else's cgroup. */
 int oci_session_make_container(OciSession *session, Fault *fault);
+/* When init is in the cgroup: its limits, and its devices. */
+int oci_session_apply_resources(OciSession *session, Fault *fault);
 /* From here on other commands find the container. */
 int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault);
 void oci_session_done(OciSession *session);

@@ -20,8 +20,8 @@ LAYERS = [
 
 # A system header, and the files that may include it.
 CONFINED = [
-    (r"systemd/", ["bus/*", "services/*", "ctl/*", "tests/*"]),
-    (r"systemd/sd-bus", ["bus/*", "services/*-bus.[ch]", "services/*/*d.c", "ctl/*", "tests/*"]),
+    (r"systemd/", ["bus/*", "services/*", "ctl/*", "runtime/*-bus.c", "tests/*"]),
+    (r"systemd/sd-bus", ["bus/*", "services/*-bus.[ch]", "services/*/*d.c", "ctl/*", "runtime/*-bus.c", "tests/*"]),
     (r"curl/", ["services/images/fetch*", "services/images/http-*"]),
     (r"archive(_entry)?\.h", ["services/snapshots/layer-archive*", "services/snapshots/unpack*", "tests/*"]),
     (r"seccomp\.h", ["lib/sandbox*", "runtime/seccomp*", "tests/*"]),
@@ -33,7 +33,7 @@ CONFINED = [
 ]
 
 # What begins with sd_bus may be spoken of only by the D-Bus faces.
-FACES = ["bus/*", "services/*-bus.[ch]", "services/*/*d.c", "ctl/*", "tests/*"]
+FACES = ["bus/*", "services/*-bus.[ch]", "services/*/*d.c", "ctl/*", "runtime/*-bus.c", "tests/*"]
 
 QUOTED = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 SYSTEM = re.compile(r"^\s*#\s*include\s+<([^>]+)>")
