@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/log.h"
 #include "services/snapshots/mount-watch.h"
@@ -20,7 +21,12 @@ struct SnapshotsBound {
         SnapshotManager *manager; /* weak */
         PeerRegistry *peers;      /* weak */
         BoundSnapshot *snapshots;
+        sd_event_source
+                *retry; /* while some wait for mounts that an earlier run of the service handed out */
 };
+
+/* Nobody tells of the end of such a mount; asking the kernel takes no time. */
+#define RETRY_USEC (UINT64_C(3) * 1000 * 1000)
 
 static void bound_snapshot_free(BoundSnapshot *snapshot) {
         BoundSnapshot **place = &snapshot->bound->snapshots;
@@ -34,6 +40,12 @@ static void bound_snapshot_free(BoundSnapshot *snapshot) {
 
 /* ---- the end ---- */
 
+static void retry_later(SnapshotsBound *bound) {
+        int r = sd_event_source_set_time_relative(bound->retry, RETRY_USEC);
+        if (r >= 0)
+                (void) sd_event_source_set_enabled(bound->retry, SD_EVENT_ONESHOT);
+}
+
 /* Gone, kept because something else happened to it meanwhile, or still mounted: then it stays on the list.
  */
 static void remove_snapshot(BoundSnapshot *bound) {
@@ -43,8 +55,10 @@ static void remove_snapshot(BoundSnapshot *bound) {
         int r = snapshot_store_get_by_id(manager->store, bound->id, &snapshot);
         if (r >= 0 && snapshot.bound) /* a committed one is bound no more */
                 r = snapshot_manager_remove(manager, snapshot.namespace, snapshot.key, &fault);
-        if (r == -EBUSY)
+        if (r == -EBUSY) {
+                retry_later(bound->bound);
                 return;
+        }
         if (r < 0 && r != -ENOENT)
                 log_warning("a snapshot stays though its client is gone: %s", fault_text(&fault, r));
         bound_snapshot_free(bound);
@@ -66,6 +80,11 @@ static void on_mount_gone(void *userdata) {
                 if (!snapshot->watch && !snapshot->asking)
                         remove_snapshot(snapshot);
         }
+}
+
+static int on_retry(sd_event_source *source, uint64_t now, void *userdata) {
+        on_mount_gone(userdata);
+        return 0;
 }
 
 /* ---- the beginning ---- */
@@ -132,7 +151,11 @@ int snapshots_bound_new(SnapshotManager *manager, PeerRegistry *peers, Snapshots
                 return -ENOMEM;
         bound->manager = manager;
         bound->peers = peers;
-        int r = snapshot_store_visit_bound(manager->store, take_up, bound);
+        int r = sd_event_add_time(manager->event, &bound->retry, CLOCK_MONOTONIC, 0, 0, on_retry, bound);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(bound->retry, SD_EVENT_OFF);
+        if (r >= 0)
+                r = snapshot_store_visit_bound(manager->store, take_up, bound);
         if (r >= 0)
                 r = mount_watch_listen(manager->mounts, manager->event, on_mount_gone, bound);
         if (r < 0)
@@ -147,13 +170,10 @@ SnapshotsBound *snapshots_bound_free(SnapshotsBound *bound) {
                 return NULL;
         while (bound->snapshots)
                 bound_snapshot_free(bound->snapshots);
+        sd_event_source_disable_unref(bound->retry);
         return mfree(bound);
 }
 
 bool snapshots_bound_is_busy(const SnapshotsBound *bound) {
-        for (const BoundSnapshot *snapshot = bound->snapshots; snapshot; snapshot = snapshot->next)
-                if (snapshot->watch || snapshot->asking ||
-                    mount_watch_get(bound->manager->mounts, snapshot->id) == MOUNT_ALIVE)
-                        return true;
-        return false;
+        return bound->snapshots;
 }

@@ -10,6 +10,7 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "services/snapshots/fs-ids.h"
 #include "services/snapshots/overlay-mount.h"
 #include "services/snapshots/tree-store.h"
 
@@ -121,12 +122,14 @@ static int stage_images(const TreeMounts *mounts, const TreeMountSpec *spec, siz
  * kernels take no layers from a mount that is attached nowhere. */
 typedef struct Stage {
         int trees; /* -EBADF: nothing is attached */
+        int mount; /* what is attached nowhere lives as long as this */
 } Stage;
 
 static void stage_leave(Stage *stage) {
         if (stage->trees >= 0 && fchdir(stage->trees) >= 0)
                 (void) umount2(STAGE, MNT_DETACH | UMOUNT_NOFOLLOW);
         (void) !chdir("/");
+        fd_close(stage->mount);
 }
 
 static int stage_enter(const TreeMounts *mounts, const TreeMountSpec *spec, size_t count, bool images,
@@ -135,7 +138,7 @@ static int stage_enter(const TreeMounts *mounts, const TreeMountSpec *spec, size
                 return fault_set_errno(fault, -errno, "Can't enter the directory of trees");
         if (spec->users < 0)
                 return 0;
-        _cleanup_close_ int fd = clone_with_users(mounts->trees, "", spec->users);
+        int fd = stage->mount = clone_with_users(mounts->trees, "", spec->users);
         if (fd < 0)
                 return users_fault(fd, fault);
         if (!mounts->attached_layers && !images)
@@ -181,8 +184,18 @@ static int mount_directory(const TreeMounts *mounts, int64_t id, uint64_t set, i
         return r < 0 ? users_fault(r, fault) : TAKE_FD(fd);
 }
 
+/* overlayfs makes what it needs beside the tree as whoever mounts, so that must be somebody whom the file
+ * system can write down: root of the user namespace, who owns what on the disk root owns. */
+static int become_root_of(const Stage *stage, Fault *fault) {
+        struct stat st;
+        if (fstat(stage->mount, &st) < 0)
+                return fault_set_errno(fault, -errno, "Can't find out who root of the user namespace is");
+        int r = fs_ids_set(st.st_uid, st.st_gid);
+        return r < 0 ? fault_set_errno(fault, r, "Can't become root of the user namespace") : 0;
+}
+
 static int mount_overlay(TreeMounts *mounts, const TreeMountSpec *spec, size_t count, Fault *fault) {
-        _cleanup_(stage_leave) Stage stage = { .trees = -EBADF };
+        _cleanup_(stage_leave) Stage stage = { .trees = -EBADF, .mount = -EBADF };
         bool images;
         int r = need_images(mounts, spec, count, &images, fault);
         if (r >= 0)
@@ -198,7 +211,14 @@ static int mount_overlay(TreeMounts *mounts, const TreeMountSpec *spec, size_t c
                 .by_options = mounts->by_options,
                 .attributes = mount_attributes(spec),
         };
-        r = overlay_mount(&overlay);
+        if (spec->users >= 0 && spec->upper.id != 0) {
+                r = become_root_of(&stage, fault);
+                if (r < 0)
+                        return r;
+                r = overlay_mount(&overlay);
+                (void) fs_ids_set(0, 0);
+        } else
+                r = overlay_mount(&overlay);
         if (r == -E2BIG)
                 return fault_set(fault, -EDQUOT, "The snapshot has more layers than this kernel can mount");
         return r < 0 ? fault_set_errno(fault, r, "Can't mount the snapshot") : r;
