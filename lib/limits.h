@@ -38,6 +38,8 @@
 #define LIMIT_PENDING_CALLS_PER_UID 256
 #define LIMIT_SNAPSHOTS_PER_UID 1024
 #define LIMIT_DIFFS_PER_UID 4
+#define LIMIT_VERIFIES_PER_UID 2
+#define LIMIT_MEASURES_PER_UID 64
 #define LIMIT_CONTAINERS_PER_UID 256
 #define LIMIT_LEASE_RESOURCES 16384
 #define LIMIT_WAITERS_PER_JOB 256
@@ -48,6 +50,9 @@
 #define LIMIT_CONCURRENT_UNPACKS 4
 #define LIMIT_CONCURRENT_FILLS 4 /* trees that begin as copies of others, for root and for all others */
 #define LIMIT_DIFFS 32
+#define LIMIT_VERIFIES 16
+#define LIMIT_CONCURRENT_MEASURES 4 /* trees of snapshots whose usage is asked for */
+#define LIMIT_CLEANUPS 256          /* calls that wait for it */
 #define LIMIT_CONCURRENT_DOWNLOADS 6
 #define LIMIT_CONCURRENT_SURVEYS 3 /* of everything, for Plan and Why */
 #define LIMIT_CONCURRENT_TEES 16   /* layers that are unpacked while they arrive */

@@ -16,6 +16,7 @@
 #include "services/snapshots/snapshot-make.h"
 #include "services/snapshots/snapshot-mount.h"
 #include "services/snapshots/snapshot-rebase.h"
+#include "services/snapshots/snapshot-repair.h"
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/trash-collector.h"
 #include "services/snapshots/tree-argument.h"
@@ -51,6 +52,9 @@ struct SnapshotCommit {
         char *name;
         char *namespace;
         char **labels;
+        int64_t replaces; /* a damaged one of the same name and layer; 0: none */
+        bool measured;
+        SnapshotMeasure measure;
         void (*on_end)(int r, const Fault *fault, void *userdata);
         void *userdata;
 };
@@ -116,18 +120,24 @@ static int check_trusted(const SnapshotCommit *commit, Fault *fault) {
         return 0;
 }
 
+static int commit_record(const SnapshotCommit *commit, Fault *fault) {
+        SnapshotManager *manager = commit->manager;
+        const SnapshotStoreCommit store = {
+                .id = commit->id,
+                .name = commit->name,
+                .parent_id = commit->parent_id,
+                .label_changes = commit->labels,
+                .measure = commit->measured ? &commit->measure : NULL,
+        };
+        return commit->replaces > 0 ? snapshot_replace_damaged(manager, commit->replaces, &store, fault)
+                                    : snapshot_store_commit(manager->store, &store, fault);
+}
+
 static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
         if (r >= 0)
                 r = check_trusted(commit, fault);
         if (r >= 0)
-                r = snapshot_store_commit(commit->manager->store,
-                                          &(const SnapshotStoreCommit){
-                                                  .id = commit->id,
-                                                  .name = commit->name,
-                                                  .parent_id = commit->parent_id,
-                                                  .label_changes = commit->labels,
-                                          },
-                                          fault);
+                r = commit_record(commit, fault);
         commit->on_end(r, fault, commit->userdata);
         commit_free(commit);
 }
@@ -163,6 +173,19 @@ static SnapshotCommit *take_synced(SnapshotSync *sync) {
                 tail = &commit->next;
         }
         return synced;
+}
+
+static void on_measured(const char *text, void *userdata) {
+        SnapshotSync *sync = userdata;
+        SnapshotMeasure measure;
+        int64_t id;
+        if (snapshot_measure_parse(text, &id, &measure) < 0)
+                return;
+        for (SnapshotCommit *c = sync->manager->commits; c; c = c->next)
+                if (c->sync == sync && c->id == id) {
+                        c->measure = measure;
+                        c->measured = true;
+                }
 }
 
 static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
@@ -230,6 +253,7 @@ static int sync_run(SnapshotSync *sync, SyncStart *start, Fault *fault) {
                 .arguments = (const char *const *) start->arguments,
                 .fds = fds,
                 .fd_count = 2 + start->parent_count,
+                .on_measured = on_measured,
                 .on_end = on_sync_end,
                 .userdata = sync,
         };
@@ -323,23 +347,28 @@ static int find_parent(SnapshotManager *manager, const SnapshotCommitSpec *spec,
         return r;
 }
 
-static int check_name(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault) {
+/* *ret_replaces: the number of a damaged one that the new one takes the place of; 0: none. */
+static int check_name(SnapshotManager *manager, const SnapshotCommitSpec *spec, const Snapshot *snapshot,
+                      int64_t parent_id, int64_t *ret_replaces, Fault *fault) {
         if (!snapshot_key_is_valid(spec->name))
                 return fault_set(fault, -EINVAL, "'%s' is no valid snapshot name", spec->name);
         if (string_equal(spec->name, spec->key))
                 return 0;
-        _cleanup_(snapshot_done) Snapshot other = { 0 };
-        int r = snapshot_store_get(manager->store, spec->namespace, spec->name, &other, NULL);
-        if (r >= 0)
-                return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
-                                 spec->name, spec->namespace);
-        if (r != -ENOENT)
-                return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", spec->name);
         for (const SnapshotCommit *c = manager->commits; c; c = c->next)
                 if (string_equal(c->name, spec->name) && string_equal(c->namespace, spec->namespace))
                         return fault_set(fault, -EEXIST, "A snapshot '%s' is being committed already",
                                          spec->name);
-        return 0;
+        _cleanup_(snapshot_done) Snapshot other = { 0 };
+        int r = snapshot_store_get(manager->store, spec->namespace, spec->name, &other, NULL);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", spec->name);
+        if (!snapshot_can_replace(&other, snapshot, parent_id))
+                return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
+                                 spec->name, spec->namespace);
+        *ret_replaces = other.id;
+        return snapshot_hold_check(manager, &other, fault);
 }
 
 int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *spec, Fault *fault) {
@@ -353,9 +382,9 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
         if (r >= 0)
                 r = check_committable(manager, &snapshot, fault);
         if (r >= 0)
-                r = check_name(manager, spec, fault);
-        if (r >= 0)
                 r = find_parent(manager, spec, &snapshot, &commit->parent_id, fault);
+        if (r >= 0)
+                r = check_name(manager, spec, &snapshot, commit->parent_id, &commit->replaces, fault);
         if (r < 0)
                 return r;
 

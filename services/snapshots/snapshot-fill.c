@@ -46,6 +46,7 @@ static void forget(SnapshotManager *manager, int64_t id) {
                 r = tree_store_discard(&manager->trees, id, NULL);
         if (r < 0)
                 log_warning("a tree that was not filled stays until the next start: %s", strerror(-r));
+        manager->in_step = manager->in_step && r >= 0;
         trash_collector_start(manager->trash);
 }
 

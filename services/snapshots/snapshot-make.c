@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-fill.h"
+#include "services/snapshots/snapshot-repair.h"
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/trash-collector.h"
 #include "services/snapshots/tree-quota.h"
@@ -90,7 +91,9 @@ static int check_request(SnapshotManager *manager, const SnapshotRequest *reques
         if (r < 0 || request->parent[0] == '\0')
                 return r;
         r = snapshot_store_get(manager->store, request->namespace, request->parent, parent, fault);
-        return r < 0 ? r : snapshot_check_use(parent, SNAPSHOT_USE_PARENT, fault);
+        if (r >= 0)
+                r = snapshot_check_use(parent, SNAPSHOT_USE_PARENT, fault);
+        return r < 0 ? r : snapshot_check_whole(manager->store, parent, fault);
 }
 
 /* ---- making ---- */
@@ -129,7 +132,8 @@ static int add_record(SnapshotManager *manager, Snapshot *snapshot, MakeTree *ma
                 snapshot->state = SNAPSHOT_FILLING;
         int r = snapshot_store_add(manager->store, snapshot, active ? make_tree : NULL, make, fault);
         if (r < 0 && snapshot->id > 0 && active) {
-                (void) tree_store_discard(&manager->trees, snapshot->id, NULL);
+                if (tree_store_discard(&manager->trees, snapshot->id, NULL) < 0)
+                        manager->in_step = false;
                 trash_collector_start(manager->trash);
         }
         return r;

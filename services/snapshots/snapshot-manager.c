@@ -37,7 +37,7 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         if (!manager)
                 return -ENOMEM;
         manager->event = sd_event_ref(spec->event);
-        manager->trees = (TreeStore){ .trees = -EBADF, .trash = -EBADF };
+        manager->trees = (TreeStore){ .trees = -EBADF, .trash = -EBADF, .aside = -EBADF };
 
         int r = tree_store_open(spec->state, &manager->trees, fault);
         if (r >= 0)
@@ -60,13 +60,23 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         if (r < 0)
                 return r;
         trash_collector_start(manager->trash);
+        manager->in_step = true;
         *ret = TAKE_PTR(manager);
         return 0;
+}
+
+static void note_end(SnapshotManager *manager) {
+        int r = manager->in_step && !manager->fills && !manager->commits
+                        ? snapshot_store_note_orderly_end(manager->store)
+                        : 0;
+        if (r < 0)
+                log_warning("can't note that the end was orderly: %s", strerror(-r));
 }
 
 SnapshotManager *snapshot_manager_free(SnapshotManager *manager) {
         if (!manager)
                 return NULL;
+        note_end(manager);
         snapshot_commit_free_all(manager);
         snapshot_fill_free_all(manager);
         trash_collector_free(manager->trash);
@@ -124,6 +134,7 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
         r = tree_store_discard(&manager->trees, snapshot.id, NULL);
         if (r < 0)
                 log_warning("the tree of %s stays until the next start: %s", key, strerror(-r));
+        manager->in_step = manager->in_step && r >= 0;
         trash_collector_start(manager->trash);
         return 0;
 }
@@ -134,5 +145,6 @@ void snapshot_manager_fail(SnapshotManager *manager, int64_t id) {
                 r = tree_store_discard(&manager->trees, id, NULL);
         if (r < 0)
                 log_warning("a tree whose unpacking failed stays until the next start: %s", strerror(-r));
+        manager->in_step = manager->in_step && r >= 0;
         trash_collector_start(manager->trash);
 }

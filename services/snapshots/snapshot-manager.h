@@ -34,6 +34,7 @@ typedef struct SnapshotManager {
         SnapshotCommit *commits; /* waiting for the disk; snapshot-commit.c */
         SnapshotSync *syncs;     /* the workers that some of them wait for */
         SnapshotFill *fills;     /* being prepared; snapshot-fill.c */
+        bool in_step;            /* records and trees, as far as is known */
         SnapshotHold *holds;     /* what is being read; snapshot-hold.c */
 } SnapshotManager;
 

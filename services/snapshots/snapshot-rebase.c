@@ -60,7 +60,9 @@ int snapshot_rebase_check(SnapshotStore *store, const Snapshot *snapshot, const 
                 r = rebase_chain_read(store, parent->id, &put_on);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't find what '%s' is built on", snapshot->key);
-        if (is_built_on(&put_on, &made_on))
+        /* A tree that holds everything has nothing of what its parent would have in addition. */
+        bool whole = snapshot_driver_get(snapshot->driver)->whole;
+        if (is_built_on(&put_on, &made_on) && (!whole || put_on.count == made_on.count))
                 return 0;
         return fault_set(
                 fault, -EBUSY,

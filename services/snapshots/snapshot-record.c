@@ -3,6 +3,7 @@
 #include "services/snapshots/snapshot-record.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,23 @@ void snapshot_done(Snapshot *snapshot) {
         free(snapshot->damage);
         free(snapshot->bound);
         *snapshot = (Snapshot){ 0 };
+}
+
+int snapshot_measure_parse(const char *text, int64_t *ret_id, SnapshotMeasure *ret) {
+        SnapshotMeasure measure = { 0 };
+        Digest digest;
+        int64_t id;
+        int end = 0;
+        if (sscanf(text, "%" SCNi64 " %" SCNu64 " %" SCNu64 " %n", &id, &measure.size, &measure.inodes,
+                   &end) < 3 ||
+            end == 0 || id <= 0)
+                return -EINVAL;
+        if (text[end] && digest_parse(text + end, &digest) < 0)
+                return -EINVAL;
+        (void) snprintf(measure.manifest, sizeof(measure.manifest), "%s", text + end);
+        *ret_id = id;
+        *ret = measure;
+        return 0;
 }
 
 /* ---- rows ---- */

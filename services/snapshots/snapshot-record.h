@@ -77,6 +77,9 @@ struct Snapshot {
 
 void snapshot_done(Snapshot *snapshot);
 
+/* "NUMBER SIZE INODES MANIFEST", as crt-tree says it. -EINVAL. */
+int snapshot_measure_parse(const char *text, int64_t *ret_id, SnapshotMeasure *ret);
+
 /* A row of SNAPSHOT_SELECT. */
 #define SNAPSHOT_COLUMNS                                                                                    \
         "s.id, s.namespace, s.key, s.parent, p.key, s.kind, s.state, s.mounted, s.diff_id, s.created, "     \

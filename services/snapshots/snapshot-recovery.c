@@ -4,80 +4,107 @@
 
 #include <errno.h>
 
-#include "lib/fd.h"
 #include "lib/log.h"
 
+/* Numbers, gathered first and acted on afterwards: neither a directory nor a query is changed while it is
+ * read. */
 typedef struct IdList {
         int64_t *ids;
-        size_t count;
+        size_t count, allocated;
 } IdList;
 
 static int id_list_add(IdList *list, int64_t id) {
-        int64_t *larger = reallocarray(list->ids, list->count + 1, sizeof(*larger));
-        if (!larger)
-                return -ENOMEM;
-        list->ids = larger;
+        if (list->count == list->allocated) {
+                size_t wanted = list->allocated > 0 ? list->allocated * 2 : 64;
+                int64_t *larger = reallocarray(list->ids, wanted, sizeof(*larger));
+                if (!larger)
+                        return -ENOMEM;
+                list->ids = larger;
+                list->allocated = wanted;
+        }
         list->ids[list->count++] = id;
         return 0;
 }
 
-static void id_list_done(IdList *list) {
-        free(list->ids);
+static int compare_ids(const void *a, const void *b) {
+        int64_t x = *(const int64_t *) a, y = *(const int64_t *) b;
+        return (x > y) - (x < y);
 }
 
+/* Both in the order of numbers, side by side. */
 typedef struct Recovery {
-        SnapshotManager *manager;
-        IdList found; /* gathered first, acted on afterwards: neither a directory nor a query is changed
-                         while it is read */
+        IdList trees;
+        size_t next;
+        IdList without_record; /* trees */
+        IdList without_tree;   /* records */
 } Recovery;
 
-static int visit_tree(int64_t id, void *userdata) {
-        Recovery *recovery = userdata;
-        Snapshot snapshot = { 0 };
-        int r = snapshot_store_get_by_id(recovery->manager->store, id, &snapshot);
-        bool wanted = r >= 0 && snapshot.kind != SNAPSHOT_VIEW && snapshot.state != SNAPSHOT_FAILED;
-        snapshot_done(&snapshot);
-        if (r < 0 && r != -ENOENT)
-                return r;
-        return wanted ? 0 : id_list_add(&recovery->found, id);
+static void recovery_done(Recovery *recovery) {
+        free(recovery->trees.ids);
+        free(recovery->without_record.ids);
+        free(recovery->without_tree.ids);
 }
 
-static int visit_record(const Snapshot *snapshot, void *userdata) {
+static int visit_tree(int64_t id, void *userdata) {
+        return id_list_add(userdata, id);
+}
+
+static int visit_number(int64_t id, bool has_tree, void *userdata) {
         Recovery *recovery = userdata;
-        _cleanup_close_ int fd = tree_store_get(&recovery->manager->trees, snapshot->id);
-        if (fd != -ENOENT)
-                return 0;
-        if (snapshot->kind == SNAPSHOT_COMMITTED) {
-                log_error("the tree of the committed snapshot %s in %s is missing", snapshot->key,
-                          snapshot->namespace);
+        const IdList *trees = &recovery->trees;
+        for (; recovery->next < trees->count && trees->ids[recovery->next] < id; recovery->next++) {
+                int r = id_list_add(&recovery->without_record, trees->ids[recovery->next]);
+                if (r < 0)
+                        return r;
+        }
+        bool found = recovery->next < trees->count && trees->ids[recovery->next] == id;
+        if (found && has_tree) {
+                recovery->next++;
                 return 0;
         }
-        return id_list_add(&recovery->found, snapshot->id);
+        return has_tree ? id_list_add(&recovery->without_tree, id) : 0; /* found: as one without a record */
 }
 
-static int discard_trees_without_record(SnapshotManager *manager) {
-        Recovery recovery = { .manager = manager };
-        _cleanup_(id_list_done) IdList list = { 0 };
-        int r = tree_store_visit(&manager->trees, visit_tree, &recovery);
-        list = recovery.found;
-        for (size_t i = 0; r >= 0 && i < list.count; i++)
-                r = tree_store_discard(&manager->trees, list.ids[i], NULL);
+static int compare(SnapshotManager *manager, Recovery *recovery) {
+        int r = tree_store_visit(&manager->trees, visit_tree, &recovery->trees);
+        if (r < 0)
+                return r;
+        if (recovery->trees.count > 1)
+                qsort(recovery->trees.ids, recovery->trees.count, sizeof(int64_t), compare_ids);
+        r = snapshot_store_visit_numbers(manager->store, visit_number, recovery);
+        for (; r >= 0 && recovery->next < recovery->trees.count; recovery->next++)
+                r = id_list_add(&recovery->without_record, recovery->trees.ids[recovery->next]);
         return r;
 }
 
-static int forget_records_without_tree(SnapshotManager *manager) {
-        Recovery recovery = { .manager = manager };
-        _cleanup_(id_list_done) IdList list = { 0 };
-        int r = snapshot_store_visit_trees(manager->store, visit_record, &recovery);
-        list = recovery.found;
-        for (size_t i = 0; r >= 0 && i < list.count; i++)
-                r = snapshot_store_forget(manager->store, list.ids[i]);
+static int forget_record(SnapshotManager *manager, int64_t id) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = snapshot_store_get_by_id(manager->store, id, &snapshot);
+        if (r < 0)
+                return r;
+        if (snapshot.kind != SNAPSHOT_COMMITTED)
+                return snapshot_store_forget(manager->store, id);
+        log_error("the tree of the committed snapshot %s in %s is missing", snapshot.key,
+                  snapshot.namespace);
+        return snapshot.state == SNAPSHOT_DAMAGED
+                       ? 0
+                       : snapshot_store_set_damage(manager->store, &snapshot, "The whole tree is missing");
+}
+
+static int put_in_step(SnapshotManager *manager) {
+        _cleanup_(recovery_done) Recovery recovery = { 0 };
+        int r = compare(manager, &recovery);
+        for (size_t i = 0; r >= 0 && i < recovery.without_record.count; i++)
+                r = tree_store_discard(&manager->trees, recovery.without_record.ids[i], NULL);
+        for (size_t i = 0; r >= 0 && i < recovery.without_tree.count; i++)
+                r = forget_record(manager, recovery.without_tree.ids[i]);
         return r;
 }
 
 int snapshot_recovery_run(SnapshotManager *manager, Fault *fault) {
-        int r = discard_trees_without_record(manager);
-        if (r >= 0)
-                r = forget_records_without_tree(manager);
+        SnapshotStoreStart start = snapshot_store_start(manager->store);
+        int r = start == SNAPSHOT_STORE_AFTER_BOOT ? tree_store_discard_aside(&manager->trees) : 0;
+        if (r >= 0 && start != SNAPSHOT_STORE_AFTER_ORDERLY_END)
+                r = put_in_step(manager);
         return r < 0 ? fault_set_errno(fault, r, "Can't bring records and trees in step") : 0;
 }

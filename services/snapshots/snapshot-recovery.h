@@ -6,6 +6,6 @@
 #include "services/snapshots/snapshot-manager.h"
 
 /* Trees without a record go to the trash; active records without a tree (their directory was not on the disk
- * yet) are forgotten. A committed one without a tree is reported: its tree was synced before its record, so
- * somebody took it away. */
+ * yet) are forgotten. A committed one without a tree is damaged: its tree was synced before its record, so
+ * somebody took it away. Nothing is looked at when the last end was orderly. */
 int snapshot_recovery_run(SnapshotManager *manager, Fault *fault);

@@ -13,6 +13,7 @@
 
 struct SnapshotStore {
         Database *database;
+        SnapshotStoreStart start;
 };
 
 /* Children protect their parents by the foreign key. Numbers are never given twice: they name trees. */
@@ -46,20 +47,31 @@ static const char *const migrations[] = {
         "ALTER TABLE snapshots ADD COLUMN size_max INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE snapshots ADD COLUMN bound TEXT;"
         "CREATE INDEX snapshots_bound ON snapshots (bound) WHERE bound IS NOT NULL;",
+
+        "ALTER TABLE boot ADD COLUMN orderly INTEGER NOT NULL DEFAULT 0;"
+        "CREATE INDEX snapshots_damaged ON snapshots (id) WHERE damage IS NOT NULL;",
 };
 
 /* ---- opening ---- */
 
+/* What is known about the last run; 0 if there was none. */
+static int read_last_run(Database *database, const char *boot_id, bool *ret_same_boot, bool *ret_orderly) {
+        DatabaseRows rows;
+        int r = database_query(database, &rows, "SELECT id = ?, orderly FROM boot", "s", boot_id);
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        *ret_same_boot = r > 0 && database_rows_int64(&rows, 0);
+        *ret_orderly = r > 0 && database_rows_int64(&rows, 1);
+        database_rows_done(&rows);
+        return r;
+}
+
 /* What a boot takes away. The order of writes is not known without a sync: a tree that was unpacked before
  * may have holes, and a volatile mount promises nothing. */
-static int store_note_boot(Database *database, const char *boot_id) {
-        int r = database_execute(
-                database, "INSERT INTO boot VALUES (1, ?) ON CONFLICT DO UPDATE SET id = ?1 WHERE id != ?1",
-                "s", boot_id);
-        if (r <= 0)
-                return r;
-        r = database_execute(database, "UPDATE snapshots SET state = ? WHERE mounted = ?", "ii",
-                             (int64_t) SNAPSHOT_LOST, (int64_t) MOUNTED_VOLATILE);
+static int store_note_boot(Database *database) {
+        int r = database_execute(database, "UPDATE snapshots SET state = ? WHERE mounted = ?", "ii",
+                                 (int64_t) SNAPSHOT_LOST, (int64_t) MOUNTED_VOLATILE);
         if (r >= 0)
                 r = database_execute(database, "UPDATE snapshots SET mounted = 0 WHERE mounted != 0", "");
         if (r >= 0) /* names of connections begin anew: "" is one that has ended */
@@ -73,19 +85,51 @@ static int store_note_boot(Database *database, const char *boot_id) {
 }
 
 /* No worker lives longer than the daemon that drove it. */
-static int store_recover(Database *database, const char *boot_id) {
+static int store_note_crash(Database *database) {
+        int r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ?", "ii",
+                                 (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKING);
+        return r < 0 ? r
+                     : database_execute(database, "DELETE FROM snapshots WHERE state = ?", "i",
+                                        (int64_t) SNAPSHOT_FILLING);
+}
+
+/* That the last end was orderly may outlive a power cut while what came before it does not: it counts for
+ * nothing after a boot. */
+static int store_recover(SnapshotStore *store, const char *boot_id) {
+        Database *database = store->database;
+        bool same_boot, orderly;
         int r = database_begin(database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = database;
-        r = store_note_boot(database, boot_id);
-        if (r >= 0)
-                r = database_execute(database, "UPDATE snapshots SET state = ? WHERE state = ?", "ii",
-                                     (int64_t) SNAPSHOT_FAILED, (int64_t) SNAPSHOT_UNPACKING);
-        if (r >= 0)
-                r = database_execute(database, "DELETE FROM snapshots WHERE state = ?", "i",
-                                     (int64_t) SNAPSHOT_FILLING);
+        r = read_last_run(database, boot_id, &same_boot, &orderly);
+        if (r < 0)
+                return r;
+        store->start = !same_boot ? SNAPSHOT_STORE_AFTER_BOOT
+                       : orderly  ? SNAPSHOT_STORE_AFTER_ORDERLY_END
+                                  : SNAPSHOT_STORE_AFTER_CRASH;
+        r = database_execute(database,
+                             "INSERT INTO boot VALUES (1, ?, 0)"
+                             " ON CONFLICT DO UPDATE SET id = ?1, orderly = 0",
+                             "s", boot_id);
+        if (r >= 0 && store->start == SNAPSHOT_STORE_AFTER_BOOT)
+                r = store_note_boot(database);
+        if (r >= 0 && store->start != SNAPSHOT_STORE_AFTER_ORDERLY_END)
+                r = store_note_crash(database);
         return r < 0 ? r : database_commit(transaction);
+}
+
+SnapshotStoreStart snapshot_store_start(const SnapshotStore *store) {
+        return store->start;
+}
+
+int snapshot_store_note_orderly_end(SnapshotStore *store) {
+        int r = database_set_durable(store->database, false);
+        return r < 0 ? r
+                     : database_execute(store->database,
+                                        "UPDATE boot SET orderly = NOT EXISTS"
+                                        " (SELECT 1 FROM snapshots WHERE state IN (?, ?))",
+                                        "ii", (int64_t) SNAPSHOT_UNPACKING, (int64_t) SNAPSHOT_FILLING);
 }
 
 int snapshot_store_open(int directory, const char *boot_id, SnapshotStore **ret, Fault *fault) {
@@ -96,7 +140,9 @@ int snapshot_store_open(int directory, const char *boot_id, SnapshotStore **ret,
                               &store->database, fault);
         if (r < 0)
                 return r;
-        r = store_recover(store->database, boot_id);
+        r = database_set_durable(store->database, false);
+        if (r >= 0)
+                r = store_recover(store, boot_id);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't bring the database up to date");
         *ret = TAKE_PTR(store);
@@ -175,6 +221,42 @@ int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, 
         return 0;
 }
 
+/* There hardly ever is any: that is asked first. */
+static int has_damaged(SnapshotStore *store) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows,
+                               "SELECT id FROM snapshots WHERE damage IS NOT NULL LIMIT 1", "");
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        database_rows_done(&rows);
+        return r;
+}
+
+int snapshot_store_find_damaged(SnapshotStore *store, int64_t id, char **ret) {
+        DatabaseRows rows;
+        int r = has_damaged(store);
+        if (r <= 0)
+                return r;
+        r = database_query(
+                store->database, &rows,
+                "WITH RECURSIVE chain (id, parent, key, damage, depth) AS ("
+                " SELECT id, parent, key, damage, 0 FROM snapshots WHERE id = ?"
+                " UNION ALL SELECT s.id, s.parent, s.key, s.damage, depth + 1 FROM snapshots s, chain"
+                " WHERE s.id = chain.parent AND depth < 1000)"
+                "SELECT key FROM chain WHERE damage IS NOT NULL LIMIT 1",
+                "i", id);
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        if (r > 0) {
+                *ret = strdup(database_rows_string(&rows, 0));
+                r = *ret ? 1 : -ENOMEM;
+        }
+        database_rows_done(&rows);
+        return r;
+}
+
 int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret) {
         DatabaseRows rows;
         int r = database_query(store->database, &rows, "SELECT count(*) FROM snapshots WHERE uid = ?", "i",
@@ -223,11 +305,21 @@ int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit,
         return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
 }
 
-int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
+int snapshot_store_visit_numbers(SnapshotStore *store, SnapshotNumberVisit visit, void *userdata) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.kind != ? AND s.state != ?",
-                               "ii", (int64_t) SNAPSHOT_VIEW, (int64_t) SNAPSHOT_FAILED);
-        return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
+        int r = database_query(store->database, &rows, "SELECT id, kind, state FROM snapshots ORDER BY id",
+                               "");
+        if (r < 0)
+                return r;
+        while ((r = database_rows_next(&rows)) > 0) {
+                SnapshotKind kind = (SnapshotKind) database_rows_int64(&rows, 1);
+                bool has_tree = kind != SNAPSHOT_VIEW && database_rows_int64(&rows, 2) != SNAPSHOT_FAILED;
+                r = visit(database_rows_int64(&rows, 0), has_tree, userdata);
+                if (r < 0)
+                        break;
+        }
+        database_rows_done(&rows);
+        return r;
 }
 
 int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
@@ -336,28 +428,71 @@ static int commit_labels(SnapshotStore *store, const SnapshotStoreCommit *commit
         return r < 0 ? r : change_labels(store, &snapshot, commit->label_changes, false, fault);
 }
 
-int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
-        const char *name = commit->name;
-        int r = begin(store, true);
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", name);
-        _cleanup_(database_rollbackp) Database *transaction = store->database;
-        r = database_execute(store->database,
-                             "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
-                             " updated = ? WHERE id = ?",
-                             "siiii", name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id,
-                             (int64_t) now_usec(), commit->id);
+/* Within a transaction. */
+static int commit_in_transaction(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
+        int r = database_execute(
+                store->database,
+                "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
+                " updated = ? WHERE id = ?",
+                "siiii", commit->name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id, (int64_t) now_usec(),
+                commit->id);
         if (r == -EEXIST)
-                return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", name);
+                return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", commit->name);
         if (r == -EBUSY)
-                return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", name);
+                return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", commit->name);
         if (r >= 0)
                 r = commit_labels(store, commit, fault);
-        if (r >= 0 && commit->measure)
-                r = write_measure(store, commit->id, commit->measure);
+        return r >= 0 && commit->measure ? write_measure(store, commit->id, commit->measure) : r;
+}
+
+int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
+        int r = begin(store, true);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = commit_in_transaction(store, commit, fault);
         if (r >= 0)
                 r = database_commit(transaction);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", name) : 0;
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name) : 0;
+}
+
+/* Within a transaction. */
+static int take_place(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit) {
+        int r = database_execute(store->database,
+                                 "UPDATE snapshots SET labels = coalesce(labels,"
+                                 " (SELECT labels FROM snapshots WHERE id = ?)) WHERE id = ?",
+                                 "ii", damaged, commit->id);
+        if (r >= 0)
+                r = database_execute(store->database, "UPDATE snapshots SET parent = ? WHERE parent = ?",
+                                     "ii", commit->id, damaged);
+        if (r >= 0)
+                r = database_execute(store->database, "DELETE FROM snapshots WHERE id = ?", "i", damaged);
+        return r;
+}
+
+int snapshot_store_replace(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit,
+                           Fault *fault) {
+        int r = begin(store, true);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name);
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        r = take_place(store, damaged, commit);
+        if (r >= 0)
+                r = commit_in_transaction(store, commit, fault);
+        if (r >= 0)
+                r = database_commit(transaction);
+        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name) : 0;
+}
+
+int snapshot_store_set_damage(SnapshotStore *store, const Snapshot *snapshot, const char *damage) {
+        SnapshotState whole = snapshot->diff_id ? SNAPSHOT_UNPACKED : SNAPSHOT_PREPARED;
+        int r = database_set_durable(store->database, true);
+        return r < 0 ? r
+                     : database_execute(store->database,
+                                        "UPDATE snapshots SET state = ?, damage = ?, updated = ?"
+                                        " WHERE id = ? AND kind = ?",
+                                        "isiii", (int64_t) (damage ? SNAPSHOT_DAMAGED : whole), damage,
+                                        (int64_t) now_usec(), snapshot->id, (int64_t) SNAPSHOT_COMMITTED);
 }
 
 int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure) {

@@ -15,10 +15,20 @@
 
 typedef struct SnapshotStore SnapshotStore;
 
+/* How the last run ended. */
+typedef enum SnapshotStoreStart {
+        SNAPSHOT_STORE_AFTER_ORDERLY_END,
+        SNAPSHOT_STORE_AFTER_CRASH,
+        SNAPSHOT_STORE_AFTER_BOOT,
+} SnapshotStoreStart;
+
 /* directory is borrowed. After a boot, what is not certain to be on the disk is marked as failed or lost. */
 int snapshot_store_open(int directory, const char *boot_id, SnapshotStore **ret, Fault *fault);
 SnapshotStore *snapshot_store_free(SnapshotStore *store);
 DEFINE_CLEANUP(SnapshotStore *, snapshot_store_free);
+SnapshotStoreStart snapshot_store_start(const SnapshotStore *store);
+/* Records and trees are in step: the next start need not look. */
+int snapshot_store_note_orderly_end(SnapshotStore *store);
 
 /* -ENOENT with a sentence. */
 int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *key, Snapshot *ret,
@@ -41,6 +51,14 @@ typedef struct SnapshotStoreCommit {
         const SnapshotMeasure *measure; /* NULL: not known */
 } SnapshotStoreCommit;
 int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault);
+/* The same in the place of a damaged one: under its name, with its labels unless there are others, and what
+ * was built on it is built on the new one. Synced. */
+int snapshot_store_replace(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit,
+                           Fault *fault);
+/* NULL: a committed one is all right. Synced. */
+int snapshot_store_set_damage(SnapshotStore *store, const Snapshot *snapshot, const char *damage);
+/* 1 and the key of something damaged that it is built on, or that it is itself; 0 there is none. */
+int snapshot_store_find_damaged(SnapshotStore *store, int64_t id, char **ret);
 /* See label_change(). Not synced, unless it is a committed one. -EINVAL, -EDQUOT with a sentence. */
 int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes,
                                  bool replace, Fault *fault);
@@ -66,8 +84,10 @@ int snapshot_store_list(SnapshotStore *store, const char *namespace, const char 
 /* The same for all namespaces, by number. */
 int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
                             void *userdata);
-/* All of all namespaces that have a tree: for the check at the start. */
-int snapshot_store_visit_trees(SnapshotStore *store, SnapshotVisit visit, void *userdata);
+/* The numbers of all namespaces, in order, and whether there is a tree of that number: for the check at the
+ * start. */
+typedef int (*SnapshotNumberVisit)(int64_t id, bool has_tree, void *userdata);
+int snapshot_store_visit_numbers(SnapshotStore *store, SnapshotNumberVisit visit, void *userdata);
 /* All that are bound to some connection. */
 int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata);
 /* Without its tree this record means nothing. Active ones only, so nothing is built on it. */

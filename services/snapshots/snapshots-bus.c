@@ -20,6 +20,8 @@ struct SnapshotsBus {
         SnapshotManager *manager; /* weak */
         UnpackQueue *unpacks;     /* weak */
         DiffTable *diffs;         /* weak */
+        UsageTable *usages;       /* weak */
+        VerifyTable *verifies;    /* weak */
         JobTable *jobs;           /* weak */
         SnapshotsBound *bound;    /* weak */
         sd_bus_slot *slot;
@@ -210,6 +212,21 @@ static int method_diff(sd_bus_message *message, void *userdata, sd_bus_error *er
         return snapshots_bus_diff(message, face->diffs, face->jobs, error);
 }
 
+static int method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_verify(message, face->verifies, face->jobs, error);
+}
+
+static int method_usage(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_usage(message, face->usages, error);
+}
+
+static int method_cleanup(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const SnapshotsBus *face = userdata;
+        return snapshots_bus_cleanup(message, face->manager, error);
+}
+
 static int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const SnapshotsBus *face = userdata;
         return snapshots_bus_stat(message, face->manager, error);
@@ -239,6 +256,12 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("List", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("aa{sv}", snapshots, "s", next), method_list,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Usage", SD_BUS_ARGS("s", key, "a{sv}", options),
+                                SD_BUS_RESULT("a{sv}", usage), method_usage, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Cleanup", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", freed),
+                                method_cleanup, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", key, "a{sv}", options), SD_BUS_RESULT("o", job),
+                                method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unpack", SD_BUS_ARGS("s", key, "h", layer, "a{sv}", options),
                                 SD_BUS_RESULT("o", job), method_unpack, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Diff", SD_BUS_ARGS("s", key, "a{sv}", options),
@@ -256,6 +279,8 @@ int snapshots_bus_new(const SnapshotsBusSpec *spec, SnapshotsBus **ret) {
         face->manager = spec->manager;
         face->unpacks = spec->unpacks;
         face->diffs = spec->diffs;
+        face->usages = spec->usages;
+        face->verifies = spec->verifies;
         face->jobs = spec->jobs;
         face->bound = spec->bound;
         int r = sd_bus_add_object_vtable(spec->bus, &face->slot, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE,

@@ -9,7 +9,9 @@
 #include "services/snapshots/diff-task.h"
 #include "services/snapshots/snapshot-bound-bus.h"
 #include "services/snapshots/snapshot-manager.h"
+#include "services/snapshots/snapshot-usage.h"
 #include "services/snapshots/unpack-task.h"
+#include "services/snapshots/verify-task.h"
 
 typedef struct SnapshotsBus SnapshotsBus;
 
@@ -19,6 +21,8 @@ typedef struct SnapshotsBusSpec {
         SnapshotManager *manager;
         UnpackQueue *unpacks;
         DiffTable *diffs;
+        UsageTable *usages;
+        VerifyTable *verifies;
         JobTable *jobs;
         SnapshotsBound *bound;
 } SnapshotsBusSpec;
@@ -32,6 +36,13 @@ bool snapshots_bus_is_limited(uid_t uid);
 
 /* diff-bus.c */
 int snapshots_bus_diff(sd_bus_message *message, DiffTable *table, JobTable *jobs, sd_bus_error *error);
+
+/* snapshot-usage-bus.c */
+int snapshots_bus_usage(sd_bus_message *message, UsageTable *table, sd_bus_error *error);
+int snapshots_bus_cleanup(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
+
+/* verify-bus.c */
+int snapshots_bus_verify(sd_bus_message *message, VerifyTable *table, JobTable *jobs, sd_bus_error *error);
 
 /* snapshot-info-bus.c */
 int snapshots_bus_stat(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);

@@ -24,6 +24,8 @@ typedef struct SnapshotsService {
         SnapshotManager *manager;
         UnpackQueue *unpacks;
         DiffTable *diffs;
+        UsageTable *usages;
+        VerifyTable *verifies;
         JobTable *jobs;
         SnapshotsBound *bound;
         SnapshotsBus *bus;
@@ -36,6 +38,7 @@ typedef struct SnapshotsService {
 #define REMOVE "org.crt.snapshots.remove"
 #define MOUNT "org.crt.snapshots.mount"
 #define READ "org.crt.snapshots.read"
+#define VERIFY "org.crt.snapshots.verify"
 
 /* Images makes the snapshots of layers, and never mounts anything. */
 static const BusRule rules[] = {
@@ -46,6 +49,9 @@ static const BusRule rules[] = {
         { CRT_SNAPSHOTS_INTERFACE, "Update", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Stat", BUS_POLKIT, INSPECT, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "List", BUS_POLKIT, INSPECT, NULL, BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Usage", BUS_POLKIT, INSPECT, "snapshot", BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Cleanup", BUS_POLKIT, REMOVE, NULL, BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_INTERFACE, "Verify", BUS_POLKIT, VERIFY, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Unpack", BUS_POLKIT, WRITE, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Diff", BUS_POLKIT, READ, "snapshot", BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_INTERFACE, "Mount", BUS_POLKIT, MOUNT, "snapshot", BUS_SIBLING_NONE },
@@ -68,6 +74,8 @@ static void *service_free(void *userdata) {
         snapshots_bound_free(service->bound);
         unpack_queue_free(service->unpacks);
         diff_table_free(service->diffs);
+        usage_table_free(service->usages);
+        verify_table_free(service->verifies);
         job_table_free(service->jobs);
         snapshot_manager_free(service->manager);
         return mfree(service);
@@ -106,6 +114,10 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         if (r >= 0)
                 r = diff_table_new(service->manager, &service->diffs);
         if (r >= 0)
+                r = usage_table_new(service->manager, &service->usages);
+        if (r >= 0)
+                r = verify_table_new(service->manager, &service->verifies);
+        if (r >= 0)
                 r = job_table_new(daemon_bus(daemon), CRT_SNAPSHOTS_PATH, "job", CRT_SNAPSHOTS_JOB_INTERFACE,
                                   &service->jobs);
         if (r >= 0)
@@ -117,6 +129,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
                 .manager = service->manager,
                 .unpacks = service->unpacks,
                 .diffs = service->diffs,
+                .usages = service->usages,
+                .verifies = service->verifies,
                 .jobs = service->jobs,
                 .bound = service->bound,
         };
@@ -139,8 +153,9 @@ static bool service_is_busy(void *userdata) {
         const SnapshotsService *service = userdata;
         if (service->stopping)
                 return snapshot_manager_is_committing(service->manager);
-        return job_table_is_busy(service->jobs) || snapshot_manager_is_busy(service->manager) ||
-               snapshots_bound_is_busy(service->bound) || collector_is_busy(service->collector);
+        return job_table_is_busy(service->jobs) || usage_table_is_busy(service->usages) ||
+               snapshot_manager_is_busy(service->manager) || snapshots_bound_is_busy(service->bound) ||
+               collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

@@ -4,14 +4,25 @@
 
 #include <errno.h>
 
+#include "lib/limits.h"
 #include "lib/log.h"
+#include "lib/strv.h"
 #include "services/snapshots/worker-run.h"
+
+typedef struct TrashWaiter {
+        struct TrashWaiter *next;
+        TrashFreed freed;
+        bool next_run; /* what it waits for came while the worker ran, which may have missed it */
+        TrashOnEnd on_end;
+        void *userdata;
+} TrashWaiter;
 
 struct TrashCollector {
         sd_event *event;
         const TreeStore *trees; /* weak */
         WorkerRun *run;
         bool again; /* something came while it ran */
+        TrashWaiter *waiters;
 };
 
 int trash_collector_new(sd_event *event, const TreeStore *trees, TrashCollector **ret) {
@@ -27,17 +38,80 @@ TrashCollector *trash_collector_free(TrashCollector *collector) {
         if (!collector)
                 return NULL;
         worker_run_free(collector->run);
+        for (TrashWaiter *waiter = collector->waiters, *next; waiter; waiter = next) {
+                next = waiter->next;
+                free(waiter);
+        }
         sd_event_unref(collector->event);
         return mfree(collector);
 }
 
+/* ---- who waits ---- */
+
+/* Those whose turn it is are taken off the list before anybody is told: who is told may wait again. */
+static TrashWaiter *take_waiters(TrashCollector *collector, const TrashFreed *freed) {
+        TrashWaiter *ready = NULL;
+        for (TrashWaiter **place = &collector->waiters; *place;) {
+                TrashWaiter *waiter = *place;
+                waiter->freed.size += freed->size;
+                waiter->freed.inodes += freed->inodes;
+                if (waiter->next_run) {
+                        waiter->next_run = false;
+                        place = &waiter->next;
+                        continue;
+                }
+                *place = waiter->next;
+                waiter->next = ready;
+                ready = waiter;
+        }
+        return ready;
+}
+
+static void tell_waiters(TrashCollector *collector, int r, const TrashFreed *freed, const Fault *fault) {
+        for (TrashWaiter *waiter = take_waiters(collector, freed), *next; waiter; waiter = next) {
+                next = waiter->next;
+                waiter->on_end(r, &waiter->freed, fault, waiter->userdata);
+                free(waiter);
+        }
+}
+
+int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *userdata, Fault *fault) {
+        size_t count = 0;
+        for (const TrashWaiter *waiter = collector->waiters; waiter; waiter = waiter->next)
+                count++;
+        if (count >= LIMIT_CLEANUPS)
+                return fault_set(fault, -EDQUOT, "%zu calls wait for the cleanup already", count);
+        TrashWaiter *waiter = new0(TrashWaiter, 1);
+        if (!waiter)
+                return -ENOMEM;
+        *waiter = (TrashWaiter){ .next = collector->waiters,
+                                 .next_run = collector->run != NULL,
+                                 .on_end = on_end,
+                                 .userdata = userdata };
+        collector->waiters = waiter;
+        trash_collector_start(collector);
+        if (!collector->run)
+                tell_waiters(collector, 0, &(const TrashFreed){ 0 }, NULL);
+        return 0;
+}
+
+/* ---- the worker ---- */
+
 static void on_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
         TrashCollector *collector = userdata;
+        _cleanup_(fault_done) Fault own = FAULT_NULL;
+        TrashFreed freed = { .size = done->bytes };
+        if (r < 0) {
+                (void) fault_set(&own, r, "%s", fault_text(fault, r));
+                log_warning("%s", own.text);
+        } else
+                (void) string_to_uint64(done->text, UINT64_MAX, &freed.inodes);
         collector->run = worker_run_free(collector->run);
-        if (r < 0)
-                log_warning("%s", fault_text(fault, r));
+        tell_waiters(collector, r, &freed, &own);
         if (collector->again)
                 trash_collector_start(collector);
+        if (!collector->run)
+                tell_waiters(collector, 0, &(const TrashFreed){ 0 }, NULL);
 }
 
 void trash_collector_start(TrashCollector *collector) {

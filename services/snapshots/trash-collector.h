@@ -4,8 +4,10 @@
 /* Keeps the trash empty by a worker that runs whenever there is something in it. */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "lib/fault.h"
 #include "lib/macros.h"
 #include "services/snapshots/tree-store.h"
 
@@ -19,3 +21,12 @@ DEFINE_CLEANUP(TrashCollector *, trash_collector_free);
 /* Something was thrown away. */
 void trash_collector_start(TrashCollector *collector);
 bool trash_collector_is_busy(const TrashCollector *collector);
+
+/* Calls on_end once, maybe at once, when everything that is in the trash now is deleted, or can't be: with
+ * what was freed meanwhile. -EDQUOT: too many wait. */
+typedef struct TrashFreed {
+        uint64_t size;
+        uint64_t inodes;
+} TrashFreed;
+typedef void (*TrashOnEnd)(int r, const TrashFreed *freed, const Fault *fault, void *userdata);
+int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *userdata, Fault *fault);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,12 +16,14 @@
 #include "services/snapshots/btrfs-subvolume.h"
 
 #define NAME_ATTEMPTS 64
+#define STAT_BLOCK 512U
 
 typedef struct Trash {
         int fd;
         unsigned long long next_name;
-        unsigned long long removed;
-        int error; /* the first */
+        TrashEmptied removed;
+        bool progress; /* something was removed in this round */
+        int error;     /* the first of this round */
 } Trash;
 
 static void trash_note(Trash *trash, int error) {
@@ -42,8 +45,16 @@ static void trash_lift(Trash *trash, int parent, const char *name) {
         trash_note(trash, -errno);
 }
 
+/* Of several names the last one frees it. */
+static void trash_count(Trash *trash, const struct stat *st) {
+        if (st->st_nlink > 1 && !S_ISDIR(st->st_mode))
+                return;
+        trash->removed.inodes++;
+        trash->removed.size += (uint64_t) st->st_blocks * STAT_BLOCK;
+}
+
 /* Whatever can go in one step: a file, an empty directory, a subvolume with all that is in it. */
-static int remove_at_once(int parent, const char *name) {
+static int try_to_remove(int parent, const char *name) {
         if (unlinkat(parent, name, 0) >= 0)
                 return 0;
         if (errno != EISDIR && errno != EPERM)
@@ -51,6 +62,15 @@ static int remove_at_once(int parent, const char *name) {
         if (unlinkat(parent, name, AT_REMOVEDIR) >= 0 || btrfs_subvolume_delete(parent, name) >= 0)
                 return 0;
         return -EISDIR;
+}
+
+static int remove_at_once(Trash *trash, int parent, const char *name) {
+        struct stat st;
+        bool known = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) >= 0;
+        int r = try_to_remove(parent, name);
+        if (r >= 0 && known)
+                trash_count(trash, &st);
+        return r;
 }
 
 static DIR *open_stream(int parent, const char *name) {
@@ -70,20 +90,18 @@ static void trash_empty_directory(Trash *trash, const char *name) {
         for (struct dirent *entry; (entry = readdir(stream));) {
                 if (!path_is_component(entry->d_name))
                         continue;
-                int r = remove_at_once(dirfd(stream), entry->d_name);
-                if (r >= 0)
-                        trash->removed++;
-                else if (r != -EISDIR)
-                        trash_note(trash, r);
-                else
+                int r = remove_at_once(trash, dirfd(stream), entry->d_name);
+                if (r == -EISDIR)
                         trash_lift(trash, dirfd(stream), entry->d_name);
+                else if (r < 0)
+                        trash_note(trash, r);
+                trash->progress = trash->progress || r >= 0;
         }
         (void) closedir(stream);
-        int r = remove_at_once(trash->fd, name);
-        if (r >= 0)
-                trash->removed++;
-        else
+        int r = remove_at_once(trash, trash->fd, name);
+        if (r < 0)
                 trash_note(trash, r);
+        trash->progress = trash->progress || r >= 0;
 }
 
 static int trash_round(Trash *trash) {
@@ -93,8 +111,8 @@ static int trash_round(Trash *trash) {
         for (struct dirent *entry; (entry = readdir(stream));) {
                 if (!path_is_component(entry->d_name))
                         continue;
-                if (remove_at_once(trash->fd, entry->d_name) >= 0)
-                        trash->removed++;
+                if (remove_at_once(trash, trash->fd, entry->d_name) >= 0)
+                        trash->progress = true;
                 else
                         trash_empty_directory(trash, entry->d_name);
         }
@@ -102,16 +120,15 @@ static int trash_round(Trash *trash) {
         return 0;
 }
 
-int trash_empty(int fd, Fault *fault) {
+int trash_empty(int fd, TrashEmptied *ret, Fault *fault) {
         Trash trash = { .fd = fd };
-        for (;;) {
-                unsigned long long before = trash.removed;
+        do {
                 trash.error = 0;
+                trash.progress = false;
                 int r = trash_round(&trash);
                 if (r < 0)
                         return fault_set_errno(fault, r, "Can't read the trash");
-                if (trash.removed == before)
-                        break;
-        }
+        } while (trash.progress);
+        *ret = trash.removed;
         return trash.error < 0 ? fault_set_errno(fault, trash.error, "Can't empty the trash") : 0;
 }

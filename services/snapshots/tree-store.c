@@ -32,16 +32,20 @@ int tree_store_open(int state, TreeStore *ret, Fault *fault) {
         _cleanup_close_ int trees = open_subdirectory(state, "trees", fault);
         if (trees < 0)
                 return trees;
-        int trash = open_subdirectory(state, "trash", fault);
+        _cleanup_close_ int trash = open_subdirectory(state, "trash", fault);
         if (trash < 0)
                 return trash;
-        *ret = (TreeStore){ .trees = TAKE_FD(trees), .trash = trash };
+        int aside = open_subdirectory(state, "aside", fault);
+        if (aside < 0)
+                return aside;
+        *ret = (TreeStore){ .trees = TAKE_FD(trees), .trash = TAKE_FD(trash), .aside = aside };
         return 0;
 }
 
 void tree_store_done(TreeStore *store) {
         store->trees = fd_close(store->trees);
         store->trash = fd_close(store->trash);
+        store->aside = fd_close(store->aside);
 }
 
 int tree_store_make(TreeStore *store, int64_t id, Fault *fault) {
@@ -91,8 +95,23 @@ bool tree_store_has_trash(const TreeStore *store) {
         return found;
 }
 
-int tree_store_visit(const TreeStore *store, TreeVisit visit, void *userdata) {
-        DIR *stream = directory_stream(store->trees);
+int tree_store_put_aside(TreeStore *store, int64_t id, Fault *fault) {
+        char path[TREE_PATH_SIZE];
+        (void) tree_path(id, NULL, path);
+        if (renameat(store->trees, path, store->aside, path) < 0 && errno != ENOENT)
+                return fault_set_errno(fault, -errno, "Can't put a tree aside");
+        return 0;
+}
+
+int tree_store_take_back(TreeStore *store, int64_t id) {
+        char path[TREE_PATH_SIZE];
+        (void) tree_path(id, NULL, path);
+        return renameat(store->aside, path, store->trees, path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* Calls visit for each number that names something in the directory. */
+static int visit_numbers(int directory, TreeVisit visit, void *userdata) {
+        DIR *stream = directory_stream(directory);
         if (!stream)
                 return -errno;
         int r = 0;
@@ -103,4 +122,18 @@ int tree_store_visit(const TreeStore *store, TreeVisit visit, void *userdata) {
         }
         (void) closedir(stream);
         return r;
+}
+
+int tree_store_visit(const TreeStore *store, TreeVisit visit, void *userdata) {
+        return visit_numbers(store->trees, visit, userdata);
+}
+
+static int discard_one_aside(int64_t id, void *userdata) {
+        const TreeStore *store = userdata;
+        char path[TREE_PATH_SIZE];
+        return tree_discard_part(store->aside, tree_path(id, NULL, path), store->trash);
+}
+
+int tree_store_discard_aside(TreeStore *store) {
+        return visit_numbers(store->aside, discard_one_aside, store);
 }

@@ -13,6 +13,7 @@
 typedef struct TreeStore {
         int trees; /* open since the start: syncfs() on it reports what went wrong with writing since then */
         int trash;
+        int aside; /* trees that somebody may still look at until the next boot */
 } TreeStore;
 
 int tree_store_open(int state, TreeStore *ret, Fault *fault);
@@ -26,6 +27,11 @@ int tree_store_get(const TreeStore *store, int64_t id);
 int tree_store_discard(TreeStore *store, int64_t id, Fault *fault);
 /* Something in a tree's directory. */
 int tree_discard_part(int tree, const char *name, int trash);
+/* Moves a tree aside, or back; no error if there is none. */
+int tree_store_put_aside(TreeStore *store, int64_t id, Fault *fault);
+int tree_store_take_back(TreeStore *store, int64_t id);
+/* After a boot: nobody looks at them any more. */
+int tree_store_discard_aside(TreeStore *store);
 bool tree_store_has_trash(const TreeStore *store);
 
 /* Calls visit for each tree's number. Returns the first negative value. */

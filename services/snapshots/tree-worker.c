@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* crt-tree finish TREE…   makes trees ready and durable, with one sync for all of them;
- * crt-tree fill TREE      fills one that is to begin as a copy of its parent;
- * crt-tree empty-trash    deletes everything below descriptor 4.
+/* crt-tree finish TREE…           makes trees ready and durable, and measures them;
+ * crt-tree fill TREE              fills one that is to begin as a copy of its parent;
+ * crt-tree measure NUMBER…        measures trees;
+ * crt-tree verify NUMBER DIGEST   compares a tree with its manifest, which has that digest; the outcome is
+ * the number of damaged files, and a sentence about the first; crt-tree empty-trash            deletes
+ * everything below descriptor 4.
  *
  * TREE is what services/snapshots/tree-argument.h says. Descriptor 3 gets the outcome; 4 is the directory of
  * trees, 5 the trash, and what follows are roots of parents. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/btrfs.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,6 +29,8 @@
 #include "services/snapshots/trash.h"
 #include "services/snapshots/tree-argument.h"
 #include "services/snapshots/tree-finish.h"
+#include "services/snapshots/tree-manifest.h"
+#include "services/snapshots/tree-verify.h"
 #include "services/snapshots/worker-message.h"
 
 enum { DIRECTORY_FD = 4, TRASH_FD };
@@ -82,13 +89,105 @@ static int finish_one(const char *argument, Fault *fault) {
         return r < 0 || !driver->finish ? r : driver->finish(&finish, fault);
 }
 
+/* ---- the disk ---- */
+
+static void *sync_in_thread(void *userdata) {
+        int *r = userdata;
+        *r = syncfs(DIRECTORY_FD) < 0 ? -errno : 0;
+        return NULL;
+}
+
+static int send_measure(int64_t id, const SnapshotMeasure *measure) {
+        char text[256];
+        (void) snprintf(text, sizeof(text), "%" PRIi64 " %" PRIu64 " %" PRIu64 " %s", id, measure->size,
+                        measure->inodes, measure->manifest);
+        return worker_message_send(WORKER_MEASURED, 0, 0, text);
+}
+
+static int make_manifests(char *arguments[], Fault *fault) {
+        for (; *arguments; arguments++) {
+                TreeArgument argument;
+                SnapshotMeasure measure = { 0 };
+                int r = tree_argument_parse(*arguments, &argument);
+                if (r >= 0)
+                        r = tree_manifest_make(DIRECTORY_FD, argument.id, &measure, fault);
+                if (r >= 0)
+                        r = send_measure(argument.id, &measure);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* While the disk writes what the trees consist of, it is read for the manifests, from memory still. These
+ * are there after the second sync, which has little left to do. */
+static int write_to_disk(char *arguments[], Fault *fault) {
+        pthread_t thread;
+        int synced = 0;
+        int r = -pthread_create(&thread, NULL, sync_in_thread, &synced);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't start a thread");
+        r = make_manifests(arguments, fault);
+        (void) pthread_join(thread, NULL);
+        if (synced >= 0 && r >= 0 && syncfs(DIRECTORY_FD) < 0)
+                synced = -errno;
+        if (synced < 0) {
+                fault_done(fault);
+                return fault_set_errno(fault, synced, "Can't write the snapshot to the disk");
+        }
+        return r;
+}
+
 static int finish(char *arguments[], Fault *fault) {
         int r = enter_sandbox(fault);
         for (size_t i = 0; r >= 0 && arguments[i]; i++)
                 r = finish_one(arguments[i], fault);
-        if (r >= 0 && syncfs(DIRECTORY_FD) < 0)
-                r = fault_set_errno(fault, -errno, "Can't write the snapshot to the disk");
+        return r < 0 ? r : write_to_disk(arguments, fault);
+}
+
+/* ---- looking ---- */
+
+static int enter_reading_sandbox(Fault *fault) {
+        const Sandbox sandbox = {
+                .profile = SANDBOX_TREE,
+                /* CAP_SYS_ADMIN is for trusted.overlay.*. */
+                .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(SYS_ADMIN),
+        };
+        (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
+        return sandbox_enter(&sandbox, fault);
+}
+
+static int parse_number(const char *text, int64_t *ret) {
+        uint64_t id = 0;
+        int r = string_to_uint64(text, INT64_MAX, &id);
+        *ret = (int64_t) id;
         return r;
+}
+
+static int measure(char *arguments[], Fault *fault) {
+        int r = enter_reading_sandbox(fault);
+        for (; r >= 0 && *arguments; arguments++) {
+                SnapshotMeasure found = { 0 };
+                int64_t id;
+                r = parse_number(*arguments, &id);
+                if (r >= 0)
+                        r = tree_measure(DIRECTORY_FD, id, &found, fault);
+                if (r >= 0)
+                        r = send_measure(id, &found);
+        }
+        return r;
+}
+
+static void on_verify_progress(uint64_t bytes) {
+        (void) worker_message_send(WORKER_PROGRESS, 0, bytes, NULL);
+}
+
+static int verify(const char *number, const char *manifest, TreeDamage *ret, Fault *fault) {
+        int64_t id;
+        int r = parse_number(number, &id);
+        if (r >= 0)
+                r = enter_reading_sandbox(fault);
+        return r < 0 ? r : tree_verify(DIRECTORY_FD, id, manifest, on_verify_progress, ret, fault);
 }
 
 static int fill(const char *argument, Fault *fault) {
@@ -101,7 +200,7 @@ static int fill(const char *argument, Fault *fault) {
         return r < 0 ? r : driver->fill(&finish, fault);
 }
 
-static int empty_trash(Fault *fault) {
+static int empty_trash(TrashEmptied *ret, Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
                 /* CAP_SYS_ADMIN is for deleting subvolumes. */
@@ -111,11 +210,13 @@ static int empty_trash(Fault *fault) {
         };
         (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
         int r = sandbox_enter(&sandbox, fault);
-        return r < 0 ? r : trash_empty(DIRECTORY_FD, fault);
+        return r < 0 ? r : trash_empty(DIRECTORY_FD, ret, fault);
 }
 
 int main(int argc, char *argv[]) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        TreeDamage damage = { 0 };
+        TrashEmptied emptied = { 0 };
         int r;
 
         log_open("crt-tree");
@@ -123,15 +224,22 @@ int main(int argc, char *argv[]) {
                 r = finish(argv + 2, &fault);
         else if (argc == 3 && string_equal(argv[1], "fill"))
                 r = fill(argv[2], &fault);
+        else if (argc >= 3 && string_equal(argv[1], "measure"))
+                r = measure(argv + 2, &fault);
+        else if (argc == 4 && string_equal(argv[1], "verify"))
+                r = verify(argv[2], argv[3], &damage, &fault);
         else if (argc == 2 && string_equal(argv[1], "empty-trash"))
-                r = empty_trash(&fault);
+                r = empty_trash(&emptied, &fault);
         else {
                 (void) fprintf(stderr, "crt-tree is a part of crt-snapshotsd, which starts it.\n");
                 return EXIT_FAILURE;
         }
         if (r < 0)
                 (void) worker_message_send(WORKER_FAILED, r, 0, fault_text(&fault, r));
-        else
-                (void) worker_message_send(WORKER_DONE, 0, 0, NULL);
+        else if (emptied.inodes > 0) {
+                (void) snprintf(damage.first, sizeof(damage.first), "%" PRIu64, emptied.inodes);
+                (void) worker_message_send(WORKER_DONE, 0, emptied.size, damage.first);
+        } else
+                (void) worker_message_send(WORKER_DONE, 0, damage.count, damage.first);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -9,6 +9,7 @@
 
 typedef enum WorkerMessageType {
         WORKER_PROGRESS, /* bytes of the layer that were read */
+        WORKER_MEASURED, /* a tree's SnapshotMeasure: "NUMBER SIZE INODES MANIFEST" */
         WORKER_DONE,     /* diff_id and bytes of the tree, where that means something */
         WORKER_FAILED,   /* error and text */
         _WORKER_MESSAGE_TYPE_MAX,

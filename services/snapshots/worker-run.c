@@ -20,7 +20,10 @@ static void on_message(Worker *worker, const void *data, size_t size, int *fds, 
         WorkerMessage message;
         if (run->outcome.type != WORKER_PROGRESS || worker_message_read(data, size, &message) < 0)
                 return;
-        if (message.type != WORKER_PROGRESS)
+        if (message.type == WORKER_MEASURED) {
+                if (run->spec.on_measured)
+                        run->spec.on_measured(message.text, run->spec.userdata);
+        } else if (message.type != WORKER_PROGRESS)
                 run->outcome = message;
         else if (run->spec.on_progress)
                 run->spec.on_progress(message.bytes, run->spec.userdata);

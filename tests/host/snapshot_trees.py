@@ -181,6 +181,20 @@ def rows(sql):
         connection.close()
 
 
+def change_records(*statements):
+    """While the service does not run."""
+    connection = sqlite3.connect(f"{STATE}/snapshots.db")
+    for sql in statements:
+        connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+# What makes the next start look at everything, or forget what does not outlive a boot.
+CRASHED = "UPDATE boot SET orderly = 0"
+BOOTED = "UPDATE boot SET id = 'an earlier one'"
+
+
 def trees():
     return {int(name) for name in os.listdir(f"{STATE}/trees") if name.isdigit()}
 
@@ -290,7 +304,7 @@ def slow_layer(key, store, size=8 << 20):
     return job, write_end, data[size // 2:]
 
 
-__all__ = ["JOB", "STATE", "Snapshots", "Tree", "check_disk", "compress", "entry", "equal", "failure", "kill_daemon",
-           "layer", "main_pid", "memfd", "mounts", "os", "part_pids", "rows", "run_cases", "set_rule", "sha256",
-           "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",
-           "worker_pids", "write"]
+__all__ = ["BOOTED", "CRASHED", "JOB", "STATE", "Snapshots", "Tree", "change_records", "check_disk", "compress",
+           "entry", "equal", "failure", "kill_daemon", "layer", "main_pid", "memfd", "mounts", "os", "part_pids",
+           "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile",
+           "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]

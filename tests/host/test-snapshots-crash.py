@@ -84,6 +84,7 @@ def test_trees_without_records_and_records_without_trees_are_put_in_order():
     store.prepare("p")
     store.put("base", DATA)
     systemctl("stop", "crt-snapshots")
+    change_records(CRASHED)
     os.makedirs(f"{STATE}/trees/4711/fs/left/over")
     os.makedirs(f"{STATE}/trash/abc/x")
     number = rows("SELECT id FROM snapshots WHERE key = 'p'")[0][0]
@@ -101,10 +102,7 @@ def test_what_was_not_synced_does_not_outlive_a_boot():
     with store.mount("volatile", volatile=True):
         pass
     systemctl("stop", "crt-snapshots")
-    database = __import__("sqlite3").connect(f"{STATE}/snapshots.db")
-    database.execute("UPDATE boot SET id = 'an earlier one'")
-    database.commit()
-    database.close()
+    change_records(BOOTED)
     failure("FailedPrecondition", lambda: store.commit("c", "unpacked", parent="base"))
     assert "volatile" in failure("FailedPrecondition", lambda: store.mount("volatile"))
     assert "volatile" in failure("FailedPrecondition", lambda: store.commit("c", "volatile"))

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How much snapshots take, and that what is removed is gone when Cleanup has answered."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, rows  # noqa: E402
+
+store = Snapshots()
+MIB = 1 << 20
+BASE = layer("d/", entry("d/f", b"x" * MIB), entry("d/link", kind=tarfile.LNKTYPE, linkname="d/f"))
+NEXT = layer(entry("d/g", b"y" * MIB * 2))
+
+
+def clean():
+    store.clear()
+    check_disk()
+
+
+def usage(key):
+    return store.call("Usage", key)[0][0]
+
+
+def on_disk(key):
+    """What find says about the tree, its own housekeeping aside."""
+    number = rows(f"SELECT id FROM snapshots WHERE key = '{key}'")[0][0]
+    listing = subprocess.run(["find", f"{STATE}/trees/{number}/fs", "-printf", "%i %b\\n"], check=True, text=True,
+                             capture_output=True).stdout
+    found = dict(line.split() for line in listing.splitlines())
+    return sum(int(blocks) * 512 for blocks in found.values()), len(found)
+
+
+def test_own_and_shared():
+    store.put("base", BASE)
+    store.put("next", NEXT, "base")
+    equal(on_disk("base"), (usage("base")["size"], usage("base")["inodes"]))
+    equal((0, 0), (usage("base")["shared-size"], usage("base")["shared-inodes"]))
+    assert MIB <= usage("base")["size"] < MIB + 65536, usage("base")  # two names, one file
+    equal((usage("base")["size"], usage("base")["inodes"]),
+          (usage("next")["shared-size"], usage("next")["shared-inodes"]))
+    store.prepare("p", "next")
+    before = usage("p")
+    equal(usage("base")["size"] + usage("next")["size"], before["shared-size"])
+    with store.mount("p") as path:
+        with open(f"{path}/more", "wb") as file:
+            file.write(b"z" * MIB * 3)
+            os.fsync(file.fileno())
+        assert usage("p")["size"] >= before["size"] + 3 * MIB
+        equal(before["inodes"] + 1, usage("p")["inodes"])
+    store.view("v", "next")
+    equal((0, 0, before["shared-size"]), (usage("v")["size"], usage("v")["inodes"], usage("v")["shared-size"]))
+    failure("NotFound", lambda: usage("none"))
+
+
+def test_what_was_committed_is_measured_once():
+    store.put("base", BASE)
+    expected = usage("base")
+    kill_daemon()
+    pid = main_pid()
+    equal(expected, usage("base"))
+    number = rows("SELECT id FROM snapshots WHERE key = 'base'")[0][0]
+    os.rename(f"{STATE}/trees/{number}", f"{STATE}/hidden")
+    try:
+        equal(expected, usage("base"))
+    finally:
+        os.rename(f"{STATE}/hidden", f"{STATE}/trees/{number}")
+    assert pid != main_pid()
+
+
+def test_many_ask_at_once():
+    store.put("base", BASE)
+    for i in range(12):
+        store.prepare(f"p{i}", "base")
+    calls = [subprocess.Popen(["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
+                               "Usage", "sa{sv}", f"p{i % 12}", "0"], stdout=subprocess.PIPE, text=True)
+             for i in range(24)]
+    answers = {call.communicate()[0] for call in calls}
+    equal(1, len(answers))
+    assert "shared-size" in answers.pop()
+
+
+def test_trees_of_any_depth_are_measured():
+    store.prepare("deep")
+    with store.mount("deep") as path:
+        here = os.open(path, os.O_RDONLY)
+        for _ in range(3000):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+    equal(3001, usage("deep")["inodes"])
+    store.commit("c", "deep")
+    equal(3001, usage("c")["inodes"])
+
+
+def test_cleanup_waits_until_everything_is_deleted():
+    freed = store.call("Cleanup")[0][0]
+    equal((0, 0), (freed["size"], freed["inodes"]))
+    for i in range(4):
+        store.put(f"base{i}", BASE)
+    expected = [sum(usage(f"base{i}")[what] for i in range(4)) for what in ("size", "inodes")]
+    space = os.statvfs(STATE)
+    for i in range(4):
+        store.remove(f"base{i}")
+    freed = store.call("Cleanup")[0][0]
+    equal([], os.listdir(f"{STATE}/trash"))
+    assert 0 < freed["size"] and 0 < freed["inodes"], freed
+    assert freed["size"] < expected[0] + 4 * 65536 and freed["inodes"] <= expected[1] + 4 * 8, (freed, expected)
+    assert os.statvfs(STATE).f_ffree >= space.f_ffree
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
