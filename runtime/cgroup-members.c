@@ -13,18 +13,22 @@
 
 #define DEPTH_MAX 64
 
-static int add_line(CgroupMembers *members, const char *line) {
-        uint64_t pid;
-        if (string_to_uint64(line, INT32_MAX, &pid) < 0 || pid == 0)
-                return 0;
+int cgroup_members_add(CgroupMembers *members, pid_t pid) {
         if ((members->count & (members->count - 1)) == 0) {
                 pid_t *larger = realloc(members->pids, MAX_OF(members->count * 2, 8U) * sizeof(pid_t));
                 if (!larger)
                         return -ENOMEM;
                 members->pids = larger;
         }
-        members->pids[members->count++] = (pid_t) pid;
+        members->pids[members->count++] = pid;
         return 0;
+}
+
+static int add_line(CgroupMembers *members, const char *line) {
+        uint64_t pid;
+        if (string_to_uint64(line, INT32_MAX, &pid) < 0 || pid == 0)
+                return 0;
+        return cgroup_members_add(members, (pid_t) pid);
 }
 
 static int read_one(int cgroup, CgroupMembers *members) {

@@ -14,5 +14,7 @@ typedef struct CgroupMembers {
 } CgroupMembers;
 
 int cgroup_members_read(int cgroup, CgroupMembers *ret);
+/* One that is found in another way; in ascending order, too. */
+int cgroup_members_add(CgroupMembers *members, pid_t pid);
 bool cgroup_members_contain(const CgroupMembers *members, pid_t pid);
 void cgroup_members_done(CgroupMembers *members);

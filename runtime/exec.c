@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,9 +78,14 @@ static int clone_with_pid_namespace(ExecPlan *exec, int *ret_pidfd, Fault *fault
                         return fault_set_errno(fault, -errno, "joining the container's pid namespace");
                 exec->namespaces &= ~CLONE_NEWPID;
         }
+        /* The copy is in the container's sight from its first moment. */
+        int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+        (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         pid_t pid = clone_process(exec, 0, ret_pidfd);
         if (pid == 0)
                 exec_steps_run(exec);
+        if (dumpable == 1)
+                (void) prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
         if (own >= 0 && setns(own, CLONE_NEWPID) < 0 && pid >= 0) {
                 pid = -errno;
                 *ret_pidfd = process_kill_and_reap(*ret_pidfd);

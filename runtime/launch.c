@@ -47,6 +47,18 @@ static int clone_fault(int error, Fault *fault) {
         return fault_set_errno(fault, error, "cannot clone the container's init");
 }
 
+/* A descriptor of the bundle leads into the mount namespace in which it was opened, whose mounts can't be
+ * cloned into another one. The working directory goes along. */
+static int unshare_mounts(const ContainerPlan *plan) {
+        int bundle = plan->request->bundle_fd;
+        if (bundle >= 0 && fchdir(bundle) < 0)
+                return -errno;
+        if (unshare(CLONE_NEWNS) < 0)
+                return -errno;
+        _cleanup_close_ int fd = bundle < 0 ? -EBADF : open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return bundle >= 0 && (fd < 0 || dup3(fd, bundle, O_CLOEXEC) < 0) ? -errno : 0;
+}
+
 /* An ordinary user's launcher goes ahead into the user namespace, gets its mappings from the parent, and
  * does there what the parent has no right to. The mounts that it clones were copied into that namespace by
  * the kernel, and their flags are locked. */
@@ -69,8 +81,9 @@ static int enter_user_namespace(ContainerPlan *plan, int answer, Fault *fault) {
                 r = user_wait_for_mappings(plan);
         if (r < 0)
                 return r;
-        if (unshare(CLONE_NEWNS) < 0)
-                return fault_set_errno(fault, -errno, "config.linux.namespaces: mount");
+        r = unshare_mounts(plan);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.linux.namespaces: mount");
         return plan_open_host_tree(plan, fault);
 }
 

@@ -2,11 +2,13 @@
 
 /* ps: the processes of a container, by their numbers on the machine. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,17 +114,50 @@ static int print_table(const OciOptions *options, const CgroupMembers *members, 
         return fflush(stdout) == 0 ? 0 : -EIO;
 }
 
+/* Without a cgroup of its own: who is in init's pid namespace, if that is not everybody. */
+static int find_by_namespace(const StateFile *state, CgroupMembers *ret, Fault *fault) {
+        pid_t init = state_file_pid(state, state_file_status(state));
+        struct stat own, wanted, other;
+        char path[64];
+        (void) snprintf(path, sizeof(path), "/proc/%i/ns/pid", init);
+        if (init == 0)
+                return 0;
+        if (stat("/proc/self/ns/pid", &own) < 0 || stat(path, &wanted) < 0)
+                return fault_set_errno(fault, -errno, "container '%s': its pid namespace", state->id);
+        DIR *stream = opendir("/proc");
+        struct dirent *entry;
+        int r = stream ? 0 : -errno;
+        while (r >= 0 && (entry = readdir(stream))) {
+                uint64_t pid;
+                if (string_to_uint64(entry->d_name, INT32_MAX, &pid) < 0)
+                        continue;
+                (void) snprintf(path, sizeof(path), "/proc/%i/ns/pid", (pid_t) pid);
+                bool is_init = (pid_t) pid == init;
+                if (is_init || (wanted.st_ino != own.st_ino && stat(path, &other) >= 0 &&
+                                other.st_ino == wanted.st_ino))
+                        r = cgroup_members_add(ret, (pid_t) pid);
+        }
+        if (stream)
+                (void) closedir(stream);
+        return r < 0 ? r : 0;
+}
+
+static int find_members(const StateFile *state, CgroupMembers *ret, Fault *fault) {
+        _cleanup_free_ char *path = NULL;
+        if (state_file_read_cgroup(state, &path) == -ENOENT)
+                return find_by_namespace(state, ret, fault);
+        _cleanup_close_ int cgroup = oci_open_cgroup(state, fault);
+        return cgroup < 0 ? cgroup : cgroup_members_read(cgroup, ret);
+}
+
 int oci_ps(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_(cgroup_members_done) CgroupMembers members = { 0 };
-        _cleanup_close_ int root = -EBADF, cgroup = -EBADF;
+        _cleanup_close_ int root = -EBADF;
         int r = oci_peek_container(options, &root, &state, fault);
         if (r < 0)
                 return r;
-        cgroup = oci_open_cgroup(&state, fault);
-        if (cgroup < 0)
-                return cgroup;
-        r = cgroup_members_read(cgroup, &members);
+        r = find_members(&state, &members, fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': its processes", options->id);
         return options->json ? print_json(&members, fault) : print_table(options, &members, fault);
