@@ -8,9 +8,9 @@
 
 #define OCI_SPECIFICATION_VERSION "1.2.0"
 /* What "features" says of that which no parser can tell. */
-#define OCI_HAS_SYSTEMD_CGROUP false
+#define OCI_HAS_SYSTEMD_CGROUP true
 #define OCI_HAS_INTEL_RDT false
-#define OCI_HAS_NET_DEVICES false
+#define OCI_HAS_NET_DEVICES true
 
 /* The directory of all containers; only the caller's. */
 int oci_open_root(const OciOptions *options, Fault *fault);

@@ -14,7 +14,6 @@
 #include "lib/json.h"
 #include "lib/process.h"
 #include "lib/strv.h"
-#include "runtime/cgroup-resources.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-criu.h"
 #include "runtime/oci-delivery.h"
@@ -111,7 +110,7 @@ static int restore(OciSession *session, pid_t *ret_pid, int *ret_pidfd, Fault *f
                 return fault_set(fault, -EOPNOTSUPP,
                                  "config.process.terminal: a terminal is not restored; see --shell-job");
         if ((r = oci_session_make_container(session, fault)) < 0 ||
-            (r = cgroup_resources_apply(session->cgroup, &session->config->resources, fault)) < 0 ||
+            (r = oci_session_apply_resources(session, fault)) < 0 ||
             (r = run_criu(session, ret_pid, fault)) < 0)
                 return r;
         *ret_pidfd = process_open_pidfd(*ret_pid);
