@@ -22,7 +22,7 @@ LONG = bool(os.environ.get("LONG"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 FOLDER = "/tmp/power"
 # Kind, options of the mount, points. A journal that commits seldom makes a missing sync seen.
-SHORT_FORM = [("ext4", "commit=300", 12)]
+SHORT_FORM = [("ext4", "commit=300", 10), ("btrfs", "commit=300", 6)]
 LONG_FORM = [("ext4", "", 100), ("ext4", "commit=300", 150), ("xfs", "", 60), ("btrfs", "commit=300", 60)]
 
 
