@@ -33,6 +33,7 @@
 /* What one user other than root may hold at once. */
 #define LIMIT_INGESTS_PER_UID 64
 #define LIMIT_LEASES_PER_UID 1024
+#define LIMIT_BLOB_BYTES_PER_UID 1099511627776ULL /* 1 TiB */
 #define LIMIT_TRANSFERS_PER_UID 32
 #define LIMIT_JOBS_PER_UID 64
 #define LIMIT_PENDING_CALLS_PER_UID 256

@@ -13,7 +13,7 @@
 #include "lib/fd.h"
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
-#include "services/content/content-bus-private.h"
+#include "services/content/content-calls-bus.h"
 
 static int blob_error(sd_bus_error *error, int r, const Digest *digest, const char *namespace) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;

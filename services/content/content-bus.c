@@ -6,7 +6,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-names.h"
-#include "services/content/content-bus-private.h"
+#include "services/content/content-calls-bus.h"
 #include "services/content/ingest-bus.h"
 
 /* ---- arguments ---- */
@@ -83,6 +83,12 @@ static const sd_bus_vtable content_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("ListLeases", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("aa{sv}", leases, "s", next), method_list_leases,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", digest, "a{sv}", options),
+                                SD_BUS_RESULT("o", job), method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("StatNamespace", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", info),
+                                method_stat_namespace, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("UpdateNamespace", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT,
+                                method_update_namespace, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
 
@@ -97,6 +103,8 @@ int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, Conten
         if (r >= 0)
                 r = lease_table_new(bus, state, &content->leases);
         if (r >= 0)
+                r = job_table_new(bus, CRT_CONTENT_PATH, "job", CRT_CONTENT_JOB_INTERFACE, &content->jobs);
+        if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, &content->slot, CRT_CONTENT_PATH, CRT_CONTENT_INTERFACE,
                                              content_vtable, content);
         if (r < 0)
@@ -106,7 +114,17 @@ int content_bus_new(sd_bus *bus, ContentState *state, IngestTable *table, Conten
 }
 
 bool content_bus_is_busy(const ContentBus *content) {
-        return content->creations || lease_owners_are_looked_for(lease_table_owners(content->leases));
+        return content->creations || job_table_is_busy(content->jobs) ||
+               lease_owners_are_looked_for(lease_table_owners(content->leases));
+}
+
+void content_bus_stop(ContentBus *content) {
+        if (content->jobs)
+                job_table_cancel_all(content->jobs);
+}
+
+int content_bus_owner_of(ContentBus *content, const char *namespace, const char *object, uid_t *ret) {
+        return job_table_owner_of(content->jobs, namespace, object, ret);
 }
 
 LeaseTable *content_bus_leases(ContentBus *content) {
@@ -120,6 +138,8 @@ ContentBus *content_bus_free(ContentBus *content) {
         sd_bus_slot_unref(content->slot);
         while (content->creations)
                 lease_creation_free(content->creations);
+        content_bus_stop(content);
+        job_table_free(content->jobs);
         lease_table_free(content->leases);
         object_kind_free(content->ingests);
         free(content);

@@ -20,5 +20,11 @@ DEFINE_CLEANUP(ContentBus *, content_bus_free);
 /* A call waits for somebody else. */
 bool content_bus_is_busy(const ContentBus *content);
 
+/* Ends the jobs. */
+void content_bus_stop(ContentBus *content);
+
+/* Who began a job: 1 and the user, or 0. */
+int content_bus_owner_of(ContentBus *content, const char *namespace, const char *object, uid_t *ret);
+
 /* For the collection. */
 LeaseTable *content_bus_leases(ContentBus *content);

@@ -29,6 +29,7 @@ typedef struct ContentService {
 #define WRITE "org.crt.content.write"
 #define DELETE "org.crt.content.delete"
 #define LEASE "org.crt.content.lease"
+#define VERIFY "org.crt.content.verify"
 
 /* Images acts for everyone. */
 static const BusRule rules[] = {
@@ -45,6 +46,11 @@ static const BusRule rules[] = {
         { CRT_CONTENT_INTERFACE, "CreateLease", BUS_POLKIT, LEASE, "lease", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "GetLease", BUS_POLKIT, READ, "lease", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "ListLeases", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Verify", BUS_POLKIT, VERIFY, "digest", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_JOB_INTERFACE, "Wait", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_JOB_INTERFACE, "Cancel", BUS_POLKIT, VERIFY, NULL, BUS_SIBLING_IMAGES, .owner = true },
+        { CRT_CONTENT_INTERFACE, "StatNamespace", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "UpdateNamespace", BUS_POLKIT, WRITE, NULL, BUS_SIBLING_IMAGES },
         { CRT_LEASE_INTERFACE, "Add", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
         { CRT_LEASE_INTERFACE, "Remove", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
         { CRT_LEASE_INTERFACE, "ListResources", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
@@ -124,6 +130,12 @@ static bool service_is_busy(void *userdata) {
 static void service_stop(void *userdata) {
         ContentService *service = userdata;
         ingest_table_stop(service->table);
+        content_bus_stop(service->bus);
+}
+
+static int service_owner_of(void *userdata, const char *namespace, const char *object, uid_t *ret) {
+        const ContentService *service = userdata;
+        return content_bus_owner_of(service->bus, namespace, object, ret);
 }
 
 int main(int argc, char *argv[]) {
@@ -135,6 +147,7 @@ int main(int argc, char *argv[]) {
                 .rule_count = ELEMENTS_OF(rules),
                 .setup = service_setup,
                 .is_busy = service_is_busy,
+                .owner_of = service_owner_of,
                 .stop = service_stop,
                 .free = service_free,
                 .idle_seconds = 30,

@@ -13,7 +13,7 @@
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
-#include "services/content/content-bus-private.h"
+#include "services/content/content-calls-bus.h"
 
 static int read_reference(sd_bus_message *message, const char **ret, sd_bus_error *error) {
         int r = sd_bus_message_read(message, "s", ret);

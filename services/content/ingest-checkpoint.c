@@ -9,6 +9,14 @@
 #include <unistd.h>
 
 #define MAGIC "crt-ing"
+/* A write that the power cut off halfway spoils one place only. */
+#define DURABLE_PLACES 2
+#define PLACE_SIZE 4096
+
+typedef struct DurableCheckpoint {
+        IngestCheckpoint checkpoint;
+        Digest digest; /* of that */
+} DurableCheckpoint;
 
 void ingest_checkpoint_init(IngestCheckpoint *checkpoint, const char *boot_id, DigestAlgorithm algorithm) {
         memset(checkpoint, 0, sizeof(*checkpoint));
@@ -17,19 +25,78 @@ void ingest_checkpoint_init(IngestCheckpoint *checkpoint, const char *boot_id, D
         (void) digest_state_init(&checkpoint->state, algorithm);
 }
 
+static int write_place(int fd, const void *data, size_t size, off_t offset) {
+        ssize_t n = pwrite(fd, data, size, offset);
+        return n < 0 ? -errno : n == (ssize_t) size ? 0 : -ENOSPC;
+}
+
 /* Smaller than a page, and so whole or not at all for whoever reads it in this boot. */
 int ingest_checkpoint_write(int fd, const IngestCheckpoint *checkpoint) {
-        ssize_t n = pwrite(fd, checkpoint, sizeof(*checkpoint), 0);
-        return n < 0 ? -errno : n == sizeof(*checkpoint) ? 0 : -ENOSPC;
+        return write_place(fd, checkpoint, sizeof(*checkpoint), 0);
 }
 
-static bool is_usable(const IngestCheckpoint *read, const IngestCheckpoint *expected) {
+static int digest_checkpoint(const IngestCheckpoint *checkpoint, Digest *ret) {
+        memset(ret, 0, sizeof(*ret));
+        return digest_of_data(DIGEST_SHA256, checkpoint, sizeof(*checkpoint), ret);
+}
+
+int ingest_checkpoint_write_durable(int fd, const IngestCheckpoint *checkpoint, unsigned turn) {
+        DurableCheckpoint durable = { .checkpoint = *checkpoint };
+        int r = digest_checkpoint(&durable.checkpoint, &durable.digest);
+        if (r >= 0)
+                r = write_place(fd, &durable, sizeof(durable),
+                                PLACE_SIZE * (1 + (off_t) (turn % DURABLE_PLACES)));
+        if (r < 0)
+                return r;
+        return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+int ingest_checkpoint_make_durable(int fd, uint64_t *ret_bytes) {
+        IngestCheckpoint checkpoint;
+        ssize_t n = pread(fd, &checkpoint, sizeof(checkpoint), 0);
+        if (n != sizeof(checkpoint))
+                return n < 0 ? -errno : -ENODATA;
+        int r = ingest_checkpoint_write_durable(fd, &checkpoint, 0);
+        if (r >= 0)
+                *ret_bytes = checkpoint.state.bytes;
+        return r;
+}
+
+static bool is_usable(const IngestCheckpoint *read, DigestAlgorithm algorithm, uint64_t size) {
         return memcmp(read->magic, MAGIC, sizeof(MAGIC)) == 0 && digest_state_is_usable(&read->state) &&
-               read->state.algorithm == expected->state.algorithm;
+               read->state.algorithm == (uint32_t) algorithm && read->state.bytes <= size;
 }
 
-int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, bool has_digest,
-                           IngestResume *ret) {
+/* The durable one with the most bytes; 1 if there is one. */
+static int read_durable(int fd, DigestAlgorithm algorithm, uint64_t size, IngestCheckpoint *ret) {
+        int found = 0;
+        for (unsigned turn = 0; turn < DURABLE_PLACES; turn++) {
+                DurableCheckpoint durable;
+                Digest digest;
+                ssize_t n = pread(fd, &durable, sizeof(durable), PLACE_SIZE * (1 + (off_t) turn));
+                if (n < 0)
+                        return -errno;
+                if (n != sizeof(durable) || digest_checkpoint(&durable.checkpoint, &digest) < 0 ||
+                    !digest_equal(&digest, &durable.digest) ||
+                    !is_usable(&durable.checkpoint, algorithm, size) ||
+                    (found && durable.checkpoint.state.bytes <= ret->state.bytes))
+                        continue;
+                *ret = durable.checkpoint;
+                found = 1;
+        }
+        return found;
+}
+
+static void resume_from(const IngestCheckpoint *read, IngestCheckpoint *expected, IngestResume *ret) {
+        char boot_id[BOOT_ID_SIZE];
+        memcpy(boot_id, expected->boot_id, sizeof(boot_id));
+        *expected = *read;
+        memcpy(expected->boot_id, boot_id, sizeof(boot_id));
+        *ret = (IngestResume){ .offset = read->state.bytes, .complete = read->complete > 0 };
+}
+
+int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, IngestResume *ret) {
+        DigestAlgorithm algorithm = (DigestAlgorithm) expected->state.algorithm;
         IngestCheckpoint read;
         struct stat st;
 
@@ -37,22 +104,33 @@ int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected,
         if (n < 0 || fstat(data, &st) < 0)
                 return -errno;
         *ret = (IngestResume){ 0 };
-        if (n != sizeof(read) || !is_usable(&read, expected))
-                return 0;
-
         uint64_t size = (uint64_t) st.st_size;
-        if (memcmp(read.boot_id, expected->boot_id, sizeof(read.boot_id)) != 0) {
-                if (has_digest)
-                        *ret = (IngestResume){
-                                .offset = MIN_OF(read.state.bytes, size),
-                                .rehash = true,
-                                .complete = read.complete && read.state.bytes == size,
-                        };
-                return 0;
-        }
-        if (read.state.bytes > size)
-                return 0;
-        *expected = read;
-        *ret = (IngestResume){ .offset = read.state.bytes, .complete = read.complete > 0 };
-        return 0;
+        bool same_boot = n == sizeof(read) && memcmp(read.boot_id, expected->boot_id, BOOT_ID_SIZE) == 0;
+        int r = same_boot && is_usable(&read, algorithm, size)
+                        ? 1
+                        : read_durable(checkpoint, algorithm, size, &read);
+        if (r > 0)
+                resume_from(&read, expected, ret);
+        return r < 0 ? r : 0;
+}
+
+int ingest_checkpoint_fall_back(int checkpoint, int data) {
+        IngestCheckpoint first, durable;
+        struct stat st;
+
+        ssize_t n = pread(checkpoint, &first, sizeof(first), 0);
+        if (n < 0 || fstat(data, &st) < 0)
+                return -errno;
+        int r = n != sizeof(first) ? 0
+                                   : read_durable(checkpoint, (DigestAlgorithm) first.state.algorithm,
+                                                  (uint64_t) st.st_size, &durable);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return ftruncate(checkpoint, 0) < 0 || ftruncate(data, 0) < 0 ? -errno : 0;
+        memcpy(durable.boot_id, first.boot_id, sizeof(durable.boot_id));
+        r = ingest_checkpoint_write(checkpoint, &durable);
+        if (r >= 0 && ftruncate(data, (off_t) durable.state.bytes) < 0)
+                r = -errno;
+        return r;
 }

@@ -2,8 +2,11 @@
 #pragma once
 
 /* The file beside the bytes of an ingest that says how many of them are hashed, and the state of the hash
- * there. It is written after the bytes, so that the bytes it speaks of are always there, whoever is killed
- * when; bytes beyond it are cut off when the ingest goes on. */
+ * there: bytes beyond it are cut off when the ingest goes on, so nothing is ever hashed twice.
+ *
+ * The first place is written after the bytes it speaks of, and is true for whoever reads it in the same
+ * boot, whoever was killed when. Two more places are written in turn, each after the bytes have been synced,
+ * and synced themselves: what they say is true when the machine has lost its power as well. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,14 +27,20 @@ void ingest_checkpoint_init(IngestCheckpoint *checkpoint, const char *boot_id, D
 /* In one write; not synced. */
 int ingest_checkpoint_write(int fd, const IngestCheckpoint *checkpoint);
 
-/* How an ingest goes on. What another boot has left was not synced: the bytes on disk need not be those that
- * were hashed. They are hashed again, and count only if there is a digest that they will be held against. */
+/* Into the place of that turn; returns when it is on the disk. The bytes were synced before. */
+int ingest_checkpoint_write_durable(int fd, const IngestCheckpoint *checkpoint, unsigned turn);
+
+/* The first place as a durable one; the bytes were synced before. Gives the count of them. */
+int ingest_checkpoint_make_durable(int fd, uint64_t *ret_bytes);
+
+/* How an ingest goes on. */
 typedef struct IngestResume {
         uint64_t offset; /* bytes that count */
-        bool rehash;     /* hash them from the file */
         bool complete;
 } IngestResume;
 
-/* data and checkpoint are its files. */
-int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, bool has_digest,
-                           IngestResume *ret);
+/* data and checkpoint are its files; *expected becomes what they say. */
+int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, IngestResume *ret);
+
+/* The bytes could not be synced: only what was synced before counts any longer. */
+int ingest_checkpoint_fall_back(int checkpoint, int data);

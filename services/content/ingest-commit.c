@@ -76,6 +76,13 @@ static int check_digest(bool has_digest, const Digest *promised, const Digest *d
                          digest_to_string(digest, a), digest_to_string(promised, b));
 }
 
+/* It was not the room in the namespace that ended the stream. */
+static bool is_beyond_at_most(const Ingest *ingest) {
+        uint64_t room;
+        return ingest->ended.error == -EDQUOT && ingest->record.at_most != INGEST_SIZE_UNKNOWN &&
+               ingest_room(ingest, &room) >= 0 && room >= ingest->record.at_most;
+}
+
 /* -ENODATA fewer bytes than promised, -E2BIG more, -EUCLEAN others. */
 static int check_promises(const Ingest *ingest, Fault *fault) {
         const IngestRecord *record = &ingest->record;
@@ -85,6 +92,11 @@ static int check_promises(const Ingest *ingest, Fault *fault) {
                                  (unsigned long long) (record->size == INGEST_SIZE_UNKNOWN
                                                                ? ingest->promise.size
                                                                : record->size));
+        if (ended->error == -EDQUOT)
+                return is_beyond_at_most(ingest)
+                               ? fault_set(fault, -EDQUOT, "more than the %llu bytes that are taken came",
+                                           (unsigned long long) record->at_most)
+                               : fault_set(fault, -EDQUOT, "the namespace has no room for more bytes");
         if (ended->error < 0 && ended->error != -ENODATA)
                 return fault_set_errno(fault, ended->error, "the bytes can't be stored");
         int r = check_size(record, &ingest->promise, ended->bytes, fault);
@@ -133,7 +145,8 @@ static void commit_record(Ingest *ingest, bool verity) {
                 ingest->phase = INGEST_RECEIVED;
                 fault_set_errno(&fault, r, "the blob can't be recorded");
         }
-        answer(ingest, r, &fault, /* remove= */ r >= 0);
+        /* A file with fs-verity can't be written to any more, and so is not continued. */
+        answer(ingest, r, &fault, /* remove= */ r >= 0 || verity);
 }
 
 static bool digest_is_being_placed(const Ingest *ingest) {
@@ -146,14 +159,15 @@ static bool digest_is_being_placed(const Ingest *ingest) {
 
 static int place_and_sync(Ingest *ingest) {
         IngestMessage message = { .type = INGEST_SYNC };
-        int directories[BLOB_DIRECTORIES_MAX];
+        int fds[1 + BLOB_DIRECTORIES_MAX];
         size_t count;
 
-        int r = place(ingest, directories, &count);
+        int r = place(ingest, fds + 1, &count);
         if (r < 0)
                 return r;
-        r = worker_send(ingest->worker, &message, sizeof(message), directories, count);
-        fd_close_many(directories, count);
+        fds[0] = blob_open_file(ingest->table->state, &ingest->ended.digest);
+        r = fds[0] < 0 ? fds[0] : worker_send(ingest->worker, &message, sizeof(message), fds, 1 + count);
+        fd_close_many(fds, 1 + count);
         if (r < 0)
                 take_back(ingest);
         else
@@ -184,11 +198,27 @@ static int commit_reopen(Ingest *ingest, Fault *fault) {
         return r;
 }
 
+/* What the namespace has already costs nothing. */
+static int check_room(const Ingest *ingest, Fault *fault) {
+        const IngestRecord *record = &ingest->record;
+        uint64_t room;
+        Blob blob;
+        int r = ingest_room(ingest, &room);
+        if (r < 0 || ingest->ended.bytes <= room)
+                return r;
+        r = blob_find(ingest->table->state, record->namespace, &ingest->ended.digest, &blob);
+        return r == -ENOENT ? fault_set(fault, -EDQUOT, "the namespace %s has room for %llu more bytes",
+                                        record->namespace, (unsigned long long) room)
+                            : r;
+}
+
 static void commit_judge(Ingest *ingest) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         int r = check_promises(ingest, &fault);
+        bool useless = r == -EUCLEAN || r == -E2BIG || (r < 0 && is_beyond_at_most(ingest));
+        if (r >= 0)
+                r = check_room(ingest, &fault);
         if (r < 0) {
-                bool useless = r == -EUCLEAN || r == -E2BIG;
                 answer(ingest, r == -ENODATA || r == -E2BIG ? -EBUSY : r, &fault, useless);
                 return;
         }
@@ -227,7 +257,7 @@ void ingest_commit_on_ended(Ingest *ingest) {
 }
 
 /* error may also be that the worker is gone. */
-void ingest_commit_on_synced(Ingest *ingest, int error) {
+void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
         IngestTable *table = ingest->table;
         Digest digest = ingest->ended.digest;
 
@@ -236,7 +266,7 @@ void ingest_commit_on_synced(Ingest *ingest, int error) {
                 ingest->phase = INGEST_RECEIVED;
                 ingest_commit_fail(ingest, error, "the directory of the blob can't be synced");
         } else
-                commit_record(ingest, /* verity= */ false);
+                commit_record(ingest, verity);
         judge_blocked(table, &digest);
 }
 

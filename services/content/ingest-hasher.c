@@ -29,15 +29,17 @@ struct Hasher {
         uint64_t saved; /* bytes that the checkpoint on disk speaks of */
         int checkpoint_fd;
         int data_fd;
+        Syncer *syncer; /* weak */
         uint8_t *window;
         uint64_t window_offset;
 };
 
 static int checkpoint_save(Hasher *hasher) {
         int r = ingest_checkpoint_write(hasher->checkpoint_fd, &hasher->checkpoint);
-        if (r >= 0)
-                hasher->saved = hasher->checkpoint.state.bytes;
-        return r;
+        if (r < 0)
+                return r;
+        hasher->saved = hasher->checkpoint.state.bytes;
+        return syncer_offer(hasher->syncer, &hasher->checkpoint);
 }
 
 static void window_close(Hasher *hasher) {
@@ -113,7 +115,8 @@ static void *hasher_main(void *userdata) {
         return NULL;
 }
 
-int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_fd, Hasher **ret) {
+int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_fd, Syncer *syncer,
+               Hasher **ret) {
         Hasher *hasher = new0(Hasher, 1);
         if (!hasher)
                 return -ENOMEM;
@@ -122,6 +125,7 @@ int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_f
         hasher->pushed = hasher->hashed = hasher->saved = checkpoint->state.bytes;
         hasher->checkpoint_fd = checkpoint_fd;
         hasher->data_fd = data_fd;
+        hasher->syncer = syncer;
         (void) pthread_mutex_init(&hasher->lock, NULL);
         (void) pthread_cond_init(&hasher->changed, NULL);
         *ret = hasher;

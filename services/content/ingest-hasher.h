@@ -9,14 +9,17 @@
 
 #include "lib/macros.h"
 #include "services/content/ingest-checkpoint.h"
+#include "services/content/ingest-syncer.h"
 
 /* What is worth waking the other thread for. */
 #define HASHER_PIECE (1024U * 1024U)
 
 typedef struct Hasher Hasher;
 
-/* checkpoint is where the hash stands; checkpoint_fd is where it is written to. */
-int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_fd, Hasher **ret);
+/* checkpoint is where the hash stands; checkpoint_fd is where it is written to. syncer (borrowed) is told of
+ * each one that is written. */
+int hasher_new(const IngestCheckpoint *checkpoint, int checkpoint_fd, int data_fd, Syncer *syncer,
+               Hasher **ret);
 Hasher *hasher_free(Hasher *hasher);
 DEFINE_CLEANUP(Hasher *, hasher_free);
 

@@ -23,6 +23,7 @@ struct Ingest {
         IngestPhase phase;
         Worker *worker;
         uint64_t offset;
+        bool durable;        /* its record outlives the machine's power */
         int error;           /* how the last stream ended, if not well */
         IngestMessage ended; /* from RECEIVED on */
 
@@ -50,6 +51,8 @@ struct IngestTable {
 int ingest_start_worker(Ingest *ingest, int stream, Fault *fault);
 /* What its files say. */
 int ingest_read_checkpoint(Ingest *ingest, IngestResume *ret);
+/* How many bytes more it may have without a promise, and all that it has at commit. */
+int ingest_room(const Ingest *ingest, uint64_t *ret);
 /* No worker any longer. */
 void ingest_become_idle(Ingest *ingest);
 /* The record, the files and the object go. */
@@ -64,6 +67,6 @@ void ingest_notify(Ingest *ingest);
 
 /* ingest-commit.c: the worker has reported. */
 void ingest_commit_on_ended(Ingest *ingest);
-void ingest_commit_on_synced(Ingest *ingest, int error);
+void ingest_commit_on_synced(Ingest *ingest, int error, bool verity);
 /* The worker is gone, or the daemon stops: who waits gets this answer. */
 void ingest_commit_fail(Ingest *ingest, int r, const char *why);

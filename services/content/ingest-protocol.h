@@ -5,14 +5,17 @@
  * from one build.
  *
  *   contentd                       crt-ingest
- *   START ------------------------>            checkpoint, size, digest, resume
+ *   START ------------------------>            checkpoint, size, at_most, digest, resume
  *   FINISH (Commit was called) --->            size: do not wait for more than that
- *          <----------------------- PROGRESS   bytes
- *          <----------------------- ENDED      error, bytes, digest; the bytes are synced if they can be
- * committed SYNC + directories ----------->
- *          <----------------------- SYNCED     error
+ *          <----------------------- PROGRESS   bytes, durable
+ *          <----------------------- ENDED      error, bytes, durable, digest; the bytes are synced if they
+ *                                              can be committed
+ *   SYNC + file, directories ----->            the bytes have their place: fs-verity for the file, if it has
+ *                                              that, and these directories are synced
+ *          <----------------------- SYNCED     error, verity
  *
- * Descriptors of crt-ingest: 3 this socket, 4 the stream, 5 the bytes, 6 the checkpoint. */
+ * Descriptors of crt-ingest: 3 this socket, 4 the stream, 5 the bytes, 6 the checkpoint, 7 the directory
+ * that names these two. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +30,7 @@ enum {
         INGEST_FD_STREAM,
         INGEST_FD_DATA,
         INGEST_FD_CHECKPOINT,
+        INGEST_FD_DIRECTORY,
 };
 
 typedef enum IngestMessageType {
@@ -41,9 +45,13 @@ typedef enum IngestMessageType {
 
 typedef struct IngestMessage {
         uint32_t type;
-        int32_t error; /* 0 or negative errno; of ENDED: -E2BIG more than promised, -ENODATA less */
+        int32_t error; /* 0 or negative errno; of ENDED: -E2BIG more than promised, -ENODATA less, -EDQUOT
+                          more than at_most */
         uint64_t bytes;
-        uint64_t size; /* promised, or INGEST_SIZE_UNKNOWN */
+        uint64_t durable; /* bytes that outlive the machine's power */
+        uint64_t size;    /* promised, or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most; /* unless a size is promised; or INGEST_SIZE_UNKNOWN */
+        uint32_t verity;
         uint32_t has_digest;
         Digest digest; /* promised; that of the bytes in ENDED */
         IngestResume resume;

@@ -21,6 +21,7 @@
 typedef struct Stream {
         const IngestStreamSpec *spec;
         Hasher *hasher;
+        Syncer *syncer;
         uint64_t size;     /* promised, or INGEST_SIZE_UNKNOWN */
         uint64_t received; /* bytes in the file */
         bool finish;       /* Commit waits: all that was promised is enough */
@@ -38,7 +39,11 @@ static int64_t now_ms(void) {
 static void stream_report(Stream *stream) {
         if (stream->received == stream->reported || now_ms() - stream->reported_ms < PROGRESS_INTERVAL_MS)
                 return;
-        IngestMessage message = { .type = INGEST_PROGRESS, .bytes = stream->received };
+        IngestMessage message = {
+                .type = INGEST_PROGRESS,
+                .bytes = stream->received,
+                .durable = syncer_durable(stream->syncer),
+        };
         /* A daemon that does not listen gets the next one. */
         (void) message_send(stream->spec->control, &message, sizeof(message), NULL, 0);
         stream->reported = stream->received;
@@ -87,12 +92,17 @@ static int stream_patience(const Stream *stream, size_t pending) {
         return stream->received > stream->reported ? PROGRESS_INTERVAL_MS : -1;
 }
 
-/* All that was promised has come: is there more? As read(). */
+/* How many bytes may come: those that were promised, or those that are taken without a promise. */
+static uint64_t stream_limit(const Stream *stream) {
+        return stream->size != INGEST_SIZE_UNKNOWN ? stream->size : stream->spec->start->at_most;
+}
+
+/* All of these have come: is there more? As read(). */
 static ssize_t stream_probe(const Stream *stream) {
         uint8_t excess;
         ssize_t n = read(stream->spec->stream, &excess, sizeof(excess));
         if (n > 0)
-                return -E2BIG;
+                return stream->size != INGEST_SIZE_UNKNOWN ? -E2BIG : -EDQUOT;
         return n < 0 ? -errno : 0;
 }
 
@@ -100,10 +110,10 @@ static ssize_t stream_probe(const Stream *stream) {
  */
 static ssize_t stream_move(Stream *stream, size_t pending) {
         uint64_t position = stream->received + pending, room = HASHER_PIECE - pending;
-        if (position == stream->size)
+        uint64_t limit = stream_limit(stream);
+        if (position >= limit)
                 return stream_probe(stream);
-        if (stream->size != INGEST_SIZE_UNKNOWN)
-                room = MIN_OF(room, stream->size - position);
+        room = MIN_OF(room, limit - position);
         ssize_t n;
         do
                 n = splice(stream->spec->stream, NULL, stream->spec->data, NULL, (size_t) room,
@@ -158,31 +168,11 @@ static int stream_receive(Stream *stream) {
         return stream->received < stream->size ? -ENODATA : -E2BIG;
 }
 
-/* After another boot: the hash of what is on the disk. */
-static int rehash(int data, uint64_t size, DigestState *state) {
-        _cleanup_free_ uint8_t *buffer = malloc(HASHER_PIECE);
-        if (!buffer)
-                return -ENOMEM;
-        while (state->bytes < size) {
-                size_t want = MIN_OF(size - state->bytes, HASHER_PIECE);
-                ssize_t n = pread(data, buffer, want, (off_t) state->bytes);
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                digest_state_update(state, buffer, (size_t) n);
-        }
-        return 0;
-}
-
 /* From here on checkpoint and bytes are those of an unfinished ingest at the offset that the client knows.
  */
 static int stream_prepare(const IngestStreamSpec *spec, IngestCheckpoint *checkpoint) {
         const IngestResume *resume = &spec->start->resume;
         *checkpoint = spec->start->checkpoint;
-        if (resume->rehash) {
-                int r = rehash(spec->data, resume->offset, &checkpoint->state);
-                if (r < 0)
-                        return r;
-        }
         if (ftruncate(spec->data, (off_t) resume->offset) < 0 ||
             lseek(spec->data, (off_t) resume->offset, SEEK_SET) < 0)
                 return -errno;
@@ -191,23 +181,51 @@ static int stream_prepare(const IngestStreamSpec *spec, IngestCheckpoint *checkp
         return r < 0 ? r : fd_set_nonblocking(spec->stream, true);
 }
 
-/* What did not get to the disk is not what was hashed: nothing of it counts any longer. */
-static int stream_sync(const IngestStreamSpec *spec) {
-        if (fsync(spec->data) >= 0)
-                return 0;
-        int r = -errno;
-        if (ftruncate(spec->checkpoint, 0) < 0 || ftruncate(spec->data, 0) < 0)
-                return -EIO;
-        return r;
-}
-
 static bool can_be_committed(const IngestMessage *start, const IngestMessage *ended) {
         return ended->error >= 0 && (!start->has_digest || digest_equal(&start->digest, &ended->digest));
 }
 
-void ingest_stream_run(const IngestStreamSpec *spec, IngestMessage *ret_ended) {
+/* What can be committed is synced for that; what is to be continued outlives the power from now on. What did
+ * not get to the disk is not what was hashed, and does not count any longer. */
+static int stream_sync(Stream *stream, const IngestMessage *ended, const IngestCheckpoint *checkpoint) {
+        const IngestStreamSpec *spec = stream->spec;
+        int r = syncer_drain(stream->syncer);
+        if (r >= 0 && can_be_committed(spec->start, ended))
+                r = fsync(spec->data) < 0 ? -errno : 0;
+        else if (r >= 0)
+                r = syncer_finish(stream->syncer, checkpoint);
+        if (r >= 0)
+                return 0;
+        return ingest_checkpoint_fall_back(spec->checkpoint, spec->data) < 0 ? -EIO : r;
+}
+
+static int stream_run(Stream *stream, IngestCheckpoint *checkpoint) {
+        const IngestStreamSpec *spec = stream->spec;
         _cleanup_(hasher_freep) Hasher *hasher = NULL;
+        int r = hasher_new(checkpoint, spec->checkpoint, spec->data, stream->syncer, &hasher);
+        if (r < 0)
+                return r;
+        stream->hasher = hasher;
+        r = stream_receive(stream);
+        /* Too few and too many have been read to the end as well: what is there is whole. */
+        bool complete = r >= 0 || r == -ENODATA || r == -E2BIG;
+        int drained = hasher_drain(hasher, complete, checkpoint);
+        if (drained < 0)
+                return r < 0 ? r : drained;
+        if (ftruncate(spec->data, (off_t) checkpoint->state.bytes) < 0 && r >= 0)
+                r = -errno;
+        return r;
+}
+
+void ingest_stream_run(const IngestStreamSpec *spec, IngestMessage *ret_ended) {
+        _cleanup_(syncer_freep) Syncer *syncer = NULL;
         IngestMessage ended = { .type = INGEST_ENDED };
+        const SyncerSpec syncer_spec = {
+                .data = spec->data,
+                .checkpoint = spec->checkpoint,
+                .directory = spec->directory,
+                .offset = spec->start->resume.offset,
+        };
         IngestCheckpoint checkpoint;
         Stream stream = {
                 .spec = spec,
@@ -219,22 +237,19 @@ void ingest_stream_run(const IngestStreamSpec *spec, IngestMessage *ret_ended) {
 
         int r = stream_prepare(spec, &checkpoint);
         if (r >= 0)
-                r = hasher_new(&checkpoint, spec->checkpoint, spec->data, &hasher);
+                r = syncer_new(&syncer_spec, &syncer);
         if (r >= 0) {
-                stream.hasher = hasher;
-                r = stream_receive(&stream);
-                /* Too few and too many have been read to the end as well: what is there is whole. */
-                bool complete = r >= 0 || r == -ENODATA || r == -E2BIG;
-                int drained = hasher_drain(hasher, complete, &checkpoint);
-                if (drained < 0 && r >= 0)
-                        r = drained;
-                if (drained >= 0 && ftruncate(spec->data, (off_t) checkpoint.state.bytes) < 0 && r >= 0)
-                        r = -errno;
+                stream.syncer = syncer;
+                r = stream_run(&stream, &checkpoint);
         }
         ended.error = r;
         ended.bytes = checkpoint.state.bytes;
         digest_state_finish(&checkpoint.state, &ended.digest);
-        if (can_be_committed(spec->start, &ended))
-                ended.error = stream_sync(spec);
+        if (syncer) {
+                r = stream_sync(&stream, &ended, &checkpoint);
+                if (r < 0)
+                        ended.error = r;
+                ended.durable = syncer_durable(syncer);
+        }
         *ret_ended = ended;
 }

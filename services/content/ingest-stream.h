@@ -10,6 +10,7 @@ typedef struct IngestStreamSpec {
         int stream;
         int data;
         int checkpoint;
+        int directory;
         const IngestMessage *start;
 } IngestStreamSpec;
 

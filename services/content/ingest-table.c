@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/content/ingest-private.h"
+#include "services/content/lease-store.h"
 
 #define EXPIRY_PERIOD_USEC (UINT64_C(10) * 60 * 1000000)
 
@@ -73,6 +74,23 @@ void ingest_table_take_out(IngestTable *table, Ingest *ingest) {
                 (table->count - position) * sizeof(Ingest *));
 }
 
+uint64_t ingest_table_bytes(const IngestTable *table, const char *namespace, const Ingest *except,
+                            uint64_t *ret_count) {
+        uint64_t bytes = 0, count = 0;
+        for (size_t i = table_position(table, namespace, ""); i < table->count; i++) {
+                const Ingest *ingest = table->ordered[i];
+                if (!string_equal(ingest->record.namespace, namespace))
+                        break;
+                count++;
+                if (ingest != except)
+                        bytes += ingest->record.size != INGEST_SIZE_UNKNOWN ? ingest->record.size
+                                                                            : ingest->offset;
+        }
+        if (ret_count)
+                *ret_count = count;
+        return bytes;
+}
+
 Ingest *ingest_table_next(IngestTable *table, Ingest *previous) {
         return previous ? previous->next : table->ingests;
 }
@@ -105,11 +123,16 @@ void ingest_table_stop(IngestTable *table) {
         }
 }
 
+static bool is_leased(const Ingest *ingest) {
+        const LeaseResource resource = { LEASE_INGEST, ingest->record.reference };
+        return lease_holds(ingest->table->state, ingest->record.namespace, &resource) != 0;
+}
+
 static void table_expire(IngestTable *table) {
         uint64_t now = content_now();
         for (Ingest *ingest = table->ingests, *next; ingest; ingest = next) {
                 next = ingest->next;
-                if (ingest->worker || !ingest_record_is_expired(&ingest->record, now))
+                if (ingest->worker || !ingest_record_is_expired(&ingest->record, now) || is_leased(ingest))
                         continue;
                 log_info("ingest '%s' of %s has waited long enough and goes", ingest->record.reference,
                          ingest->record.namespace);

@@ -4,8 +4,10 @@
  * here, and there is nothing to be had: no file can be opened, no process started, no address reached. */
 
 #include <errno.h>
+#include <linux/fsverity.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -33,12 +35,37 @@ static int receive(int timeout_ms, IngestMessage *ret, int fds[MESSAGE_FDS_MAX],
         return n == sizeof(*ret) ? 1 : -EPROTO;
 }
 
-static int sync_directories(const int *fds, size_t count) {
+/* Nobody may have it open for writing then, this process included. Not every file system can: then the bytes
+ * are checked by Verify alone. */
+static bool enable_verity(int file) {
+        const struct fsverity_enable_arg argument = {
+                .version = 1,
+                .hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
+                .block_size = 4096,
+        };
+        fd_close(INGEST_FD_DATA);
+        return ioctl(file, FS_IOC_ENABLE_VERITY, &argument) >= 0 && fsync(file) >= 0;
+}
+
+/* The file is the first one. */
+static int sync_place(const int *fds, size_t count) {
         IngestMessage message = { .type = INGEST_SYNCED };
-        for (size_t i = 0; i < count; i++)
+        message.verity = count > 0 && enable_verity(fds[0]);
+        for (size_t i = 1; i < count; i++)
                 if (fsync(fds[i]) < 0 && message.error >= 0)
                         message.error = -errno;
         return reply(&message);
+}
+
+/* Nobody has committed what was synced for that: if the power is lost before somebody does, it is still
+ * known what it is. */
+static int settle(void) {
+        IngestMessage message = { .type = INGEST_PROGRESS };
+        if (fsync(INGEST_FD_DIRECTORY) < 0)
+                return -errno;
+        int r = ingest_checkpoint_make_durable(INGEST_FD_CHECKPOINT, &message.durable);
+        message.bytes = message.durable;
+        return r < 0 ? r : reply(&message);
 }
 
 static int serve(void) {
@@ -56,6 +83,7 @@ static int serve(void) {
                 .stream = INGEST_FD_STREAM,
                 .data = INGEST_FD_DATA,
                 .checkpoint = INGEST_FD_CHECKPOINT,
+                .directory = INGEST_FD_DIRECTORY,
                 .start = &message,
         };
         ingest_stream_run(&spec, &ended);
@@ -65,14 +93,20 @@ static int serve(void) {
         /* FINISH may come too late, and is over then. */
         while (r >= 0 && (r = receive(PATIENCE_MS, &message, fds, &fd_count)) > 0) {
                 if (message.type == INGEST_SYNC)
-                        r = sync_directories(fds, fd_count);
+                        r = sync_place(fds, fd_count);
                 fd_close_many(fds, fd_count);
         }
-        return r;
+        return r == 0 && ended.error >= 0 ? settle() : r;
 }
 
 int main(void) {
-        Sandbox sandbox = { .profile = SANDBOX_STREAM, .memory_limit = MEMORY_LIMIT };
+        static const unsigned long ioctls[] = { FS_IOC_ENABLE_VERITY };
+        Sandbox sandbox = {
+                .profile = SANDBOX_STREAM,
+                .memory_limit = MEMORY_LIMIT,
+                .ioctls = ioctls,
+                .ioctl_count = ELEMENTS_OF(ioctls),
+        };
         int r = sandbox_enter(&sandbox, NULL);
         if (r < 0) {
                 IngestMessage ended = { .type = INGEST_ENDED, .error = r };

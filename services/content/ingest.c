@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
+#include "services/content/content-namespace.h"
 #include "services/content/ingest-private.h"
 
 #define PIPE_SIZE (1024 * 1024)
@@ -85,6 +86,38 @@ void ingest_become_idle(Ingest *ingest) {
                 ingest_notify(ingest);
 }
 
+/* Once there is something that outlives the power, its record must, too. */
+static void note_durable(Ingest *ingest, const IngestMessage *message) {
+        if (ingest->durable || message->durable == 0)
+                return;
+        int r = ingest_record_make_durable(ingest->table->state, &ingest->record);
+        ingest->durable = r >= 0;
+}
+
+int ingest_room(const Ingest *ingest, uint64_t *ret) {
+        const IngestRecord *record = &ingest->record;
+        uint64_t others = ingest_table_bytes(ingest->table, record->namespace, ingest, NULL);
+        return content_namespace_room(ingest->table->state, record->namespace, others, ret);
+}
+
+/* Several ingests without a promise share what room there is. */
+static bool has_room(const Ingest *ingest) {
+        uint64_t room;
+        return ingest->record.size != INGEST_SIZE_UNKNOWN || ingest_room(ingest, &room) < 0 ||
+               ingest->offset <= room;
+}
+
+static void worker_on_progress(Ingest *ingest, const IngestMessage *message) {
+        ingest->offset = message->bytes;
+        note_durable(ingest, message);
+        ingest_notify(ingest);
+        if (has_room(ingest))
+                return;
+        ingest_become_idle(ingest);
+        ingest->error = -EDQUOT;
+        ingest_commit_fail(ingest, -EDQUOT, "the namespace has no room for more bytes");
+}
+
 static void worker_on_ended(Ingest *ingest, const IngestMessage *message) {
         ingest->phase = INGEST_RECEIVED;
         ingest->ended = *message;
@@ -93,7 +126,10 @@ static void worker_on_ended(Ingest *ingest, const IngestMessage *message) {
         if (ingest->error < 0)
                 log_warning("ingest '%s' of %s: %s", ingest->record.reference, ingest->record.namespace,
                             strerror(-ingest->error));
-        (void) ingest_record_touch(ingest->table->state, &ingest->record);
+        if (ingest->durable)
+                (void) ingest_record_touch(ingest->table->state, &ingest->record);
+        else
+                note_durable(ingest, message);
         ingest_notify(ingest);
         ingest_commit_on_ended(ingest);
 }
@@ -105,13 +141,14 @@ static void worker_on_message(Worker *worker, const void *data, size_t size, int
 
         if (size != sizeof(*message))
                 return;
-        if (message->type == INGEST_PROGRESS && ingest->phase == INGEST_RECEIVING) {
-                ingest->offset = message->bytes;
-                ingest_notify(ingest);
-        } else if (message->type == INGEST_ENDED && ingest->phase == INGEST_RECEIVING)
+        if (message->type == INGEST_PROGRESS && ingest->phase == INGEST_RECEIVING)
+                worker_on_progress(ingest, message);
+        else if (message->type == INGEST_PROGRESS)
+                note_durable(ingest, message);
+        else if (message->type == INGEST_ENDED && ingest->phase == INGEST_RECEIVING)
                 worker_on_ended(ingest, message);
         else if (message->type == INGEST_SYNCED && ingest->phase == INGEST_SYNCING)
-                ingest_commit_on_synced(ingest, message->error);
+                ingest_commit_on_synced(ingest, message->error, message->verity != 0);
 }
 
 static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata) {
@@ -121,7 +158,7 @@ static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata
                             ingest->record.namespace, info->si_code == CLD_EXITED ? "status" : "signal",
                             info->si_status);
         if (ingest->phase == INGEST_SYNCING) {
-                ingest_commit_on_synced(ingest, -EAGAIN);
+                ingest_commit_on_synced(ingest, -EAGAIN, /* verity= */ false);
                 ingest_become_idle(ingest);
                 return;
         }
@@ -136,19 +173,24 @@ int ingest_read_checkpoint(Ingest *ingest, IngestResume *ret) {
         if (r < 0)
                 return r;
         ingest_checkpoint_init(&expected, ingest->table->boot_id, ingest->record.digest.algorithm);
-        return ingest_checkpoint_read(checkpoint, data, &expected, ingest->record.has_digest, ret);
+        return ingest_checkpoint_read(checkpoint, data, &expected, ret);
 }
 
 static int start_message(const Ingest *ingest, int data, int checkpoint, IngestMessage *ret) {
         const IngestRecord *record = &ingest->record;
+        uint64_t room;
+        int r = ingest_room(ingest, &room);
+        if (r < 0)
+                return r;
         *ret = (IngestMessage){
                 .type = INGEST_START,
                 .size = record->size,
+                .at_most = MIN_OF(record->at_most, room),
                 .has_digest = record->has_digest,
                 .digest = record->digest,
         };
         ingest_checkpoint_init(&ret->checkpoint, ingest->table->boot_id, record->digest.algorithm);
-        return ingest_checkpoint_read(checkpoint, data, &ret->checkpoint, record->has_digest, &ret->resume);
+        return ingest_checkpoint_read(checkpoint, data, &ret->checkpoint, &ret->resume);
 }
 
 int ingest_start_worker(Ingest *ingest, int stream, Fault *fault) {
@@ -163,8 +205,8 @@ int ingest_start_worker(Ingest *ingest, int stream, Fault *fault) {
                 return fault_set_errno(fault, r == -ENOENT ? -EIO : r, "the ingest can't be continued");
         WorkerSpec spec = {
                 .program = INGEST_PROGRAM,
-                .fds = (const int[]){ stream, data, checkpoint },
-                .fd_count = 3,
+                .fds = (const int[]){ stream, data, checkpoint, ingest->table->state->ingests },
+                .fd_count = 4,
                 .on_message = worker_on_message,
                 .on_exit = worker_on_exit,
                 .userdata = ingest,
@@ -206,6 +248,17 @@ static int check_continuable(const Ingest *ingest, const IngestRequest *request,
         return 0;
 }
 
+static int check_room(IngestTable *table, const IngestRequest *request, Fault *fault) {
+        uint64_t room, others = ingest_table_bytes(table, request->namespace, NULL, NULL);
+        int r = content_namespace_room(table->state, request->namespace, others, &room);
+        if (r < 0 || room == UINT64_MAX)
+                return r;
+        if (room == 0 || (request->size != INGEST_SIZE_UNKNOWN && request->size > room))
+                return fault_set(fault, -EDQUOT, "the namespace %s has room for %llu more bytes",
+                                 request->namespace, (unsigned long long) room);
+        return 0;
+}
+
 static int ingest_begin(IngestTable *table, const IngestRequest *request, Ingest **ret, Fault *fault) {
         _cleanup_(quota_hold_freep) QuotaHold *hold = NULL;
         _cleanup_(ingest_record_done) IngestRecord record = {
@@ -219,7 +272,10 @@ static int ingest_begin(IngestTable *table, const IngestRequest *request, Ingest
         };
         if (!record.namespace || !record.reference)
                 return -ENOMEM;
-        int r = quota_hold_new(request->uid, QUOTA_INGESTS, &hold);
+        int r = check_room(table, request, fault);
+        if (r < 0)
+                return r;
+        r = quota_hold_new(request->uid, QUOTA_INGESTS, &hold);
         if (r < 0)
                 return fault_set(fault, r, "user %u has as many ingests as one may have", request->uid);
         r = ingest_record_add(table->state, &record, request->labels, fault);

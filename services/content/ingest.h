@@ -46,6 +46,11 @@ Ingest *ingest_table_behind(IngestTable *table, const char *namespace, const cha
 /* The next one; NULL begins. */
 Ingest *ingest_table_next(IngestTable *table, Ingest *previous);
 
+/* How many bytes are arriving in a namespace, promised or there, but for one ingest (NULL: none); and in how
+ * many ingests (may be NULL). */
+uint64_t ingest_table_bytes(const IngestTable *table, const char *namespace, const Ingest *except,
+                            uint64_t *ret_count);
+
 const IngestRecord *ingest_record(const Ingest *ingest);
 uint64_t ingest_offset(const Ingest *ingest);
 bool ingest_is_writing(const Ingest *ingest);

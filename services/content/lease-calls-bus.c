@@ -10,7 +10,7 @@
 #include "bus/page.h"
 #include "lib/identifier.h"
 #include "lib/strv.h"
-#include "services/content/content-bus-private.h"
+#include "services/content/content-calls-bus.h"
 #include "services/content/lease-unit-bus.h"
 
 #define ID_LENGTH 32

@@ -39,7 +39,7 @@ class Lease:
     INTERFACE = "org.crt.Content1.Lease"
 
     def __init__(self, store, path):
-        self.connection, self.path = store.connection, path
+        self.store, self.connection, self.path = store, store.connection, path
 
     def call(self, member, things=None, **options):
         values = ([] if things is None else [things]) + [variants(options)]
@@ -50,8 +50,7 @@ class Lease:
         return self.call("ListResources")[0]
 
     def properties(self):
-        return call(self.connection, NAME, self.path, "org.freedesktop.DBus.Properties", "GetAll",
-                    GLib.Variant("(s)", (self.INTERFACE,)))[0][0]
+        return self.store.properties(self.path, self.INTERFACE)
 
 
 class Store:
@@ -77,9 +76,13 @@ class Store:
 
     def commit_later(self, reference, **options):
         """A Commit in a process of its own, which prints "digest size" or the name of the error."""
-        code = "from content_store import *; print(outcome(lambda: Store().commit(sys.argv[1], **eval(sys.argv[2]))))"
-        return subprocess.Popen([sys.executable, "-c", code, reference, repr({**self.options, **options})], text=True,
-                                cwd=os.path.dirname(os.path.abspath(__file__)), stdout=subprocess.PIPE)
+        code = ("from content_store import *; store = Store(); print('ready', flush=True)\n"
+                "print(outcome(lambda: store.commit(sys.argv[1], **eval(sys.argv[2]))))")
+        command = [sys.executable, "-c", code, reference, repr({**self.options, **options})]
+        process = subprocess.Popen(command, text=True, cwd=os.path.dirname(os.path.abspath(__file__)),
+                                   stdout=subprocess.PIPE)
+        process.stdout.readline()
+        return process
 
     def abort(self, reference, **options):
         self.call("Abort", reference, **options)
@@ -114,6 +117,17 @@ class Store:
 
     def lease(self, path):
         return Lease(self, path)
+
+    def properties(self, path, interface):
+        return call(self.connection, NAME, path, "org.freedesktop.DBus.Properties", "GetAll",
+                    GLib.Variant("(s)", (interface,)))[0][0]
+
+    def wait(self, job):
+        """Its result."""
+        return call(self.connection, NAME, job, "org.crt.Content1.Job", "Wait", GLib.Variant("(a{sv})", ({},)))[0][0]
+
+    def cancel(self, job):
+        call(self.connection, NAME, job, "org.crt.Content1.Job", "Cancel", GLib.Variant("(a{sv})", ({},)))
 
     def clear(self):
         for lease in self.leases():

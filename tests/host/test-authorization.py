@@ -11,8 +11,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from interfaces import Cases, GLib, Gio, bus, call, documented, error_name, service_of  # noqa: E402
 
 # What a user may do in the namespace of their own by default: look.
-READING = {"Get", "GetLease", "List", "ListIngests", "ListLeases", "ListResources", "Open", "Resolve", "Stat", "StatIngest",
-           "StatNamespace", "Wait"}
+READING = {"Get", "GetLease", "List", "ListIngests", "ListLeases", "ListResources", "Open", "Resolve", "Stat",
+           "StatIngest", "StatNamespace", "Wait"}
 REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
 # Between crt's own services: refused to everybody else, whatever polkit says.
 OWN_USE = {"org.crt.Content1.Collector", "org.crt.Snapshots1.Collector", "org.crt.Tasks1.References"}

@@ -19,9 +19,10 @@
 
 /* One ingest, run in a thread. */
 typedef struct Trial {
-        int data, checkpoint;
+        int data, checkpoint, directory;
         int input;   /* write end */
         int control; /* the daemon's end */
+        uint64_t at_most;
         IngestStreamSpec spec;
         IngestMessage start, ended;
         pthread_t thread;
@@ -44,6 +45,7 @@ static Trial trial_files(const char *name) {
         (void) snprintf(path, sizeof(path), "%s.state", name);
         trial.checkpoint = openat(directory, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         CHECK(trial.data >= 0 && trial.checkpoint >= 0);
+        trial.directory = TAKE_FD(directory);
         return trial;
 }
 
@@ -62,14 +64,19 @@ static void trial_begin(Trial *trial, const char *boot, uint64_t size, const Dig
         CHECK_OK(message_pair(&sockets[0], &sockets[1]));
         trial->input = ends[1];
         trial->control = sockets[0];
-        trial->start = (IngestMessage){ .type = INGEST_START, .size = size, .has_digest = digest != NULL };
+        trial->start = (IngestMessage){
+                .type = INGEST_START,
+                .size = size,
+                .at_most = trial->at_most > 0 ? trial->at_most : INGEST_SIZE_UNKNOWN,
+                .has_digest = digest != NULL,
+        };
         if (digest)
                 trial->start.digest = *digest;
         ingest_checkpoint_init(&trial->start.checkpoint, boot, DIGEST_SHA256);
         CHECK_OK(ingest_checkpoint_read(trial->checkpoint, trial->data, &trial->start.checkpoint,
-                                        digest != NULL, &trial->start.resume));
-        trial->spec =
-                (IngestStreamSpec){ sockets[1], ends[0], trial->data, trial->checkpoint, &trial->start };
+                                        &trial->start.resume));
+        trial->spec = (IngestStreamSpec){ sockets[1],        ends[0],          trial->data,
+                                          trial->checkpoint, trial->directory, &trial->start };
         CHECK_INT(pthread_create(&trial->thread, NULL, trial_main, trial), 0);
 }
 
@@ -86,6 +93,7 @@ static void trial_end(Trial *trial) {
 static void trial_done(Trial *trial) {
         fd_close(trial->data);
         fd_close(trial->checkpoint);
+        fd_close(trial->directory);
 }
 
 /* File, checkpoint and report agree on the first size bytes. */
@@ -155,7 +163,6 @@ static void goes_on_at_any_offset(void) {
         for (size_t i = 0; i < ELEMENTS_OF(stops); i++) {
                 trial_begin(&trial, BOOT, 20 * MIB, NULL);
                 CHECK_INT(trial.start.resume.offset, at);
-                CHECK(!trial.start.resume.rehash);
                 trial_write(&trial, at, stops[i]);
                 at = stops[i];
                 trial_end(&trial);
@@ -180,32 +187,122 @@ static void nothing_is_hashed_twice(void) {
         trial_done(&trial);
 }
 
-static void another_boot_hashes_what_is_on_disk(void) {
-        Trial trial = trial_files("boot");
-        Digest digest = digest_of_first(6 * MIB);
-        trial_begin(&trial, BOOT, 6 * MIB, &digest);
-        trial_write(&trial, 0, 5 * MIB);
-        trial_end(&trial);
-        CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7);
-        trial_begin(&trial, "another", 6 * MIB, &digest);
-        CHECK_INT(trial.start.resume.offset, 5 * MIB);
-        CHECK(trial.start.resume.rehash);
-        trial_write(&trial, 5 * MIB, 6 * MIB);
-        trial_end(&trial);
-        CHECK(!digest_equal(&digest, &trial.ended.digest));
-        trial_done(&trial);
+/* As after a loss of power: what has been synced counts, whether a digest is promised or not. */
+static void another_boot_goes_on_where_it_was_synced(void) {
+        const Digest digest = digest_of_first(6 * MIB);
+        for (int promised = 0; promised < 2; promised++) {
+                Trial trial = trial_files(promised ? "boot-promised" : "boot");
+                trial_begin(&trial, BOOT, 6 * MIB, promised ? &digest : NULL);
+                trial_write(&trial, 0, 5 * MIB);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.durable, 5 * MIB);
+                CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7); /* and nothing is hashed again */
+                trial_begin(&trial, "another", 6 * MIB, promised ? &digest : NULL);
+                CHECK_INT(trial.start.resume.offset, 5 * MIB);
+                trial_write(&trial, 5 * MIB, 6 * MIB);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, 0);
+                CHECK(digest_equal(&digest, &trial.ended.digest));
+                trial_done(&trial);
+        }
 }
 
-static void another_boot_begins_anew_without_a_digest(void) {
+static void another_boot_begins_anew_with_what_was_not_synced(void) {
         Trial trial = trial_files("boot-anew");
         trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
         trial_write(&trial, 0, 1000);
         trial_end(&trial);
+        CHECK_INT(trial.ended.durable, 0);
         trial_begin(&trial, "another", INGEST_SIZE_UNKNOWN, NULL);
         CHECK_INT(trial.start.resume.offset, 0);
         trial_write(&trial, 0, 10);
         trial_end(&trial);
         check_holds(&trial, 10);
+        trial_done(&trial);
+}
+
+/* The places are taken in turn, so that one write that is cut off spoils one of them. */
+static void a_durable_checkpoint_that_is_cut_off_leaves_the_one_before(void) {
+        IngestCheckpoint checkpoint;
+        IngestResume resume;
+        Trial trial = trial_files("places");
+        CHECK_OK(ftruncate(trial.data, 3 * (off_t) MIB));
+        for (unsigned turn = 0; turn < 3; turn++) {
+                ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA512);
+                digest_state_update(&checkpoint.state, bytes, (turn + 1) * MIB);
+                CHECK_OK(ingest_checkpoint_write_durable(trial.checkpoint, &checkpoint, turn));
+        }
+        for (size_t left = 3; left >= 2; left--) {
+                ingest_checkpoint_init(&checkpoint, "another", DIGEST_SHA512);
+                CHECK_OK(ingest_checkpoint_read(trial.checkpoint, trial.data, &checkpoint, &resume));
+                CHECK_INT(resume.offset, left * MIB);
+                CHECK_INT(checkpoint.state.bytes, left * MIB);
+                CHECK_STRING(checkpoint.boot_id, "another");
+                off_t place = left == 3 ? 4096 : 8192;
+                CHECK_INT(pwrite(trial.checkpoint, "cut off", 7, place + 100), 7);
+        }
+        ingest_checkpoint_init(&checkpoint, "another", DIGEST_SHA512);
+        CHECK_OK(ingest_checkpoint_read(trial.checkpoint, trial.data, &checkpoint, &resume));
+        CHECK_INT(resume.offset, 0);
+        trial_done(&trial);
+}
+
+static void bytes_that_could_not_be_synced_do_not_count(void) {
+        IngestCheckpoint checkpoint;
+        IngestResume resume;
+        struct stat st;
+        Trial trial = trial_files("fall-back");
+        CHECK_OK(ftruncate(trial.data, 3 * (off_t) MIB));
+        ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA256);
+        digest_state_update(&checkpoint.state, bytes, MIB);
+        CHECK_OK(ingest_checkpoint_write_durable(trial.checkpoint, &checkpoint, 0));
+        digest_state_update(&checkpoint.state, bytes + MIB, MIB);
+        CHECK_OK(ingest_checkpoint_write(trial.checkpoint, &checkpoint));
+        CHECK_OK(ingest_checkpoint_fall_back(trial.checkpoint, trial.data));
+        ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA256);
+        CHECK_OK(ingest_checkpoint_read(trial.checkpoint, trial.data, &checkpoint, &resume));
+        CHECK_INT(resume.offset, MIB);
+        CHECK_OK(fstat(trial.data, &st));
+        CHECK_INT(st.st_size, MIB);
+        trial_done(&trial);
+}
+
+static void what_is_hashed_becomes_durable_meanwhile(void) {
+        Trial trial = trial_files("meanwhile");
+        Syncer *syncer = NULL;
+        IngestCheckpoint checkpoint;
+        CHECK_OK(ftruncate(trial.data, 128 * (off_t) MIB));
+        CHECK_OK(syncer_new(&(SyncerSpec){ trial.data, trial.checkpoint, trial.directory, 0 }, &syncer));
+        ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA256);
+        checkpoint.state.bytes = 64 * MIB;
+        CHECK_OK(syncer_offer(syncer, &checkpoint)); /* too early */
+        CHECK_INT(syncer_durable(syncer), 0);
+        (void) usleep(1100000);
+        checkpoint.state.bytes = 63 * MIB;
+        CHECK_OK(syncer_offer(syncer, &checkpoint)); /* too little */
+        checkpoint.state.bytes = 65 * MIB;
+        CHECK_OK(syncer_offer(syncer, &checkpoint));
+        checkpoint.state.bytes = 66 * MIB;
+        CHECK_OK(syncer_offer(syncer, &checkpoint));
+        CHECK_OK(syncer_drain(syncer));
+        CHECK_INT(syncer_durable(syncer), 65 * MIB);
+        syncer_free(syncer);
+        trial_done(&trial);
+}
+
+static void at_most_so_much_is_taken_without_a_promise(void) {
+        Trial trial = trial_files("at-most");
+        trial.at_most = 1000;
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, 0);
+        check_holds(&trial, 1000);
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 1000, 1001);
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, -EDQUOT);
+        check_holds(&trial, 1000);
         trial_done(&trial);
 }
 
@@ -365,8 +462,12 @@ int main(void) {
                 CHECK_CASE(small_writes_arrive_whole),
                 CHECK_CASE(goes_on_at_any_offset),
                 CHECK_CASE(nothing_is_hashed_twice),
-                CHECK_CASE(another_boot_hashes_what_is_on_disk),
-                CHECK_CASE(another_boot_begins_anew_without_a_digest),
+                CHECK_CASE(another_boot_goes_on_where_it_was_synced),
+                CHECK_CASE(another_boot_begins_anew_with_what_was_not_synced),
+                CHECK_CASE(a_durable_checkpoint_that_is_cut_off_leaves_the_one_before),
+                CHECK_CASE(bytes_that_could_not_be_synced_do_not_count),
+                CHECK_CASE(what_is_hashed_becomes_durable_meanwhile),
+                CHECK_CASE(at_most_so_much_is_taken_without_a_promise),
                 CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
                 CHECK_CASE(damaged_checkpoints_do_not_count),
                 CHECK_CASE(a_file_that_lost_bytes_begins_anew),

@@ -3,6 +3,7 @@
 
 /* The methods of org.crt.Content1, one file for each kind of thing: their userdata is a ContentBus. */
 
+#include "bus/job.h"
 #include "services/content/content-bus.h"
 #include "services/content/content-labels.h"
 #include "services/content/lease-bus.h"
@@ -16,6 +17,7 @@ struct ContentBus {
         IngestTable *table;  /* weak */
         ObjectKind *ingests;
         LeaseTable *leases;
+        JobTable *jobs;
         LeaseCreation *creations; /* that wait for systemd */
         sd_bus_slot *slot;
 };
@@ -54,3 +56,12 @@ int method_create_lease(sd_bus_message *message, void *userdata, sd_bus_error *e
 int method_get_lease(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_list_leases(sd_bus_message *message, void *userdata, sd_bus_error *error);
 LeaseCreation *lease_creation_free(LeaseCreation *creation);
+
+/* ---- namespace-bus.c ---- */
+
+int method_stat_namespace(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_update_namespace(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* ---- verify-bus.c ---- */
+
+int method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* StatNamespace and UpdateNamespace of org.crt.Content1. */
+
+#include "bus/authorize.h"
+#include "bus/bus-error.h"
+#include "bus/options.h"
+#include "lib/strv.h"
+#include "services/content/content-calls-bus.h"
+#include "services/content/content-namespace.h"
+
+static int append_usage(sd_bus_message *reply, ContentBus *content, const char *namespace,
+                        const NamespaceUsage *usage) {
+        uint64_t limit = content_namespace_limit(namespace);
+        uint64_t ingests, bytes = ingest_table_bytes(content->table, namespace, NULL, &ingests);
+        int r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r >= 0)
+                r = bus_append_entry(reply, "namespace", "s", namespace);
+        if (r >= 0)
+                r = bus_append_entry(reply, "blobs", "t", usage->blobs);
+        if (r >= 0)
+                r = bus_append_entry(reply, "bytes", "t", usage->bytes);
+        if (r >= 0)
+                r = bus_append_entry(reply, "ingests", "t", ingests);
+        if (r >= 0)
+                r = bus_append_entry(reply, "ingest-bytes", "t", bytes);
+        if (r >= 0)
+                r = bus_append_entry(reply, "limit", "t", limit == UINT64_MAX ? UINT64_C(0) : limit);
+        if (r >= 0)
+                r = bus_append_entry(reply, "shareable", "b", usage->shareable);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int method_stat_namespace(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        ContentBus *content = userdata;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *namespace = bus_call_namespace(message);
+        NamespaceUsage usage;
+
+        int r = bus_options_read(message, NULL, 0, NULL, error);
+        if (r >= 0)
+                r = content_namespace_usage(content->state, namespace, &usage);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = append_usage(reply, content, namespace, &usage);
+        return r < 0 ? r : sd_bus_message_send(reply);
+}
+
+typedef struct UpdateOptions {
+        bool shareable;
+        bool shareable_given;
+} UpdateOptions;
+
+static const BusOption update_options[] = {
+        { "shareable", "b", offsetof(UpdateOptions, shareable), NULL,
+          offsetof(UpdateOptions, shareable_given) },
+};
+
+int method_update_namespace(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        ContentBus *content = userdata;
+        UpdateOptions options = { 0 };
+
+        int r = bus_options_read(message, update_options, ELEMENTS_OF(update_options), &options, error);
+        if (r >= 0 && options.shareable_given)
+                r = content_namespace_share(content->state, bus_call_namespace(message), options.shareable);
+        return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
+}

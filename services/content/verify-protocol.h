@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What contentd and crt-verify say to each other: one struct, of which each message uses a part.
+ *
+ *   contentd                       crt-verify
+ *   VERIFY + file ---------------->            digest, size
+ *          <----------------------- PROGRESS   bytes of this file
+ *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be read
+ *   and so on; the end of the socket is the end. */
+
+#include <stdint.h>
+
+#include "lib/digest.h"
+
+#define VERIFY_PROGRAM "crt-verify"
+#define VERIFY_FD_CONTROL 3
+
+typedef enum VerifyMessageType {
+        VERIFY_FILE,
+        VERIFY_PROGRESS,
+        VERIFY_VERIFIED,
+} VerifyMessageType;
+
+typedef struct VerifyMessage {
+        uint32_t type;
+        int32_t error;
+        uint64_t bytes;
+        uint64_t size;
+        Digest digest;
+} VerifyMessage;
