@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define KILL_TIMEOUT_MS 10000
+#define SYSTEMD_TIMEOUT_MS 5000
 
 int cgroup_open_root(Fault *fault) {
         struct statfs file_system;
@@ -289,6 +291,19 @@ static int wait_until_empty(int cgroup) {
         }
 }
 
+/* A scope is systemd's: it notices that nobody is in it any more, removes it, and forgets the unit. Who
+ * removes it under its hands leaves it with a unit that never ends. */
+static void wait_for_systemd(int cgroup) {
+        char name[FD_PROC_PATH_SIZE];
+        struct stat st;
+        _cleanup_close_ int watch = inotify_init1(IN_CLOEXEC);
+        if (watch < 0 || inotify_add_watch(watch, fd_proc_path(cgroup, name), IN_DELETE_SELF) < 0)
+                return;
+        struct pollfd wait = { .fd = watch, .events = POLLIN };
+        if (fstat(cgroup, &st) >= 0 && st.st_nlink > 0)
+                (void) poll(&wait, 1, SYSTEMD_TIMEOUT_MS);
+}
+
 int cgroup_remove(int root, const char *path, Fault *fault) {
         _cleanup_close_ int fd = path_open(root, path, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         if (fd == -ENOENT)
@@ -298,6 +313,8 @@ int cgroup_remove(int root, const char *path, Fault *fault) {
                 r = fd_write_file_at(fd, "cgroup.kill", "1");
         if (r >= 0)
                 r = wait_until_empty(fd);
+        if (r >= 0 && string_ends_with(path, ".scope"))
+                wait_for_systemd(fd);
         if (r >= 0 && unlinkat(root, path, AT_REMOVEDIR) < 0)
                 r = -errno;
         /* Still there: the container made cgroups below its own. */

@@ -169,45 +169,23 @@ static int append_properties(sd_bus_message *m, const Scope *scope) {
 static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Scope *scope = userdata;
         const char *job, *unit, *result;
-        if (sd_bus_message_read(m, "uoss", NULL, &job, &unit, &result) < 0)
-                return 0;
-        if (!scope->result && scope->job ? string_equal(job, scope->job) : string_equal(unit, scope->unit)) {
-                free(scope->result);
+        if (sd_bus_message_read(m, "uoss", NULL, &job, &unit, &result) >= 0 &&
+            string_equal(job, scope->job) && !scope->result)
                 scope->result = strdup(result);
-        }
         return 0;
 }
 
-static int start(sd_bus *bus, Scope *scope, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+/* The job of a call, done or not. Signals are looked at only while this waits, so none is missed. */
+static int take_job(sd_bus_message *reply, Scope *scope) {
         const char *job;
-        int r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_INTERFACE,
-                                               "StartTransientUnit");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "ss", scope->unit, "fail");
-        if (r >= 0)
-                r = append_properties(m, scope);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "a(sa(sv))", 0);
-        if (r >= 0)
-                r = sd_bus_call(bus, m, 0, error, &reply);
-        if (r >= 0)
-                r = sd_bus_message_read(reply, "o", &job);
-        if (r >= 0 && !(scope->job = strdup(job)))
-                r = -ENOMEM;
-        return r;
-}
-
-/* One of that name may be left over that nobody is in any more. */
-static int start_anew(sd_bus *bus, Scope *scope, sd_bus_error *error) {
-        int r = start(bus, scope, error);
-        if (r >= 0 || !sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists"))
+        int r = sd_bus_message_read(reply, "o", &job);
+        if (r < 0)
                 return r;
-        _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
-        (void) sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "ResetFailedUnit", &ignored,
-                                  NULL, "s", scope->unit);
-        sd_bus_error_free(error);
-        return start(bus, scope, error);
+        free(scope->job);
+        free(scope->result);
+        scope->result = NULL;
+        scope->job = strdup(job);
+        return scope->job ? 0 : -ENOMEM;
 }
 
 static int wait_for_job(sd_bus *bus, Scope *scope) {
@@ -226,6 +204,51 @@ static int wait_for_job(sd_bus *bus, Scope *scope) {
         return 0;
 }
 
+static int start(sd_bus *bus, Scope *scope, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        int r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_INTERFACE,
+                                               "StartTransientUnit");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "ss", scope->unit, "fail");
+        if (r >= 0)
+                r = append_properties(m, scope);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "a(sa(sv))", 0);
+        if (r >= 0)
+                r = sd_bus_call(bus, m, 0, error, &reply);
+        if (r >= 0)
+                r = take_job(reply, scope);
+        return r < 0 ? r : wait_for_job(bus, scope);
+}
+
+/* One of that name may be left over that nobody is in any more: it is stopped. One with processes is not. */
+static int stop_empty(sd_bus *bus, Scope *scope) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *processes = NULL, *reply = NULL;
+        int r = sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnitProcesses", &error,
+                                   &processes, "s", scope->unit);
+        if (r >= 0 && (r = sd_bus_message_enter_container(processes, 'a', "(sus)")) >= 0 &&
+            sd_bus_message_at_end(processes, false) == 0)
+                return -EBUSY;
+        (void) sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "ResetFailedUnit", NULL,
+                                  NULL, "s", scope->unit);
+        r = sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "StopUnit", NULL, &reply, "ss",
+                               scope->unit, "replace");
+        if (r < 0) /* it has just ended */
+                return 0;
+        r = take_job(reply, scope);
+        return r < 0 ? r : wait_for_job(bus, scope);
+}
+
+static int start_anew(sd_bus *bus, Scope *scope, sd_bus_error *error) {
+        int r = start(bus, scope, error);
+        if (r >= 0 || !sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists") ||
+            stop_empty(bus, scope) < 0)
+                return r;
+        sd_bus_error_free(error);
+        return start(bus, scope, error);
+}
+
 static int make_scope(Scope *scope, sd_bus_error *error) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int r = geteuid() == 0 ? sd_bus_open_system(&bus) : sd_bus_open_user(&bus);
@@ -235,9 +258,7 @@ static int make_scope(Scope *scope, sd_bus_error *error) {
         if (r >= 0)
                 r = sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "Subscribe", error,
                                        NULL, NULL);
-        if (r >= 0)
-                r = start_anew(bus, scope, error);
-        return r < 0 ? r : wait_for_job(bus, scope);
+        return r < 0 ? r : start_anew(bus, scope, error);
 }
 
 int main(int argc, char *argv[]) {
