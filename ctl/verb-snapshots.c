@@ -10,6 +10,7 @@
 #include "bus/options.h"
 #include "ctl/labels.h"
 #include "ctl/listing.h"
+#include "ctl/transfer-watch.h"
 #include "ctl/verb.h"
 #include "lib/fd.h"
 #include "lib/label.h"
@@ -250,6 +251,76 @@ const Verb verb_snapshot_mount = {
         .operands_min = 2,
         .operands_max = 2,
         .run = run_snapshot_mount,
+};
+
+/* ---- snapshot usage, cleanup, verify ---- */
+
+static int run_snapshot_usage(Context *context, void *options, char **operands, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int r = client_invoke(&context->client, &target_snapshots, "Usage", operands[0], &reply, fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", operands[0])
+                     : listing_show_entries(context, reply, fault);
+}
+
+const Verb verb_snapshot_usage = {
+        .name = "snapshot usage",
+        .operands = "KEY",
+        .help = "Show what a snapshot takes on the disk, as JSON",
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = run_snapshot_usage,
+};
+
+static int run_snapshot_cleanup(Context *context, void *options, char **operands, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int r = client_invoke(&context->client, &target_snapshots, "Cleanup", NULL, &reply, fault);
+        return r < 0 ? r : listing_show_entries(context, reply, fault);
+}
+
+const Verb verb_snapshot_cleanup = {
+        .name = "snapshot cleanup",
+        .help = "Wait until what was removed is deleted from the disk",
+        .run = run_snapshot_cleanup,
+};
+
+/* What is damaged is the exit status. */
+static int report_verified(const Context *context, const TransferResult *result, Fault *fault) {
+        const char *values[] = { "", "" };
+        static const BusField fields[] = {
+                { "checked", "s", 0 * sizeof(char *) },
+                { "damaged", "s", 1 * sizeof(char *) },
+                {},
+        };
+        int r = bus_fields_read(result->message, fields, values);
+        if (r < 0)
+                return r;
+        if (context_is_json(context)) {
+                (void) sd_bus_message_rewind(result->message, true);
+                r = listing_show_entries(context, result->message, fault);
+                return r < 0 ? r : values[1][0] != '\0';
+        }
+        printf("%s snapshots, damaged: %s\n", values[0], values[1][0] ? values[1] : "none");
+        return values[1][0] != '\0';
+}
+
+static int run_snapshot_verify(Context *context, void *options, char **operands, Fault *fault) {
+        _cleanup_(transfer_result_done) TransferResult result = { 0 };
+        _cleanup_free_ char *path = NULL;
+        int r = client_get_object(&context->client, &target_snapshots, "Verify", operands[0] ?: "", &path,
+                                  fault);
+        if (r < 0)
+                return r;
+        const BusTarget job = { CRT_SNAPSHOTS_NAME, path, CRT_SNAPSHOTS_JOB_INTERFACE };
+        r = transfer_watch(context, &job, TRANSFER_WATCH_OURS, &result, fault);
+        return r < 0 ? r : report_verified(context, &result, fault);
+}
+
+const Verb verb_snapshot_verify = {
+        .name = "snapshot verify",
+        .operands = "[KEY]",
+        .help = "Compare a committed tree, or all, with what it was when it was committed",
+        .operands_max = 1,
+        .run = run_snapshot_verify,
 };
 
 /* ---- snapshot tree ---- */

@@ -134,6 +134,24 @@ test_trees_are_made_by_hand() {
         equal "" "$(crtctl snapshot ls -q)"
 }
 
+test_damage_of_a_tree_is_found() {
+        local status=0
+        crtctl snapshot prepare work
+        crtctl snapshot mount work "$scratch/mount"
+        head -c 100000 /dev/urandom >"$scratch/mount/file"
+        umount "$scratch/mount"
+        wait_for 5 crtctl snapshot commit tree work
+        equal true "$(crtctl snapshot usage tree | jq '.size >= 100000 and .inodes >= 1')"
+        equal "1 snapshots, damaged: none" "$(crtctl snapshot verify 2>/dev/null)"
+        truncate -s 0 "$(find /var/lib/crt/snapshots -name file -size +90k)"
+        crtctl snapshot verify tree >"$scratch/verified" 2>/dev/null || status=$?
+        equal 1 "$status"
+        equal "1 snapshots, damaged: tree" "$(<"$scratch/verified")"
+        equal tree "$(crtctl snapshot ls -q -f state==damaged)"
+        crtctl snapshot rm tree
+        crtctl snapshot cleanup | jq -e '.inodes >= 0' >/dev/null
+}
+
 test_a_layer_is_made_and_unpacked() {
         local diff_id
         crtctl snapshot prepare work
