@@ -252,6 +252,11 @@ static int check(OciOptions *options, Fault *fault) {
                                  "--no-pivot: not supported: the host's tree would stay reachable");
         if (string_is_empty(options->log))
                 options->log = NULL;
+        static const char *const levels[] = { "error", "warning", "info", "debug" };
+        if (options->log_level && string_table_find(levels, ELEMENTS_OF(levels), options->log_level) < 0)
+                return fault_set(fault, -EINVAL, "--log-level: '%s' is not error, warning, info or debug",
+                                 options->log_level);
+        options->debug |= string_equal(options->log_level, "debug");
         if (string_equal(options->cgroup_manager, "systemd"))
                 options->systemd_cgroup = true;
         else if (options->cgroup_manager && !string_equal(options->cgroup_manager, "cgroupfs"))

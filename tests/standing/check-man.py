@@ -147,13 +147,13 @@ def check_names():
 
 
 def check_runtime():
-    code, text = source_tree.read("runtime/oci-options.c"), source_tree.read(RUNTIME)
-    options = set(re.findall(r'\{ "([a-z-]+)", (?:no|required)_argument', code))
-    commands = set(re.findall(r'\[OCI_COMMAND_\w+\] = "(\w+)"', code))
+    code, text = source_tree.read("runtime/oci-option-table.c"), source_tree.read(RUNTIME)
+    options = set(re.findall(r'\b(?:FLAG|TEXT|LIST|WORD)\("([a-z0-9-]+)"', code)) | {"help", "version"}
+    commands = set(re.findall(r'\[OCI_COMMAND_\w+\] = \{ "(\w+)"', code))
     if not options or not commands:
-        yield f"{RUNTIME}:1: no options are found in runtime/oci-options.c"
+        yield f"{RUNTIME}:1: no options are found in runtime/oci-option-table.c"
     items = re.findall(r"^\.It (Cm|Fl) (.*)$", text, re.MULTILINE)
-    said = {word for kind, line in items if kind == "Fl" for word in re.findall(r"(?:^| )-([a-z-]+)", line)}
+    said = {word for kind, line in items if kind == "Fl" for word in re.findall(r"(?:^| )-([a-z0-9-]+)", line)}
     said_commands = {word for kind, line in items if kind == "Cm" for word in re.findall(r"\b[a-z]+", line)}
     for name in sorted((options | commands) - said - said_commands):
         yield f"{RUNTIME}:1: {name} is not described"
