@@ -127,7 +127,7 @@ def test_token_service_that_is_no_address():
 
 
 def test_header_without_end():
-    refused("headers", "BadContent", REGISTRY, "headers")
+    refused("headers", "Unavailable", REGISTRY, "headers")
 
 
 # ---- broken ----
