@@ -11,7 +11,6 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
-#include "lib/strv.h"
 #include "services/content/content-labels.h"
 
 /* "sha256/" "ab/" "abcd…" */
@@ -195,8 +194,9 @@ int blob_delete(ContentState *state, const char *namespace, const Digest *digest
         char text[DIGEST_STRING_MAX], path[BLOB_PATH_SIZE];
 
         int r = blob_forget(state, namespace, digest_to_string(digest, text));
-        if (r <= 0)
-                return r;
+        /* New bytes in the place of damaged ones get a record of their own. */
+        if (r <= 0 || content_state_is_placing(state, digest))
+                return r < 0 ? r : 0;
         if (unlinkat(state->blobs, blob_path(digest, path), 0) < 0 && errno != ENOENT)
                 log_warning("%s can't be removed: %s", path, strerror(errno));
         return 0;
@@ -279,81 +279,4 @@ int blob_grant_shared(ContentState *state, const char *namespace, const Digest *
         if (r > 0)
                 r = blob_grant(state, namespace, digest);
         return r < 0 ? r : r > 0;
-}
-
-/* ---- after an end that was not orderly ---- */
-
-typedef struct BlobSweep {
-        ContentState *state;
-        const char *algorithm;
-} BlobSweep;
-
-static int sweep_file(int directory, const char *name, void *userdata) {
-        BlobSweep *sweep = userdata;
-        _cleanup_free_ char *text = NULL;
-        Digest digest;
-
-        if (asprintf(&text, "%s:%s", sweep->algorithm, name) < 0)
-                return -ENOMEM;
-        int r = digest_parse(text, &digest) < 0 ? 0 : blob_is_recorded(sweep->state, &digest);
-        if (r != 0)
-                return r < 0 ? r : 0;
-        log_info("%s was left in the middle and goes", text);
-        return unlinkat(directory, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* What is no directory has been put there by somebody else, and is left alone. */
-static int sweep_below(int directory, const char *name, DirectoryVisit visit, void *userdata) {
-        _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
-        return content_visit_directory(fd, visit, userdata);
-}
-
-static int sweep_directory(int directory, const char *name, void *userdata) {
-        return sweep_below(directory, name, sweep_file, userdata);
-}
-
-static int sweep_algorithm(int directory, const char *name, void *userdata) {
-        BlobSweep sweep = { .state = userdata, .algorithm = name };
-        return sweep_below(directory, name, sweep_directory, &sweep);
-}
-
-/* The records whose file is missing or has another size. */
-static int find_broken_records(ContentState *state, char ***ret) {
-        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        _cleanup_strv_ char **broken = NULL;
-        int r = database_query(state->database, &rows,
-                               "SELECT digest, size, verity FROM blobs WHERE damaged = 0", "");
-        if (r < 0)
-                return r;
-        while ((r = database_rows_next(&rows)) > 0) {
-                const char *text = database_rows_string(&rows, 0);
-                Digest digest;
-                if (digest_parse(text, &digest) >= 0 &&
-                    !blob_file_is_right(state, &digest, (uint64_t) database_rows_int64(&rows, 1),
-                                        database_rows_int64(&rows, 2) != 0))
-                        r = strv_append(&broken, text);
-                if (r < 0)
-                        return r;
-        }
-        *ret = TAKE_PTR(broken);
-        return r;
-}
-
-static int mark_broken(ContentState *state, char **digests) {
-        Digest digest;
-        int r = 0;
-        STRV_FOREACH (text, digests)
-                if (r >= 0 && digest_parse(text, &digest) >= 0)
-                        r = blob_mark_damaged(state, &digest, "its file is not what it was");
-        return r;
-}
-
-int blob_store_sweep(ContentState *state) {
-        _cleanup_strv_ char **broken = NULL;
-        int r = find_broken_records(state, &broken);
-        if (r >= 0 && broken)
-                r = mark_broken(state, broken);
-        return r < 0 ? r : content_visit_directory(state->blobs, sweep_algorithm, state);
 }

@@ -73,6 +73,3 @@ int blob_grant(ContentState *state, const char *namespace, const Digest *digest)
 /* The namespace gets it without sending it, if the bytes are right and some namespace that has it shares it
  * (by the blob's label, or all that it has). 1 and it is granted, 0 and not. */
 int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest);
-
-/* See content_state_sweep(). */
-int blob_store_sweep(ContentState *state);

@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "services/content/blob-store.h"
-#include "services/content/ingest-store.h"
 
 /* When a blob came is known for each namespace: none learns from it that another one had it before. Numbers
  * of ingests are never used again, so a file that was left behind is never taken for that of a later one. */
@@ -146,11 +144,6 @@ ContentState *content_state_free(ContentState *state) {
         return NULL;
 }
 
-int content_state_sweep(ContentState *state) {
-        int r = blob_store_sweep(state);
-        return r < 0 ? r : ingest_store_sweep(state);
-}
-
 void content_state_relax(ContentState *state) {
         (void) database_set_durable(state->database, false);
 }
@@ -162,6 +155,10 @@ void content_state_unrelax(ContentState *state) {
 void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest) {
         if (state->touched)
                 state->touched(namespace, digest, state->touched_userdata);
+}
+
+bool content_state_is_placing(const ContentState *state, const Digest *digest) {
+        return state->placing && state->placing(digest, state->placing_userdata);
 }
 
 uint64_t content_now(void) {

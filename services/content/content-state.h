@@ -17,15 +17,15 @@ typedef struct ContentState {
          * leased: a collection that is under way leaves it. NULL: nobody asks. */
         void (*touched)(const char *namespace, const Digest *digest, void *userdata);
         void *touched_userdata;
+
+        /* Whether the bytes of that digest have just got their place and have no record yet. NULL: none. */
+        bool (*placing)(const Digest *digest, void *userdata);
+        void *placing_userdata;
 } ContentState;
 
 int content_state_open(int directory, ContentState **ret, Fault *fault);
 ContentState *content_state_free(ContentState *state);
 DEFINE_CLEANUP(ContentState *, content_state_free);
-
-/* After an end that was not orderly: removes files that no record names, and records whose file is not
- * there. Nobody else may use the state meanwhile. */
-int content_state_sweep(ContentState *state);
 
 /* What need only outlive this process, not the machine's power: a transaction between these two is not
  * synced. The next one outside is, and everything before it with it. */
@@ -39,6 +39,8 @@ static inline void content_state_unrelaxp(ContentState **state) {
 }
 
 void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest);
+
+bool content_state_is_placing(const ContentState *state, const Digest *digest);
 
 /* Microseconds since 1970. */
 uint64_t content_now(void);

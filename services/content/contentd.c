@@ -12,6 +12,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "services/content/collect-content-bus.h"
+#include "services/content/blob-sweep.h"
 #include "services/content/content-bus.h"
 
 /* In the runtime directory, which no boot outlives: the last one to use the state left it in order. */
@@ -22,6 +23,9 @@ typedef struct ContentService {
         ContentState *state;
         IngestTable *table;
         ContentBus *bus;
+        BlobSweep *sweep; /* while it goes on */
+        sd_event_source *idle;
+        bool is_orderly; /* it has come to its end, or was not needed */
         Collector *collector;
 } ContentService;
 
@@ -66,7 +70,9 @@ static void *service_free(void *userdata) {
         ContentService *service = userdata;
         if (!service)
                 return NULL;
-        bool orderly = service->table && !ingest_table_is_syncing(service->table);
+        bool orderly = service->is_orderly && service->table && !ingest_table_is_syncing(service->table);
+        sd_event_source_disable_unref(service->idle);
+        blob_sweep_free(service->sweep);
         content_collector_free(service->state, service->collector);
         content_bus_free(service->bus);
         ingest_table_free(service->table);
@@ -97,8 +103,32 @@ static int open_state(ContentService *service, Fault *fault) {
                 return 0;
         if (errno != ENOENT)
                 return fault_set_errno(fault, -errno, "%s", ORDERLY_NAME);
-        r = content_state_sweep(service->state);
+        r = ingest_store_sweep(service->state);
+        if (r >= 0)
+                r = blob_sweep_new(service->state, &service->sweep);
         return r < 0 ? fault_set_errno(fault, r, "the state can't be put in order") : 0;
+}
+
+/* When nobody wants anything else. */
+static int on_idle(sd_event_source *source, void *userdata) {
+        ContentService *service = userdata;
+        int r = blob_sweep_step(service->sweep);
+        if (r > 0)
+                return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_error("the store can't be put in order, and the next start tries again: %s",
+                          strerror(-r));
+        service->is_orderly = r == 0;
+        service->sweep = blob_sweep_free(service->sweep);
+        return 0;
+}
+
+static int begin_sweep(ContentService *service, sd_event *event) {
+        service->is_orderly = !service->sweep;
+        if (!service->sweep)
+                return 0;
+        int r = sd_event_add_defer(event, &service->idle, on_idle, service);
+        return r < 0 ? r : sd_event_source_set_priority(service->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
 static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
@@ -112,6 +142,8 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         if (r >= 0)
                 r = ingest_table_new(daemon_event(daemon), service->state, &service->table, fault);
         if (r >= 0)
+                r = begin_sweep(service, daemon_event(daemon));
+        if (r >= 0)
                 r = content_bus_new(daemon_bus(daemon), service->state, service->table, &service->bus);
         if (r >= 0)
                 r = content_collector_new(daemon_bus(daemon), service->state, &service->collector);
@@ -123,7 +155,7 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
 
 static bool service_is_busy(void *userdata) {
         const ContentService *service = userdata;
-        return ingest_table_is_busy(service->table) || content_bus_is_busy(service->bus) ||
+        return service->sweep || ingest_table_is_busy(service->table) || content_bus_is_busy(service->bus) ||
                collector_is_busy(service->collector);
 }
 

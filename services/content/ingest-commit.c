@@ -149,10 +149,10 @@ static void commit_record(Ingest *ingest, bool verity) {
         answer(ingest, r, &fault, /* remove= */ r >= 0 || verity);
 }
 
-static bool digest_is_being_placed(const Ingest *ingest) {
-        for (Ingest *other = ingest->table->ingests; other; other = other->next)
-                if (other != ingest && other->phase == INGEST_SYNCING &&
-                    digest_equal(&other->ended.digest, &ingest->ended.digest))
+bool ingest_commit_is_placing(const Digest *digest, void *userdata) {
+        const IngestTable *table = userdata;
+        for (const Ingest *ingest = table->ingests; ingest; ingest = ingest->next)
+                if (ingest->phase == INGEST_SYNCING && digest_equal(&ingest->ended.digest, digest))
                         return true;
         return false;
 }
@@ -227,7 +227,7 @@ static void commit_judge(Ingest *ingest) {
                 commit_record(ingest, /* verity= */ false);
                 return;
         }
-        ingest->blocked = r == 0 && digest_is_being_placed(ingest);
+        ingest->blocked = r == 0 && ingest_commit_is_placing(&ingest->ended.digest, ingest->table);
         if (ingest->blocked)
                 return;
         if (r == 0)

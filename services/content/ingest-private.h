@@ -65,7 +65,9 @@ int ingest_table_add(IngestTable *table, Ingest *ingest);
 void ingest_table_take_out(IngestTable *table, Ingest *ingest);
 void ingest_notify(Ingest *ingest);
 
-/* ingest-commit.c: the worker has reported. */
+/* ingest-commit.c: see ContentState.placing; userdata is the table. */
+bool ingest_commit_is_placing(const Digest *digest, void *userdata);
+/* The worker has reported. */
 void ingest_commit_on_ended(Ingest *ingest);
 void ingest_commit_on_synced(Ingest *ingest, int error, bool verity);
 /* The worker is gone, or the daemon stops: who waits gets this answer. */

@@ -65,5 +65,6 @@ typedef struct IngestBlob {
 int ingest_record_commit(ContentState *state, const IngestRecord *record, const IngestBlob *blob,
                          Fault *fault);
 
-/* See content_state_sweep(). */
+/* After an end that was not orderly: removes files that no record names, and records whose files are not
+ * there. Before the ingests are taken up. */
 int ingest_store_sweep(ContentState *state);

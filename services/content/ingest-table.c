@@ -175,6 +175,8 @@ int ingest_table_new(sd_event *event, ContentState *state, IngestTable **ret, Fa
                 return -ENOMEM;
         table->event = sd_event_ref(event);
         table->state = state;
+        state->placing = ingest_commit_is_placing;
+        state->placing_userdata = table;
         int r = read_boot_id(table->boot_id);
         if (r < 0)
                 return fault_set_errno(fault, r, "can't read the boot id");
@@ -198,6 +200,8 @@ IngestTable *ingest_table_free(IngestTable *table) {
                                    "the service stops; the ingest can be continued");
                 ingest_free(table->ingests);
         }
+        if (table->state)
+                table->state->placing = NULL;
         sd_event_source_disable_unref(table->expiry);
         sd_event_unref(table->event);
         free(table->ordered);

@@ -185,7 +185,7 @@ def test_what_an_end_in_the_middle_left_is_removed():
     os.unlink("{0}/blobs/{1}/{2:.2}/{2}".format(STATE, *lost.split(":")))
     os.unlink(data_file_of("r"))
     subprocess.run(["chown", "-R", "crt-content:", STATE], check=True)
-    equal({kept: "good", lost: "damaged"}, {blob["digest"]: blob["state"] for blob in store.list()[0]})
+    wait_for(lambda: {kept: "good", lost: "damaged"} == {blob["digest"]: blob["state"] for blob in store.list()[0]})
     failure("DigestMismatch", lambda: store.read(lost))
     equal({}, store.ingests())
     equal((lost, 4), store.put(b"lost"))

@@ -7,6 +7,7 @@
 
 #include "lib/fd.h"
 #include "services/content/blob-store.h"
+#include "services/content/blob-sweep.h"
 #include "services/content/ingest-store.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
@@ -52,6 +53,17 @@ __attribute__((unused)) static Digest sample_blob(ContentState *state, const cha
         CHECK_OK(blob_record(state, &digest, strlen(text), /* verity= */ false));
         CHECK_OK(blob_grant(state, namespace, &digest));
         return digest;
+}
+
+/* All of it at once. */
+__attribute__((unused)) static void sample_sweep(ContentState *state) {
+        _cleanup_(blob_sweep_freep) BlobSweep *sweep = NULL;
+        int r;
+        CHECK_OK(ingest_store_sweep(state));
+        CHECK_OK(blob_sweep_new(state, &sweep));
+        while ((r = blob_sweep_step(sweep)) > 0)
+                ;
+        CHECK_OK(r);
 }
 
 /* Freed by ingest_record_done(). */

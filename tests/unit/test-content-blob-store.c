@@ -136,7 +136,7 @@ static void sweep_removes_what_has_no_record(void) {
         CHECK_OK(blob_place(state, &left, state->ingests, "new", directories, &count));
         fd_close_many(directories, count);
         sample_file(state->blobs, "lost+found", "somebody else's");
-        CHECK_OK(content_state_sweep(state));
+        sample_sweep(state);
         CHECK_ERROR(blob_displace(state, &left, state->ingests, "new"), -ENOENT);
         _cleanup_close_ int fd = blob_open(state, "one", &kept, &blob);
         CHECK_OK(fd);
@@ -157,7 +157,7 @@ static void sweep_finds_what_has_no_file(void) {
         CHECK_OK(blob_place(state, &shorter, state->ingests, "shorter", directories, &count));
         fd_close_many(directories, count);
 
-        CHECK_OK(content_state_sweep(state));
+        sample_sweep(state);
         CHECK_OK(blob_find(state, "one", &kept, &blob));
         CHECK_INT(blob.damaged, 0);
         CHECK_OK(blob_find(state, "one", &lost, &blob));
@@ -165,6 +165,47 @@ static void sweep_finds_what_has_no_file(void) {
         CHECK_ERROR(blob_open(state, "two", &shorter, &blob), -EUCLEAN);
         CHECK_INT(blob_is_stored(state, &lost), 0);
         CHECK_INT(blob_is_recorded(state, &lost), 1);
+}
+
+static bool is_placing(const Digest *digest, void *userdata) {
+        return digest_equal(digest, userdata);
+}
+
+static void what_is_being_placed_is_left_alone(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("placing");
+        Digest digest = sample_digest("bytes"), damaged = sample_blob(state, "one", "damaged");
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+        sample_file(state->ingests, "new", "bytes");
+        CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
+        fd_close_many(directories, count);
+        state->placing = is_placing;
+        state->placing_userdata = &digest;
+        sample_sweep(state);
+        CHECK_OK(blob_displace(state, &digest, state->ingests, "new"));
+
+        /* The record of damaged bytes may go while new ones come; these stay. */
+        CHECK_OK(blob_mark_damaged(state, &damaged, "test"));
+        state->placing_userdata = &damaged;
+        CHECK_OK(blob_delete(state, "one", &damaged));
+        CHECK_INT(blob_is_recorded(state, &damaged), 0);
+        CHECK_OK(blob_displace(state, &damaged, state->ingests, "damaged"));
+}
+
+static void many_are_swept_in_steps(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("many");
+        Digest last = { 0 };
+        Blob blob;
+        content_state_relax(state);
+        for (int i = 0; i < 450; i++) {
+                char text[16];
+                (void) snprintf(text, sizeof(text), "%i", i);
+                last = sample_blob(state, "one", text);
+        }
+        CHECK_OK(blob_displace(state, &last, state->ingests, "gone"));
+        sample_sweep(state);
+        CHECK_OK(blob_find(state, "one", &last, &blob));
+        CHECK(blob.damaged > 0);
 }
 
 static void damage_is_found_where_it_is_opened(void) {
@@ -282,6 +323,8 @@ int main(void) {
                 CHECK_CASE(placing_fails_without_leaving_descriptors),
                 CHECK_CASE(sweep_removes_what_has_no_record),
                 CHECK_CASE(sweep_finds_what_has_no_file),
+                CHECK_CASE(what_is_being_placed_is_left_alone),
+                CHECK_CASE(many_are_swept_in_steps),
                 CHECK_CASE(damage_is_found_where_it_is_opened),
                 CHECK_CASE(fs_verity_that_was_there_is_required),
                 CHECK_CASE(labels_are_of_one_namespace),

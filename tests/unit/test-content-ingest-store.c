@@ -135,7 +135,7 @@ static void sweep_makes_files_and_records_agree(void) {
         sample_file(state->ingests, "77.data", "left");
         sample_file(state->ingests, "78.state", "left");
 
-        CHECK_OK(content_state_sweep(state));
+        sample_sweep(state);
         CHECK_OK(ingest_record_visit_all(state, see, &seen));
         CHECK_INT(seen.count, 1);
         CHECK_STRING(seen.last.reference, "kept");
