@@ -21,9 +21,9 @@ typedef enum SandboxProfile {
 
 typedef struct Sandbox {
         SandboxProfile profile;
-        uint64_t keep_capabilities; /* bit mask of CAP_*; dropped from every set otherwise */
-        uint64_t memory_limit;      /* RLIMIT_AS in bytes; 0: none */
-        uint64_t descriptor_limit;  /* RLIMIT_NOFILE; 0: as it is */
+        uint64_t keep_capabilities;  /* bit mask of CAP_*; dropped from every set otherwise */
+        uint64_t memory_limit;       /* RLIMIT_AS in bytes; 0: none */
+        uint64_t descriptor_limit;   /* RLIMIT_NOFILE; 0: as it is */
         const unsigned long *ioctls; /* the only requests of ioctl(2) that are let through */
         size_t ioctl_count;
 } Sandbox;

@@ -5,10 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/btrfs.h>
 #include <linux/magic.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -17,7 +14,6 @@
 #include "services/snapshots/btrfs-subvolume.h"
 #include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/tree-copy.h"
-#include "services/snapshots/tree-store.h"
 #include "services/snapshots/whole-tree.h"
 
 static int btrfs_clone(int from, int tree, const char *name, Fault *fault) {
@@ -62,14 +58,7 @@ static int btrfs_fill(const SnapshotFinish *finish, Fault *fault) {
 }
 
 static int btrfs_finish(const SnapshotFinish *finish, Fault *fault) {
-        char path[TREE_PATH_SIZE];
-        int r = whole_tree_finish(&btrfs_tree, finish, fault);
-        if (r < 0)
-                return r;
-        _cleanup_close_ int files = path_open(finish->trees, tree_path(finish->id, "fs", path),
-                                              O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-        r = files < 0 ? files : btrfs_subvolume_set_read_only(files);
-        return r < 0 ? fault_set_errno(fault, r, "Can't make a subvolume read-only") : 0;
+        return whole_tree_finish(&btrfs_tree, finish, fault);
 }
 
 const SnapshotDriver btrfs_driver = {

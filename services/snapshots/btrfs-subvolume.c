@@ -41,16 +41,6 @@ int btrfs_subvolume_snapshot(int subvolume, int parent, const char *name) {
         return ioctl(parent, BTRFS_IOC_SNAP_CREATE_V2, &arguments) < 0 ? -errno : 0;
 }
 
-int btrfs_subvolume_set_read_only(int subvolume) {
-        uint64_t flags;
-        if (ioctl(subvolume, BTRFS_IOC_SUBVOL_GETFLAGS, &flags) < 0)
-                return -errno;
-        if (flags & BTRFS_SUBVOL_RDONLY)
-                return 0;
-        flags |= BTRFS_SUBVOL_RDONLY;
-        return ioctl(subvolume, BTRFS_IOC_SUBVOL_SETFLAGS, &flags) < 0 ? -errno : 0;
-}
-
 int btrfs_subvolume_delete(int parent, const char *name) {
         struct btrfs_ioctl_vol_args arguments = { 0 };
         if (strlen(name) >= sizeof(arguments.name))

@@ -11,7 +11,6 @@ bool btrfs_subvolume_is(int directory);
 int btrfs_subvolume_make(int parent, const char *name);
 /* -EXDEV: they are on two file systems. */
 int btrfs_subvolume_snapshot(int subvolume, int parent, const char *name);
-int btrfs_subvolume_set_read_only(int subvolume);
 /* With everything in it but other subvolumes: -ENOTEMPTY then. -ENOTTY, -EINVAL: it is none. */
 int btrfs_subvolume_delete(int parent, const char *name);
 /* What may be in it and in no other one, in bytes. -EOPNOTSUPP: quotas are not switched on. */

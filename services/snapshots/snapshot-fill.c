@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/fd.h"
 #include "lib/limits.h"
@@ -17,10 +18,13 @@
 #include "services/snapshots/tree-argument.h"
 #include "services/snapshots/worker-run.h"
 
+#define RETRY_USEC (UINT64_C(1) * 1000 * 1000)
+
 struct SnapshotFill {
         SnapshotFill *next;
         SnapshotManager *manager; /* weak */
         WorkerRun *run;           /* NULL: it waits */
+        sd_event_source *retry;   /* it failed, and its record could not be removed yet */
         TreeArgument argument;
         uint64_t size_max;
         bool limited;
@@ -36,18 +40,49 @@ static void fill_free(SnapshotFill *fill) {
                 place = &(*place)->next;
         if (*place)
                 *place = fill->next;
+        sd_event_source_disable_unref(fill->retry);
         worker_run_free(fill->run);
         free(fill);
 }
 
-static void forget(SnapshotManager *manager, int64_t id) {
+static int forget(SnapshotManager *manager, int64_t id) {
         int r = snapshot_store_forget(manager->store, id);
-        if (r >= 0)
-                r = tree_store_discard(&manager->trees, id, NULL);
+        if (r < 0)
+                return r;
+        r = tree_store_discard(&manager->trees, id, NULL);
         if (r < 0)
                 log_warning("a tree that was not filled stays until the next start: %s", strerror(-r));
         manager->in_step = manager->in_step && r >= 0;
         trash_collector_start(manager->trash);
+        return 0;
+}
+
+static int on_retry(sd_event_source *source, uint64_t now, void *userdata) {
+        SnapshotFill *fill = userdata;
+        if (forget(fill->manager, fill->argument.id) >= 0) {
+                fill_free(fill);
+                return 0;
+        }
+        (void) sd_event_source_set_time_relative(source, RETRY_USEC);
+        (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+/* The disk that was too full for the tree may be too full for the database as well. */
+static void fill_fail(SnapshotFill *fill) {
+        SnapshotManager *manager = fill->manager;
+        fill->run = worker_run_free(fill->run);
+        if (forget(manager, fill->argument.id) >= 0) {
+                fill_free(fill);
+                return;
+        }
+        int r = sd_event_add_time_relative(manager->event, &fill->retry, CLOCK_MONOTONIC, RETRY_USEC, 0,
+                                           on_retry, fill);
+        if (r >= 0)
+                return;
+        log_warning("a snapshot that was not filled stays until the next start: %s", strerror(-r));
+        manager->in_step = false;
+        fill_free(fill);
 }
 
 /* Quotas of btrfs belong to the subvolume, which is there only now. */
@@ -77,9 +112,10 @@ static void on_filled(int r, const WorkerMessage *done, const Fault *fault, void
         if (r >= 0)
                 r = snapshot_store_set_state(manager->store, fill->argument.id, SNAPSHOT_PREPARED, NULL);
         const SnapshotFill ended = *fill;
-        fill_free(fill);
         if (r < 0)
-                forget(manager, ended.argument.id);
+                fill_fail(fill);
+        else
+                fill_free(fill);
         ended.on_end(r, &own, ended.userdata);
         fills_run(manager);
 }
@@ -120,7 +156,7 @@ static bool may_run(const SnapshotFill *fill) {
 /* Whoever is told may begin the next, so the list is looked at anew each time. */
 static void fills_run(SnapshotManager *manager) {
         for (SnapshotFill *fill = manager->fills; fill;) {
-                if (fill->run || !may_run(fill)) {
+                if (fill->run || fill->retry || !may_run(fill)) {
                         fill = fill->next;
                         continue;
                 }
@@ -131,8 +167,7 @@ static void fills_run(SnapshotManager *manager) {
                         continue;
                 }
                 const SnapshotFill ended = *fill;
-                fill_free(fill);
-                forget(manager, ended.argument.id);
+                fill_fail(fill);
                 ended.on_end(r, &fault, ended.userdata);
                 fill = manager->fills;
         }
@@ -141,7 +176,7 @@ static void fills_run(SnapshotManager *manager) {
 int snapshot_fill_start(SnapshotManager *manager, const SnapshotFillSpec *spec, Fault *fault) {
         SnapshotFill *fill = new0(SnapshotFill, 1);
         if (!fill) {
-                forget(manager, spec->snapshot->id);
+                (void) forget(manager, spec->snapshot->id);
                 return -ENOMEM;
         }
         *fill = (SnapshotFill){
@@ -162,10 +197,8 @@ int snapshot_fill_start(SnapshotManager *manager, const SnapshotFillSpec *spec, 
         if (!may_run(fill))
                 return 0;
         int r = fill_run(fill, fault);
-        if (r < 0) {
-                fill_free(fill);
-                forget(manager, spec->snapshot->id);
-        }
+        if (r < 0)
+                fill_fail(fill);
         return r;
 }
 

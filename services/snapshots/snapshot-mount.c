@@ -3,7 +3,9 @@
 #include "services/snapshots/snapshot-mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -91,6 +93,14 @@ static int mount_writable(SnapshotManager *manager, const Snapshot *snapshot, co
         return TAKE_FD(fd);
 }
 
+/* Its files went when the image was done, but the record of the commit was not written any more. */
+static bool is_image_already(const SnapshotManager *manager, const Snapshot *snapshot) {
+        char path[TREE_PATH_SIZE];
+        return snapshot->kind == SNAPSHOT_ACTIVE && snapshot->driver == DRIVER_EROFS &&
+               faccessat(manager->trees.trees, tree_path(snapshot->id, "fs", path), F_OK,
+                         AT_SYMLINK_NOFOLLOW) < 0;
+}
+
 static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                           const SnapshotMountOptions *options, Fault *fault) {
         _cleanup_free_ SnapshotLayer *chain = NULL;
@@ -99,6 +109,11 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
         if (r < 0 || count == 0)
                 return fault_set_errno(fault, r < 0 ? r : -EIO, "Can't find what '%s' is built on",
                                        snapshot->key);
+        if (is_image_already(manager, snapshot))
+                return fault_set(
+                        fault, -EBUSY,
+                        "The snapshot '%s' was being committed when the service ended: commit it again",
+                        snapshot->key);
         return snapshot->kind == SNAPSHOT_ACTIVE && !options->read_only
                        ? mount_writable(manager, snapshot, chain, count, options, fault)
                        : mount_read_only(manager, snapshot, chain, count, options, fault);

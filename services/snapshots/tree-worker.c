@@ -44,8 +44,6 @@ static const unsigned long tree_ioctls[] = {
         BTRFS_IOC_SUBVOL_CREATE,
         BTRFS_IOC_SNAP_CREATE_V2,
         BTRFS_IOC_SNAP_DESTROY,
-        BTRFS_IOC_SUBVOL_GETFLAGS,
-        BTRFS_IOC_SUBVOL_SETFLAGS,
         FS_IOC_ENABLE_VERITY,
         FS_IOC_MEASURE_VERITY,
 };

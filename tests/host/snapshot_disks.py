@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""File systems for snapshots: made in files, mounted where org.crt.Snapshots keeps its state, for as long as a test needs them."""
+"""File systems made in files, mounted where org.crt.Snapshots keeps its state for as long as a test needs them."""
 
 import os
 import subprocess

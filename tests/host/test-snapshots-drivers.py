@@ -21,13 +21,13 @@ BASE = layer(
     entry("./", mode=0o751, mtime=1111111111), "etc/", entry("etc/passwd", b"root"), entry("etc/gone", b"x"),
     entry("bin/", mode=0o2755, gid=7), entry("bin/su", b"#!", mode=0o4755, uid=3, gid=4),
     entry("bin/ping", b"elf", pax_headers=PAX), entry("bin/sh", linkname="su", **LINK),
-    entry("bin/dash", linkname="bin/ping", kind=tarfile.LNKTYPE), "dev/", "run/", "a" * 200 + "/", entry("dev/null", kind=tarfile.CHRTYPE, devmajor=1,
-                                                                      devminor=3, mode=0o666),
+    entry("bin/dash", linkname="bin/ping", kind=tarfile.LNKTYPE), "dev/", "run/",
+    entry("dev/null", kind=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
     entry("run/fifo", kind=tarfile.FIFOTYPE, mode=0o600), entry("tmp/", mode=0o1777, uid=5),
     entry("opaque/", uid=8), entry("opaque/old", b"old"), entry("opaque/sub/"), entry("opaque/sub/deep", b"deep"),
     entry("was-file", b"f"), entry("was-directory/"), entry("was-directory/inside", b"i"),
     entry("was-link", linkname="/etc", **LINK), entry("big", os.urandom(300000)), entry("empty", b""),
-    entry("long-link", linkname="x" * 1000, **LINK), entry("a" * 200 + "/" + "b" * 200, b"long"))
+    entry("long-link", linkname="x" * 1000, **LINK), "a" * 200 + "/", entry("a" * 200 + "/" + "b" * 200, b"long"))
 
 # Whiteouts, opaque directories, other types in the place of some, a directory that only its contents imply.
 TOP = layer(
@@ -88,15 +88,15 @@ def change(path):
     os.rmdir(f"{path}/was-file")
     with open(f"{path}/was-file", "wb"):
         pass
-    for name in ("made/link", "made/symlink", "made/zero", "made", "was-file", "bin/su", "opaque/newer", "opaque", "etc",
-                 "."):
+    for name in ("made/link", "made/symlink", "made/zero", "made", "was-file", "bin/su", "opaque/newer", "opaque",
+                 "etc", "."):
         os.utime(f"{path}/{name}", (5, 5), follow_symlinks=False)
 
 
 def compare(what, expected, found, where):
     for path in sorted(set(expected) | set(found)):
         if expected.get(path) != found.get(path):
-            raise AssertionError(f"{what}, {where}: {path}: expected {expected.get(path)}, found {found.get(path)}")
+            raise AssertionError(f"{what}, {where}: {path}: {expected.get(path)} became {found.get(path)}")
 
 
 def life():
