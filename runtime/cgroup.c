@@ -198,6 +198,16 @@ int cgroup_open(int root, const char *path, const RuntimeResources *resources, F
         return fd;
 }
 
+int cgroup_enable_controllers(int root, const char *path, const RuntimeResources *resources, Fault *fault) {
+        _cleanup_free_ char *copy = strdup(path);
+        size_t made = 0;
+        if (!copy)
+                return -ENOMEM;
+        _cleanup_close_ int fd =
+                make_path(root, copy, cgroup_resources_controllers(resources), &made, fault);
+        return fd < 0 ? fd : 0;
+}
+
 int cgroup_create(int root, const char *path, const RuntimeResources *resources, Fault *fault) {
         _cleanup_free_ char *copy = strdup(path);
         size_t made = 0;

@@ -26,6 +26,9 @@ int cgroup_create(int root, const char *path, const RuntimeResources *resources,
 /* One that somebody else has made, with its controllers enabled. */
 int cgroup_open(int root, const char *path, const RuntimeResources *resources, Fault *fault);
 
+/* For one that is there: what other resources need beside what it was made with. */
+int cgroup_enable_controllers(int root, const char *path, const RuntimeResources *resources, Fault *fault);
+
 /* Every process in it and below. */
 int cgroup_signal(int root, const char *path, int signal);
 

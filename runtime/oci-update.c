@@ -12,6 +12,7 @@
 #include "lib/runtime-config.h"
 #include "lib/strv.h"
 #include "runtime/cgroup-resources.h"
+#include "runtime/cgroup.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-output.h"
 
@@ -133,6 +134,20 @@ static void complete_swap(int cgroup, RuntimeResources *resources) {
                 resources->memory_limit = (int64_t) limit;
 }
 
+static int open_cgroup(const StateFile *state, const RuntimeResources *resources, Fault *fault) {
+        _cleanup_free_ char *path = NULL;
+        int cgroup = oci_open_cgroup(state, fault);
+        if (cgroup < 0)
+                return cgroup;
+        _cleanup_close_ int root = cgroup_open_root(fault);
+        int r = root < 0 ? root : state_file_read_cgroup(state, &path);
+        if (r >= 0)
+                r = cgroup_enable_controllers(root, path, resources, fault);
+        if (r < 0)
+                fd_close(cgroup);
+        return r < 0 ? r : cgroup;
+}
+
 int oci_update(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_(runtime_resources_done) RuntimeResources resources;
@@ -149,7 +164,7 @@ int oci_update(const OciOptions *options, Fault *fault) {
         leave_devices(&resources);
         if (state_file_status(&state) == CONTAINER_STOPPED)
                 return fault_set(fault, -EBUSY, "container '%s' is not running", options->id);
-        cgroup = oci_open_cgroup(&state, fault);
+        cgroup = open_cgroup(&state, &resources, fault);
         if (cgroup < 0)
                 return cgroup;
         complete_swap(cgroup, &resources);
