@@ -5,19 +5,11 @@
  * for a layer: hidden names are character devices 0:0. Nothing is followed, nothing outside is touched:
  * every path leads through directories that this writer has made itself, and everything is made anew. */
 
-#include <stdbool.h>
-
 #include "lib/fault.h"
 #include "lib/macros.h"
 #include "services/snapshots/directory-tree.h"
 #include "services/snapshots/layer-archive.h"
-
-/* Zeros: what lib/limits.h says, and no labels. */
-typedef struct LayerRules {
-        uint64_t size_max;    /* of the uncompressed archive, and of the files with their holes */
-        uint64_t entries_max; /* with the directories that are made on the way */
-        bool keep_labels;     /* of security modules (security.selinux): else they are left out */
-} LayerRules;
+#include "services/snapshots/layer-rules.h"
 
 typedef struct LayerWriter {
         int root;              /* borrowed */

@@ -10,6 +10,8 @@
 #include "bus/bus-error.h"
 #include "bus/options.h"
 #include "lib/fd.h"
+#include "lib/limits.h"
+#include "lib/strv.h"
 #include "services/snapshots/snapshots-bus.h"
 
 /* What connects a task with its job, until the task's end. */
@@ -22,13 +24,19 @@ typedef struct UnpackJob {
 typedef struct UnpackOptions {
         const char *diff_id;
         const char *compression;
+        const char *labels;
         uint64_t size;
+        uint64_t size_max;
+        uint64_t entries_max;
 } UnpackOptions;
 
 static const BusOption unpack_options[] = {
         { "diff-id", "s", offsetof(UnpackOptions, diff_id) },
         { "compression", "s", offsetof(UnpackOptions, compression) },
         { "size", "t", offsetof(UnpackOptions, size) },
+        { "max-size", "t", offsetof(UnpackOptions, size_max) },
+        { "max-entries", "t", offsetof(UnpackOptions, entries_max) },
+        { "security-labels", "s", offsetof(UnpackOptions, labels) },
 };
 
 /* ---- events ---- */
@@ -85,6 +93,23 @@ static int read_compression(const UnpackOptions *options, Compression *ret, sd_b
                         : 0;
 }
 
+/* Limits can be lowered only. */
+static int read_rules(const UnpackOptions *options, LayerRules *ret, sd_bus_error *error) {
+        bool keep = string_equal(options->labels, "keep");
+        if (options->labels && !keep && !string_equal(options->labels, "drop"))
+                return bus_invalid_argument(error, "option 'security-labels': must be 'drop' or 'keep'");
+        if (options->size_max > LIMIT_LAYER_SIZE)
+                return bus_invalid_argument(error, "option 'max-size': must be at most %llu",
+                                            LIMIT_LAYER_SIZE);
+        if (options->entries_max > LIMIT_LAYER_ENTRIES)
+                return bus_invalid_argument(error, "option 'max-entries': must be at most %u",
+                                            LIMIT_LAYER_ENTRIES);
+        *ret = (LayerRules){ .size_max = options->size_max,
+                             .entries_max = options->entries_max,
+                             .keep_labels = keep };
+        return 0;
+}
+
 /* Directories and devices would be read by the worker in the caller's stead, and through a socket the caller
  * could pass it descriptors. */
 static int check_layer(int fd, sd_bus_error *error) {
@@ -107,6 +132,8 @@ static int read_call(sd_bus_message *message, UnpackSpec *spec, UnpackOptions *o
                 r = read_digest(options, &spec->diff_id, error);
         if (r >= 0)
                 r = read_compression(options, &spec->compression, error);
+        if (r >= 0)
+                r = read_rules(options, &spec->rules, error);
         return r < 0 ? r : check_layer(spec->layer, error);
 }
 

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/fd.h"
@@ -142,11 +144,30 @@ static int open_notes(const SnapshotManager *manager, int64_t id) {
                          0600, PATH_BENEATH);
 }
 
+/* What crt-unpack is to do, as its arguments. */
+typedef struct UnpackArguments {
+        char size[32];
+        char entries[32];
+        const char *list[5];
+} UnpackArguments;
+
+static const char *const *task_arguments(const UnpackTask *task, UnpackArguments *buffer) {
+        const UnpackSpec *spec = &task->spec;
+        (void) snprintf(buffer->size, sizeof(buffer->size), "size-max=%" PRIu64, spec->rules.size_max);
+        (void) snprintf(buffer->entries, sizeof(buffer->entries), "entries-max=%" PRIu64,
+                        spec->rules.entries_max);
+        buffer->list[0] =
+                spec->compression == COMPRESSION_AUTO ? "" : compression_to_string(spec->compression);
+        buffer->list[1] = buffer->size;
+        buffer->list[2] = buffer->entries;
+        buffer->list[3] = spec->rules.keep_labels ? "keep-labels=1" : "keep-labels=0";
+        buffer->list[4] = NULL;
+        return buffer->list;
+}
+
 static int task_start(UnpackTask *task, Fault *fault) {
         SnapshotManager *manager = task->queue->manager;
-        const char *compression = task->spec.compression == COMPRESSION_AUTO
-                                          ? ""
-                                          : compression_to_string(task->spec.compression);
+        UnpackArguments arguments;
         _cleanup_close_ int tree = tree_mounts_mount_directory(manager->tree_mounts, task->id, fault);
         if (tree < 0)
                 return tree;
@@ -155,7 +176,7 @@ static int task_start(UnpackTask *task, Fault *fault) {
                 return fault_set_errno(fault, notes, "Can't make the notes about the layer");
         const WorkerRunSpec spec = {
                 .program = "crt-unpack",
-                .arguments = (const char *const[]){ compression, NULL },
+                .arguments = task_arguments(task, &arguments),
                 .fds = (const int[]){ task->layer, tree, notes },
                 .fd_count = 3,
                 .own_processes = true,

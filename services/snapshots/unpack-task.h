@@ -9,6 +9,7 @@
 
 #include "lib/digest.h"
 #include "services/snapshots/decompress.h"
+#include "services/snapshots/layer-rules.h"
 #include "services/snapshots/snapshot-manager.h"
 
 typedef struct UnpackTask UnpackTask;
@@ -24,6 +25,7 @@ typedef struct UnpackSpec {
         int layer; /* borrowed */
         Compression compression;
         Digest diff_id; /* what must come out of it */
+        LayerRules rules;
         uid_t uid;
         bool limited; /* somebody who must leave room for others */
 

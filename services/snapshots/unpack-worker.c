@@ -54,11 +54,23 @@ static int reopen_pipe(int fd, Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "Can't open the layer's pipe") : 0;
 }
 
+static int root = -EBADF;
+
+/* The two others have their copies. */
+static int confine(LayerPart part, Fault *fault) {
+        if (part == LAYER_PART_RELAY) {
+                (void) close(LAYER_FD);
+                (void) close(NOTES_FD);
+                root = fd_close(root);
+        }
+        return unpack_confine(part, fault);
+}
+
 static int unpack(Compression compression, const LayerRules *rules, LayerResult *ret, Fault *fault) {
         int r = reopen_pipe(LAYER_FD, fault);
         if (r < 0)
                 return r;
-        _cleanup_close_ int root = unpack_enter_tree(TREE_FD, fault);
+        root = unpack_enter_tree(TREE_FD, fault);
         if (root < 0)
                 return root;
         const LayerUnpack layer = {
@@ -69,7 +81,7 @@ static int unpack(Compression compression, const LayerRules *rules, LayerResult 
                 .algorithm = DIGEST_SHA256,
                 .rules = *rules,
                 .pace = pace,
-                .confine = unpack_confine,
+                .confine = confine,
                 .on_progress = on_progress,
         };
         return layer_unpack(&layer, ret, fault);

@@ -20,7 +20,8 @@
 #define TREE_SIZE_MAX (UINT64_C(16) * 1024 * 1024)
 #define TREE_ENTRIES_MAX 200
 
-static char unpack_top_name[] = "/tmp/crt-fuzz-XXXXXX";
+/* In memory: no disk is waited for. */
+static char unpack_top_name[] = "/dev/shm/crt-fuzz-XXXXXX";
 static int unpack_top = -1;
 
 static void unpack_remove_top(void) {
