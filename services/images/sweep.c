@@ -8,7 +8,8 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 
-/* An unpacking that was cancelled may take a moment to let go of its snapshot. */
+/* An unpacking that was cancelled may take a moment to let go of its snapshot: of all in one sweep, since on
+ * a disk that can't be written to any more each would stay busy until the next start. */
 #define BUSY_TRIES 300
 #define UNREACHABLE_TRIES 10
 #define BUSY_DELAY 100 /* milliseconds */
@@ -27,6 +28,7 @@ struct Sweep {
         SweepItem *items;
         size_t count;
         size_t position;
+        unsigned busy; /* how often an item was */
         StoreCall *call;
         ClaimHold *claim;
         SweepDone done;
@@ -209,10 +211,11 @@ static void on_reply(StoreReply *reply, void *userdata) {
                 item = &sweep->items[sweep->position];
         }
         /* A service that died meanwhile is started by being asked again. */
-        unsigned tries = item->kind == SWEEP_KEY && reply->r == -EBUSY ? BUSY_TRIES
-                         : reply->r == -EHOSTUNREACH                   ? UNREACHABLE_TRIES
-                                                                       : 0;
-        if (++item->tries < tries) {
+        bool again = item->kind == SWEEP_KEY && reply->r == -EBUSY ? ++sweep->busy < BUSY_TRIES
+                     : reply->r == -EHOSTUNREACH                   ? item->tries + 1 < UNREACHABLE_TRIES
+                                                                   : false;
+        item->tries++;
+        if (again) {
                 run(sweep);
                 return;
         }
