@@ -14,6 +14,7 @@
 #include "runtime/hooks.h"
 #include "runtime/init-report.h"
 #include "runtime/init-steps.h"
+#include "runtime/intel-rdt.h"
 #include "runtime/launch.h"
 #include "runtime/net-devices.h"
 #include "runtime/plan.h"
@@ -109,6 +110,7 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         }
         container->socket = TAKE_FD(plan->parent_socket);
         if ((r = cgroup_delegation_give(plan, fault)) < 0 ||
+            (r = intel_rdt_join(plan, container->pid, fault)) < 0 ||
             (r = net_devices_move(plan, container->pid, fault)) < 0)
                 return r;
         if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
@@ -129,8 +131,13 @@ int container_create(const ContainerRequest *request, Container **ret, Fault *fa
         int r = plan_prepare(request, &plan, fault);
         if (r >= 0)
                 r = create(container, &plan, fault);
-        if (r < 0)
+        if (r < 0) {
                 net_devices_take_back(&plan);
+                /* Before its class of service, which would hand it on to the default one. */
+                container->pidfd = process_kill_and_reap(container->pidfd);
+                if (plan.in_resctrl)
+                        intel_rdt_remove(request->config, request->id);
+        }
         plan_done(&plan);
         if (r < 0)
                 return fault_set_errno(fault, r, "cannot create the container");

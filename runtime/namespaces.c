@@ -37,10 +37,6 @@ static int open_namespace(const char *path, RuntimeNamespaceType type, Fault *fa
 }
 
 int namespaces_prepare(ContainerPlan *plan, Fault *fault) {
-        if (!plan->config->namespaces[RUNTIME_NAMESPACE_MOUNT].wanted)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "config.linux.namespaces: a container without a mount namespace is not "
-                                 "supported");
         for (RuntimeNamespaceType type = 0; type < _RUNTIME_NAMESPACE_MAX; type++) {
                 const char *path = plan->config->namespaces[type].path;
                 if (!path)

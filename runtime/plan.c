@@ -17,6 +17,7 @@
 #include "runtime/cgroup-resources.h"
 #include "runtime/hooks.h"
 #include "runtime/id-mappings.h"
+#include "runtime/intel-rdt.h"
 #include "runtime/mount-source.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
@@ -29,22 +30,6 @@
 #include "runtime/terminal.h"
 #include "runtime/user.h"
 
-/* What no step does yet. Each row goes with the commit that brings the step. */
-static int check_supported(const RuntimeConfig *config, Fault *fault) {
-        const struct {
-                bool asked;
-                const char *field;
-        } missing[] = {
-                { config->namespaces[RUNTIME_NAMESPACE_MOUNT].path, "linux.namespaces: mount by path" },
-                { config->intel_rdt.given, "linux.intelRdt" },
-        };
-        for (size_t i = 0; i < ELEMENTS_OF(missing); i++)
-                if (missing[i].asked)
-                        return fault_set(fault, -EOPNOTSUPP, "config.%s: not supported yet",
-                                         missing[i].field);
-        return 0;
-}
-
 int plan_check_request(const ContainerRequest *request, Fault *fault) {
         if (!request->config->process.given)
                 return fault_set(fault, -EBADMSG, "config.process: is missing");
@@ -53,9 +38,7 @@ int plan_check_request(const ContainerRequest *request, Fault *fault) {
         if (request->config->foreign)
                 return fault_set(fault, -EOPNOTSUPP, "config.%s: is for another platform",
                                  request->config->foreign);
-        int r = check_supported(request->config, fault);
-        if (r >= 0)
-                r = cgroup_resources_check(&request->config->resources, fault);
+        int r = cgroup_resources_check(&request->config->resources, fault);
         if (r < 0)
                 return r;
         if (request->extra_fd_count > CONTAINER_EXTRA_FDS_MAX)
@@ -94,6 +77,7 @@ void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
                 .mapping_fd = -EBADF,
                 .proc_fd = -EBADF,
                 .null_fd = -EBADF,
+                .resctrl_fd = -EBADF,
                 .net_namespace_fd = -EBADF,
                 .parent_socket = -EBADF,
                 .init_socket = -EBADF,
@@ -125,7 +109,7 @@ int plan_prepare(const ContainerRequest *request, ContainerPlan *plan, Fault *fa
             (!plan->unprivileged && (r = plan_open_host_tree(plan, fault)) < 0) ||
             (r = terminal_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
             (r = hooks_prepare(plan, fault)) < 0 || (r = net_devices_prepare(plan, fault)) < 0 ||
-            (r = seccomp_notify_prepare(plan, fault)) < 0 ||
+            (r = seccomp_notify_prepare(plan, fault)) < 0 || (r = intel_rdt_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         /* The parent has nothing else to do while init works. */
@@ -139,6 +123,7 @@ void plan_done(ContainerPlan *plan) {
                 fd_close(plan->rootfs_fd);
         mounts_done(plan);
         net_devices_done(plan);
+        fd_close(plan->resctrl_fd);
         fd_close(plan->mapping_fd);
         fd_close(plan->proc_fd);
         fd_close(plan->null_fd);

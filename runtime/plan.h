@@ -46,6 +46,9 @@ typedef struct ContainerPlan {
         struct sock_fprog seccomp;
         struct sock_filter *own_seccomp_filter;
 
+        int resctrl_fd;
+        bool in_resctrl; /* what was made there is to be removed when init comes to nothing */
+
         /* Network devices that the parent has moved, to take them back when init comes to nothing. */
         int net_namespace_fd;
         unsigned *moved_net_devices; /* their numbers in there; NULL: none */
@@ -82,4 +85,10 @@ static inline bool plan_has_new_namespace(const ContainerPlan *plan, RuntimeName
 /* True if init lives in a user namespace other than its caller's. */
 static inline bool plan_has_user_namespace(const ContainerPlan *plan) {
         return plan->config->namespaces[RUNTIME_NAMESPACE_USER].wanted;
+}
+
+/* True if init's mount namespace is its own: without, its root is a directory of a tree that others see,
+ * too, and nothing is mounted. */
+static inline bool plan_owns_mounts(const ContainerPlan *plan) {
+        return plan_has_new_namespace(plan, RUNTIME_NAMESPACE_MOUNT);
 }

@@ -66,10 +66,53 @@ static int open_rootfs(ContainerPlan *plan, Fault *fault) {
         return fd < 0 ? fault_set_errno(fault, -errno, "config.root.path: %s", path) : fd;
 }
 
+/* What would change a mount table that others see, too. */
+static int check_shared(const ContainerPlan *plan, Fault *fault) {
+        const RuntimeConfig *config = plan->config;
+        const struct {
+                bool asked;
+                const char *field;
+        } needs[] = {
+                { config->mount_count > 0, "mounts" },
+                { config->root_readonly, "root.readonly" },
+                { config->masked_paths && config->masked_paths[0], "linux.maskedPaths" },
+                { config->readonly_paths && config->readonly_paths[0], "linux.readonlyPaths" },
+                { config->root_propagation != RUNTIME_PROPAGATION_DEFAULT, "linux.rootfsPropagation" },
+                { plan_has_user_namespace(plan), "linux.namespaces: user" },
+                { plan->request->rootfs_fd >= 0 || !config->root_path, "root.path" },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(needs); i++)
+                if (needs[i].asked)
+                        return fault_set(fault, -EINVAL,
+                                         "config.%s: needs a mount namespace of the container's own in "
+                                         "linux.namespaces",
+                                         needs[i].field);
+        return 0;
+}
+
+static int open_shared(const ContainerPlan *plan) {
+        int directory = plan->request->bundle_fd >= 0 ? plan->request->bundle_fd : AT_FDCWD;
+        int fd = openat(directory, plan->config->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+static int prepare_shared(ContainerPlan *plan, Fault *fault) {
+        int r = check_shared(plan, fault);
+        if (r < 0)
+                return r;
+        plan->rootfs_fd = open_shared(plan);
+        plan->own_rootfs_fd = true;
+        return plan->rootfs_fd < 0 ? fault_set_errno(fault, plan->rootfs_fd, "config.root.path: %s",
+                                                     plan->config->root_path)
+                                   : 0;
+}
+
 /* A clone of a shared mount is its peer: what the container mounts would show on the host. Before anything
  * is mounted on it, it leaves the peer group (or becomes its slave). Shared and unbindable have to wait
  * until pivot_root(2), which takes neither. */
 int rootfs_prepare(ContainerPlan *plan, Fault *fault) {
+        if (!plan_owns_mounts(plan))
+                return prepare_shared(plan, fault);
         if (plan->request->rootfs_fd >= 0) {
                 plan->rootfs_fd = plan->request->rootfs_fd;
         } else {
@@ -96,9 +139,22 @@ int rootfs_cut_off_host(Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "cutting the mounts off from the host's") : 0;
 }
 
+/* In a mount namespace that was joined the path means what it means there. */
+static int take_shared(ContainerPlan *plan, Fault *fault) {
+        const char *path = plan->config->root_path;
+        if (!plan->config->namespaces[RUNTIME_NAMESPACE_MOUNT].path || path[0] != '/')
+                return 0;
+        fd_close(plan->rootfs_fd);
+        plan->rootfs_fd = open_shared(plan);
+        return plan->rootfs_fd < 0 ? fault_set_errno(fault, plan->rootfs_fd, "config.root.path: %s", path)
+                                   : 0;
+}
+
 /* The unmounting of the host's tree, later, must not travel back to it. The new root goes on top of "/",
  * where no path lookup of this process finds it, unless hooks are to find it. */
 int rootfs_step_attach(ContainerPlan *plan, Fault *fault) {
+        if (!plan_owns_mounts(plan))
+                return take_shared(plan, fault);
         int r = rootfs_cut_off_host(fault);
         if (r < 0)
                 return r;
@@ -121,6 +177,8 @@ int rootfs_step_readonly(ContainerPlan *plan, Fault *fault) {
 int rootfs_step_pivot(ContainerPlan *plan, Fault *fault) {
         if (fchdir(plan->rootfs_fd) < 0)
                 return -errno;
+        if (!plan_owns_mounts(plan))
+                return chroot(".") < 0 ? fault_set_errno(fault, -errno, "chroot") : 0;
         if (syscall(SYS_pivot_root, ".", ".") < 0)
                 return fault_set_errno(fault, -errno, "pivot_root");
         if (umount2(".", MNT_DETACH) < 0)

@@ -15,6 +15,7 @@
 #include "lib/strv.h"
 #include "runtime/cgroup.h"
 
+#define SCOPE_PROGRAM CRT_LIBEXECDIR "/crt-oci-scope"
 #define ANSWER_MAX 4096
 
 static int check_slice(const char *slice, Fault *fault) {
@@ -137,8 +138,7 @@ static int build_arguments(const char *path, const RuntimeConfig *config, pid_t 
                 if (*p == '/')
                         slice = p + 1;
         bool in_slice = slash && string_after(slash - strlen(".slice"), ".slice");
-        if ((r = strv_append(&arguments, CRT_OCI_SCOPE_PATH)) < 0 ||
-            (r = strv_append(&arguments, unit)) < 0 ||
+        if ((r = strv_append(&arguments, SCOPE_PROGRAM)) < 0 || (r = strv_append(&arguments, unit)) < 0 ||
             (r = strv_appendf(&arguments, "%.*s", in_slice ? (int) (slash - slice) : 7,
                               in_slice ? slice : "-.slice")) < 0 ||
             (r = strv_appendf(&arguments, "%i", holder)) < 0)

@@ -34,6 +34,28 @@ test_namespaces_are_joined() {
         refused '.linux.namespaces += [{type: "user", path: "/proc/self/ns/net"}]' "is not a user namespace"
 }
 
+# A mount namespace that others are in, too: the container's root is a directory there, and nothing is mounted.
+test_without_a_mount_namespace_of_its_own() {
+        local bare='.mounts = [] | del(.linux.maskedPaths, .linux.readonlyPaths)
+                | .linux.namespaces |= map(select(.type != "mount" and .type != "cgroup"))'
+        local mounts
+        mounts=$(cat /proc/self/mountinfo)
+        cp /proc/self/mountinfo "$rootfs/before"
+        inside "$bare" sh -c 'ls /; cd /; pwd; ls /../before' || fail "$output"
+        contains "$output" $'\n/\n/../before'
+        equal "$mounts" "$(cat /proc/self/mountinfo)"
+        unshare --mount sh -c 'mount -t tmpfs joined "$1/tmp" && touch "$1/tmp/there" && exec sleep 100' sh "$rootfs" </dev/null >/dev/null 2>&1 &
+        local sleeper=$!
+        wait_for 5 test -e "/proc/$sleeper/root$rootfs/tmp/there"
+        inside "$bare"' | .linux.namespaces += [{type: "mount", path: "/proc/'"$sleeper"'/ns/mnt"}] | .root.path = "'"$rootfs"'"' ls /tmp || fail "$output"
+        kill -9 "$sleeper"
+        equal there "$output"
+        rm "$rootfs/before"
+        find "$rootfs/dev" -mindepth 1 -delete
+        refused 'del(.linux.namespaces[] | select(.type == "mount"))' "config.mounts: needs a mount namespace of the container's own"
+        refused "$bare"' | .linux.maskedPaths = ["/x"]' "config.linux.maskedPaths: needs a mount namespace"
+}
+
 test_names_and_environment() {
         inside '.domainname = "example.test" | .process.env += ["A=b c"]' sh -c 'hostname; cat /proc/sys/kernel/domainname; echo "$A"; env | wc -l'
         equal $'box\nexample.test\nb c' "$(head -n 3 <<<"$output")"

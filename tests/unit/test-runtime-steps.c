@@ -28,6 +28,10 @@ static void steps_are_in_an_order_that_is_safe(void) {
         static const char *const order[][2] = {
                 { "user namespace", "mounts" },
                 { "root file system", "mounts" },
+                { "time namespace", "own process" },
+                { "masked paths", "hooks" },
+                { "hooks", "read-only root" },
+                { "memory policy", "limits" },
                 { "mounts", "devices" },
                 { "mounts", "masked paths" },
                 { "devices", "read-only root" },
@@ -55,7 +59,15 @@ static void preparing_refuses_before_anything_is_made(void) {
                 const char *process, *rest, *sentence;
         } cases[] = {
                 { "", "\"linux\":{}",
-                  "config.linux.namespaces: a container without a mount namespace is not supported" },
+                  "config.root.path: needs a mount namespace of the container's own in linux.namespaces" },
+                { "", "\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"intelRdt\":{\"closID\":\"x\"}}",
+                  "config.root: is missing" },
+                { "", "\"vm\":{\"x\":1}", "config.vm: crt-oci runs no virtual machines" },
+                { "", "\"windows\":{\"x\":1}", "config.windows: is for another platform" },
+                { "",
+                  "\"hooks\":{\"prestart\":[{\"path\":\"/x\"}]},\"root\":{\"path\":\"/\"},"
+                  "\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}",
+                  "config.hooks: this caller runs no hooks" },
                 { "", "\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}", "config.root: is missing" },
                 { "",
                   "\"root\":{\"path\":\"/no/such/root\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}",
