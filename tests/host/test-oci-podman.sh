@@ -15,7 +15,7 @@ pod_man() {
                 limit=(--pids-limit -1)
         fi
         CONTAINERS_CONF=$scratch/containers.conf podman --root "$store/root" --runroot "$store/run" --tmpdir "$store/tmp" --storage-driver vfs \
-                --events-backend file --cgroup-manager cgroupfs --runtime "$runtime" \
+                --events-backend file --cgroup-manager "${manager:-cgroupfs}" --runtime "$runtime" \
                 "$1" "${limit[@]}" "${@:2}"
 }
 
@@ -168,6 +168,18 @@ test_a_pod_shares_namespaces() {
                 "$(pod_man run --rm --pod pod localhost/box readlink /proc/self/ns/net)"
         pod_man pod stop --time 0 pod >/dev/null
         pod_man pod rm --force --time 0 pod >/dev/null
+}
+
+test_scopes_of_systemd() {
+        [[ -d /run/systemd/system ]] || skip "no systemd runs here"
+        have_image
+        local manager=systemd
+        equal hello "$(run localhost/box echo hello)"
+        pod_man run -d --name scoped --network none localhost/box sleep 1000 >/dev/null
+        contains "$(cat "/proc/$(pod_man inspect --format '{{.State.Pid}}' scoped)/cgroup")" ".scope"
+        equal "uid=0 gid=0" "$(pod_man exec scoped id)"
+        pod_man rm --force --time 0 scoped >/dev/null
+        wait_for 5 eval '[[ -z $(systemctl list-units --no-legend "libpod-*.scope" | grep -v conmon) ]]'
 }
 
 test_limits() {
