@@ -131,6 +131,7 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
         tree_mounts_release(manager->tree_mounts, snapshot.id);
         if (snapshot.kind == SNAPSHOT_VIEW)
                 return 0;
+        snapshot_store_make_room(manager->store);
         r = tree_store_discard(&manager->trees, snapshot.id, NULL);
         if (r < 0)
                 log_warning("the tree of %s stays until the next start: %s", key, strerror(-r));
@@ -141,10 +142,11 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
 
 void snapshot_manager_fail(SnapshotManager *manager, int64_t id) {
         int r = snapshot_store_set_state(manager->store, id, SNAPSHOT_FAILED, NULL);
-        if (r >= 0)
-                r = tree_store_discard(&manager->trees, id, NULL);
         if (r < 0)
-                log_warning("a tree whose unpacking failed stays until the next start: %s", strerror(-r));
-        manager->in_step = manager->in_step && r >= 0;
+                log_warning("can't record that an unpacking failed: %s", strerror(-r));
+        int k = tree_store_discard(&manager->trees, id, NULL);
+        if (k < 0)
+                log_warning("a tree whose unpacking failed stays until the next start: %s", strerror(-k));
+        manager->in_step = manager->in_step && r >= 0 && k >= 0;
         trash_collector_start(manager->trash);
 }

@@ -7,14 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/database.h"
-#include "lib/label.h"
 #include "lib/strv.h"
-
-struct SnapshotStore {
-        Database *database;
-        SnapshotStoreStart start;
-};
+#include "services/snapshots/snapshot-store-private.h"
 
 /* Children protect their parents by the foreign key. Numbers are never given twice: they name trees. */
 static const char *const migrations[] = {
@@ -136,12 +130,17 @@ int snapshot_store_open(int directory, const char *boot_id, SnapshotStore **ret,
         _cleanup_(snapshot_store_freep) SnapshotStore *store = new0(SnapshotStore, 1);
         if (!store)
                 return -ENOMEM;
+        store->reserve.directory = -EBADF;
         int r = database_open(directory, "snapshots.db", migrations, ELEMENTS_OF(migrations),
                               &store->database, fault);
         if (r < 0)
                 return r;
-        r = database_set_durable(store->database, false);
+        r = store_reserve_init(&store->reserve, directory);
         if (r >= 0)
+                r = database_set_durable(store->database, false);
+        if (r >= 0)
+                r = store_recover(store, boot_id);
+        if (r == -ENOSPC && store_reserve_release(&store->reserve))
                 r = store_recover(store, boot_id);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't bring the database up to date");
@@ -153,6 +152,7 @@ SnapshotStore *snapshot_store_free(SnapshotStore *store) {
         if (!store)
                 return NULL;
         database_free(store->database);
+        store_reserve_done(&store->reserve);
         return mfree(store);
 }
 
@@ -330,15 +330,13 @@ int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *
 
 /* ---- writing ---- */
 
-static uint64_t now_usec(void) {
+uint64_t snapshot_store_now(void) {
         struct timespec now;
         (void) clock_gettime(CLOCK_REALTIME, &now);
         return (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
 }
 
-/* Records of what is not committed need not survive a power cut; they then vanish as a whole. The next
- * durable transaction syncs them along with itself. */
-static int begin(SnapshotStore *store, bool durable) {
+int snapshot_store_begin(SnapshotStore *store, bool durable) {
         int r = database_set_durable(store->database, durable);
         return r < 0 ? r : database_begin(store->database);
 }
@@ -347,7 +345,7 @@ static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, Snapshot
                               Fault *fault) {
         _cleanup_free_ char *labels = NULL;
         size_t size;
-        snapshot->created = snapshot->updated = now_usec();
+        snapshot->created = snapshot->updated = snapshot_store_now();
         int r = snapshot_pack_labels(snapshot->labels, &labels, &size);
         if (r >= 0)
                 r = database_execute(
@@ -370,7 +368,7 @@ static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, Snapshot
 
 int snapshot_store_add(SnapshotStore *store, Snapshot *snapshot, SnapshotMake make, void *userdata,
                        Fault *fault) {
-        int r = begin(store, false);
+        int r = snapshot_store_begin(store, false);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key);
         _cleanup_(database_rollbackp) Database *transaction = store->database;
@@ -381,144 +379,43 @@ int snapshot_store_add(SnapshotStore *store, Snapshot *snapshot, SnapshotMake ma
         return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key) : 0;
 }
 
-static int write_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure) {
-        return database_execute(store->database,
-                                "UPDATE snapshots SET size = ?, inodes = ?, manifest = nullif(?, '')"
-                                " WHERE id = ?",
-                                "iisi", (int64_t) measure->size, (int64_t) measure->inodes,
-                                measure->manifest, id);
-}
-
-/* Within a transaction. */
-static int change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes, bool replace,
-                         Fault *fault) {
-        _cleanup_strv_ char **labels = NULL;
-        _cleanup_free_ char *text = NULL;
-        size_t size;
-        int r = strv_copy((const char *const *) snapshot->labels, &labels);
-        if (r >= 0)
-                r = label_change(&labels, changes, replace, fault);
-        if (r >= 0)
-                r = snapshot_pack_labels(labels, &text, &size);
-        if (r >= 0)
-                r = database_execute(store->database,
-                                     "UPDATE snapshots SET labels = ?, updated = ? WHERE id = ?", "bii",
-                                     text, size, (int64_t) now_usec(), snapshot->id);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key) : 0;
-}
-
-int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes,
-                                 bool replace, Fault *fault) {
-        int r = begin(store, snapshot->kind == SNAPSHOT_COMMITTED);
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key);
-        _cleanup_(database_rollbackp) Database *transaction = store->database;
-        r = change_labels(store, snapshot, changes, replace, fault);
+static int remove_record(SnapshotStore *store, const Snapshot *snapshot) {
+        int r = snapshot_store_begin(store, snapshot->kind == SNAPSHOT_COMMITTED);
         if (r < 0)
                 return r;
-        r = database_commit(transaction);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key) : 0;
-}
-
-static int commit_labels(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
-        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
-        if (!commit->label_changes || !*commit->label_changes)
-                return 0;
-        int r = snapshot_store_get_by_id(store, commit->id, &snapshot);
-        return r < 0 ? r : change_labels(store, &snapshot, commit->label_changes, false, fault);
-}
-
-/* Within a transaction. */
-static int commit_in_transaction(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
-        int r = database_execute(
-                store->database,
-                "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
-                " updated = ? WHERE id = ?",
-                "siiii", commit->name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id, (int64_t) now_usec(),
-                commit->id);
-        if (r == -EEXIST)
-                return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", commit->name);
-        if (r == -EBUSY)
-                return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", commit->name);
-        if (r >= 0)
-                r = commit_labels(store, commit, fault);
-        return r >= 0 && commit->measure ? write_measure(store, commit->id, commit->measure) : r;
-}
-
-int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault) {
-        int r = begin(store, true);
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name);
-        _cleanup_(database_rollbackp) Database *transaction = store->database;
-        r = commit_in_transaction(store, commit, fault);
-        if (r >= 0)
-                r = database_commit(transaction);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name) : 0;
-}
-
-/* Within a transaction. */
-static int take_place(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit) {
-        int r = database_execute(store->database,
-                                 "UPDATE snapshots SET labels = coalesce(labels,"
-                                 " (SELECT labels FROM snapshots WHERE id = ?)) WHERE id = ?",
-                                 "ii", damaged, commit->id);
-        if (r >= 0)
-                r = database_execute(store->database, "UPDATE snapshots SET parent = ? WHERE parent = ?",
-                                     "ii", commit->id, damaged);
-        if (r >= 0)
-                r = database_execute(store->database, "DELETE FROM snapshots WHERE id = ?", "i", damaged);
-        return r;
-}
-
-int snapshot_store_replace(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit,
-                           Fault *fault) {
-        int r = begin(store, true);
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name);
-        _cleanup_(database_rollbackp) Database *transaction = store->database;
-        r = take_place(store, damaged, commit);
-        if (r >= 0)
-                r = commit_in_transaction(store, commit, fault);
-        if (r >= 0)
-                r = database_commit(transaction);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name) : 0;
-}
-
-int snapshot_store_set_damage(SnapshotStore *store, const Snapshot *snapshot, const char *damage) {
-        SnapshotState whole = snapshot->diff_id ? SNAPSHOT_UNPACKED : SNAPSHOT_PREPARED;
-        int r = database_set_durable(store->database, true);
-        return r < 0 ? r
-                     : database_execute(store->database,
-                                        "UPDATE snapshots SET state = ?, damage = ?, updated = ?"
-                                        " WHERE id = ? AND kind = ?",
-                                        "isiii", (int64_t) (damage ? SNAPSHOT_DAMAGED : whole), damage,
-                                        (int64_t) now_usec(), snapshot->id, (int64_t) SNAPSHOT_COMMITTED);
-}
-
-int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure) {
-        int r = database_set_durable(store->database, false);
-        return r < 0 ? r : write_measure(store, id, measure);
-}
-
-int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault) {
-        int r = begin(store, snapshot->kind == SNAPSHOT_COMMITTED);
-        if (r < 0)
-                return fault_set_errno(fault, r, "Can't remove the snapshot '%s'", snapshot->key);
         _cleanup_(database_rollbackp) Database *transaction = store->database;
         r = database_execute(store->database, "DELETE FROM snapshots WHERE id = ?", "i", snapshot->id);
+        return r < 0 ? r : database_commit(transaction);
+}
+
+/* On a full disk, too. */
+int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault) {
+        int r = remove_record(store, snapshot);
+        if (r == -ENOSPC && store_reserve_release(&store->reserve))
+                r = remove_record(store, snapshot);
         if (r == -EBUSY)
                 return fault_set(fault, -EBUSY, "Other snapshots are built on '%s'", snapshot->key);
-        if (r >= 0)
-                r = database_commit(transaction);
         return r < 0 ? fault_set_errno(fault, r, "Can't remove the snapshot '%s'", snapshot->key) : 0;
 }
 
-int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id) {
+void snapshot_store_make_room(SnapshotStore *store) {
+        store_reserve_restore(&store->reserve);
+}
+
+static int write_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id) {
         int r = database_set_durable(store->database, false);
         return r < 0 ? r
                      : database_execute(store->database,
                                         "UPDATE snapshots SET state = ?, diff_id = ? WHERE id = ?", "isi",
                                         (int64_t) state, diff_id, id);
+}
+
+/* That something failed for want of room must find room. */
+int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id) {
+        int r = write_state(store, id, state, diff_id);
+        if (r == -ENOSPC && store_reserve_release(&store->reserve))
+                r = write_state(store, id, state, diff_id);
+        return r;
 }
 
 int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted) {

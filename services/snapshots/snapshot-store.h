@@ -65,6 +65,8 @@ int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot,
 int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure);
 /* -EBUSY with a sentence while others are built on it. Synced when it was a committed one. */
 int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault);
+/* There may be room on the disk again for what removing needs on a full one. */
+void snapshot_store_make_room(SnapshotStore *store);
 int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id);
 int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted);
 /* NULL: to none any more. */

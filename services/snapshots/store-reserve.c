@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/store-reserve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+
+#define RESERVE_NAME "reserve"
+#define RESERVE_SIZE (1024 * 1024)
+
+int store_reserve_init(StoreReserve *reserve, int directory) {
+        *reserve = (StoreReserve){ .directory = fd_duplicate(directory) };
+        if (reserve->directory < 0)
+                return reserve->directory;
+        store_reserve_restore(reserve);
+        return 0;
+}
+
+void store_reserve_done(StoreReserve *reserve) {
+        reserve->directory = fd_close(reserve->directory);
+}
+
+void store_reserve_restore(StoreReserve *reserve) {
+        if (reserve->there)
+                return;
+        _cleanup_close_ int fd =
+                openat(reserve->directory, RESERVE_NAME, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        reserve->there = fd >= 0 && fallocate(fd, 0, 0, RESERVE_SIZE) >= 0;
+        if (!reserve->there)
+                (void) unlinkat(reserve->directory, RESERVE_NAME, 0);
+}
+
+bool store_reserve_release(StoreReserve *reserve) {
+        if (!reserve->there)
+                return false;
+        reserve->there = false;
+        return unlinkat(reserve->directory, RESERVE_NAME, 0) >= 0;
+}
