@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # host: --disk 2G
-"""Hostile layers (hostile_layers.py) against the real worker: each is refused with its error and its sentence, and nothing
-outside of its tree has changed; and the worker's processes hold nothing that would be worth taking them over."""
+"""Hostile layers (hostile_layers.py) against the real worker: each is refused with its error and its sentence, and
+nothing outside of its tree has changed; and the worker's processes hold nothing worth taking them over for."""
 
 import hashlib
 import os
