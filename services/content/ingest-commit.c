@@ -114,7 +114,11 @@ static int place(Ingest *ingest, int *directories, size_t *ret_count) {
         ingest_data_name(&ingest->record, name);
         if (fchmodat(state->ingests, name, 0444, 0) < 0)
                 return -errno;
-        return blob_place(state, &ingest->ended.digest, state->ingests, name, directories, ret_count);
+        int r = blob_place(state, &ingest->ended.digest, state->ingests, name, directories, ret_count);
+        if (r < 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
+                log_error("ingest '%s' of %s can't be restored: %s", ingest->record.reference,
+                          ingest->record.namespace, strerror(errno));
+        return r;
 }
 
 static void take_back(Ingest *ingest) {

@@ -176,13 +176,37 @@ int method_create_lease(sd_bus_message *message, void *userdata, sd_bus_error *e
 
 /* ---- GetLease, ListLeases ---- */
 
+static void on_settled(void *userdata) {
+        sd_bus_message *message = userdata;
+        int r = sd_bus_enqueue_for_read(sd_bus_message_get_bus(message), message);
+        if (r < 0)
+                (void) sd_bus_reply_method_errno(message, r, NULL);
+        sd_bus_message_unref(message);
+}
+
+/* Just after a start it is not known yet whose owners have ended meanwhile: the call comes again when it is.
+ * 1 if so. */
+static int wait_for_owners(ContentBus *content, sd_bus_message *message) {
+        LeaseOwners *owners = lease_table_owners(content->leases);
+        if (!lease_owners_are_looked_for(owners))
+                return 0;
+        int r = lease_owners_settle(owners, on_settled, message);
+        if (r < 0)
+                return r;
+        sd_bus_message_ref(message);
+        return 1;
+}
+
 int method_get_lease(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ContentBus *content = userdata;
         _cleanup_(lease_done) Lease lease = { 0 };
         _cleanup_free_ char *path = NULL;
         const char *id;
 
-        int r = sd_bus_message_read(message, "s", &id);
+        int r = wait_for_owners(content, message);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_read(message, "s", &id);
         if (r >= 0)
                 r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
@@ -267,7 +291,10 @@ int method_list_leases(sd_bus_message *message, void *userdata, sd_bus_error *er
         ContentBus *content = userdata;
         Listing listing = { .state = content->state };
 
-        int r = bus_page_begin(&listing.page, message, list_fields, error);
+        int r = wait_for_owners(content, message);
+        if (r != 0)
+                return r;
+        r = bus_page_begin(&listing.page, message, list_fields, error);
         if (r >= 0)
                 r = lease_visit(content->state, bus_call_namespace(message), listing.page.after, list_one,
                                 &listing);

@@ -380,6 +380,7 @@ LeaseOwners *lease_owners_free(LeaseOwners *owners) {
         while (owners->settlers) {
                 Settler *settler = owners->settlers;
                 owners->settlers = settler->next;
+                settler->settled(settler->userdata);
                 free(settler);
         }
         sd_bus_slot_unref(owners->bus_id_slot);

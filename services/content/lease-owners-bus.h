@@ -24,7 +24,8 @@ DEFINE_CLEANUP(LeaseOwners *, lease_owners_free);
 
 /* Some of them have not been found yet. */
 bool lease_owners_are_looked_for(const LeaseOwners *owners);
-/* Calls back when all have been found, or their leases been removed; at once if that is so. */
+/* Calls back when all have been found, or their leases been removed, or nobody looks any longer; at once if
+ * that is so. */
 int lease_owners_settle(LeaseOwners *owners, void (*settled)(void *userdata), void *userdata);
 
 /* What a lease that is to be bound to them has to say: binding, owner and proof. For units see

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (STATE, Skip, Store, check_disk, equal, failure, run_cases, sha256,  # noqa: E402
-                           systemctl, wait_for, write)
+from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure,  # noqa: E402
+                           run_cases, sha256, systemctl, wait_for, write)
 
 MIB = 1024 * 1024
 store = Store()
@@ -98,6 +98,82 @@ def test_not_even_an_ingest_can_begin():
         os.unlink(os.path.join(STATE, "taken"))
         equal((sha256(b"more"), 4), store.put(b"more"))
         check_disk()
+    finally:
+        unmount()
+
+
+def take_all_but(size):
+    """So many bytes are left free."""
+    taken = os.path.join(STATE, "taken")
+    if os.path.exists(taken):
+        os.unlink(taken)
+    free = os.statvfs(STATE)
+    left = free.f_bavail * free.f_frsize - size
+    if left > 0:
+        fd = os.open(taken, os.O_WRONLY | os.O_CREAT)
+        os.posix_fallocate(fd, 0, left)
+        os.close(fd)
+
+
+def everything(data):
+    """One of each kind of change; what came of it must be an answer."""
+    stream, _, path = store.ingest("r", labels=GLib.Variant("a{ss}", {"a": "x" * 2000}))
+    try:
+        write(stream, data)
+    except BrokenPipeError:
+        pass
+    os.close(stream)
+    wait_for(lambda: not store.ingests()[path]["Writing"])
+    digest, _ = store.commit("r")
+    store.call("Update", digest, labels=GLib.Variant("a{ss}", {"b": "y" * 2000}))
+    (lease, _), _ = store.call("CreateLease", "")
+    store.lease(lease).call("Add", things=[("content", digest)])
+    store.delete(digest)
+
+
+def answers_without_room(names, limit):
+    """With a little more room each time, until all of it passes: what there was stays."""
+    kept = os.urandom(100000)
+    store.put(kept)
+    passed, refused = 0, 0
+    for step in range(60):
+        limit(step)
+        try:
+            everything(os.urandom(65536))
+            passed += 1
+        except GLib.Error as error:
+            assert error_name(error) in names, f"step {step}: {error.message}"
+            refused += 1
+        equal(kept, store.read(sha256(kept)))
+        if passed == 3:
+            break
+    assert passed == 3 and refused >= 3, f"{passed} passed, {refused} were refused"
+    limit(1000)
+    for ingest in store.ingests().values():
+        stream, _, _ = store.ingest(ingest["Reference"], restart=True)
+        os.close(stream)
+    store.clear()
+    check_disk()
+
+
+def test_room_ends_at_every_write():
+    mount("-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs")
+    try:
+        answers_without_room({ERROR + "NoSpace"}, lambda step: take_all_but(min(step * 8192, 4 * MIB)))
+    finally:
+        unmount()
+
+
+def test_files_end_at_every_file():
+    mount("-t", "tmpfs", "-o", "size=64m,nr_inodes=200,mode=700", "tmpfs")
+
+    def limit(step):
+        used = os.statvfs(STATE).f_files - os.statvfs(STATE).f_ffree
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={used + step}", STATE], check=True)
+
+    try:
+        store.put(b"x")
+        answers_without_room({ERROR + "NoSpace"}, limit)
     finally:
         unmount()
 
