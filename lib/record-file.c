@@ -171,6 +171,12 @@ int record_file_next(RecordFile *file, RecordField ret_fields[RECORD_FIELDS_MAX]
         return 1;
 }
 
+void record_file_drop(RecordFile *file) {
+        size_t whole = file->position & ~((size_t) sysconf(_SC_PAGESIZE) - 1);
+        if (whole > 0)
+                (void) madvise((void *) file->data, whole, MADV_DONTNEED);
+}
+
 bool record_field_equal(const RecordField *field, const char *text) {
         return strlen(text) == field->length && memcmp(field->data, text, field->length) == 0;
 }

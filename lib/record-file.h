@@ -50,6 +50,9 @@ void record_file_done(RecordFile *file);
  * the end, -EBADMSG for what is no record. */
 int record_file_next(RecordFile *file, RecordField ret_fields[RECORD_FIELDS_MAX]);
 
+/* What was read need not be in memory any longer: it is read again when it is looked at. */
+void record_file_drop(RecordFile *file);
+
 bool record_field_equal(const RecordField *field, const char *text);
 /* A fresh string; NULL without memory. */
 char *record_field_copy(const RecordField *field);

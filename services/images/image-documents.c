@@ -40,11 +40,19 @@ int image_documents_put(ImageStore *store, const ImageRecord *record) {
 
 int image_store_visit_documents(ImageStore *store, DocumentVisit visit, void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        int r = database_query(store->database, &rows,
-                               "SELECT digest, kind, thing, how FROM documents ORDER BY digest", "");
+        int r = database_query(store->database, &rows, "SELECT DISTINCT digest FROM documents", "");
         while (r >= 0 && (r = database_rows_next(&rows)) > 0)
-                r = visit(database_rows_string(&rows, 0), (GarbageKind) database_rows_int64(&rows, 1),
-                          database_rows_string(&rows, 2), database_rows_string(&rows, 3), userdata);
+                r = visit(database_rows_string(&rows, 0), userdata);
+        return r;
+}
+
+int image_store_visit_document(ImageStore *store, const char *digest, ReferenceVisit visit, void *userdata) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(store->database, &rows,
+                               "SELECT kind, thing, how FROM documents WHERE digest = ?", "s", digest);
+        while (r >= 0 && (r = database_rows_next(&rows)) > 0)
+                r = visit((GarbageKind) database_rows_int64(&rows, 0), database_rows_string(&rows, 1),
+                          database_rows_string(&rows, 2), userdata);
         return r;
 }
 

@@ -57,11 +57,12 @@ int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *us
 int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
                               bool replace, Fault *fault);
 
-/* What a document refers to ("manifest", "config", "layer", "unpacked"), and what each image needs: all of
- * them, until visit returns a negative value. */
-typedef int (*DocumentVisit)(const char *digest, GarbageKind kind, const char *thing, const char *how,
-                             void *userdata);
+/* All documents that are known; what one of them refers to ("manifest", "config", "layer", "unpacked"); what
+ * each image needs. Until visit returns a negative value. */
+typedef int (*DocumentVisit)(const char *digest, void *userdata);
 int image_store_visit_documents(ImageStore *store, DocumentVisit visit, void *userdata);
+typedef int (*ReferenceVisit)(GarbageKind kind, const char *thing, const char *how, void *userdata);
+int image_store_visit_document(ImageStore *store, const char *digest, ReferenceVisit visit, void *userdata);
 typedef int (*NeedVisit)(const char *namespace, const char *name, GarbageKind kind, const char *thing,
                          void *userdata);
 int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata);

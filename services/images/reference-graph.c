@@ -19,7 +19,6 @@ typedef struct Arena {
 } Arena;
 
 typedef struct Edge {
-        uint32_t from;
         uint32_t to;
         uint32_t next; /* that leaves the same node */
         const char *how;
@@ -35,6 +34,10 @@ struct ReferenceGraph {
         uint32_t slot_count;
         uint32_t *queue; /* nodes that are to be followed */
         uint32_t queued, queue_allocated;
+        ReferenceTell tell;
+        void *userdata;
+        uint32_t told; /* the document that tells in this moment */
+        bool flat;     /* what it refers to is not followed */
 };
 
 static const char *const kind_names[_NODE_KIND_MAX] = {
@@ -98,10 +101,6 @@ static char *arena_copy(ReferenceGraph *graph, NodeName text) {
         copy[text.length] = '\0';
         arena->used += text.length + 1;
         return copy;
-}
-
-const char *reference_graph_keep(ReferenceGraph *graph, NodeName text) {
-        return arena_copy(graph, text);
 }
 
 /* ---- nodes ---- */
@@ -173,7 +172,7 @@ static int add_node(ReferenceGraph *graph, NodeKind kind, uint32_t namespace, No
                 .namespace = namespace,
                 .hash = hash,
                 .edges = NODE_NONE,
-                .via = NODE_NONE,
+                .from = NODE_NONE,
                 .kind = kind,
         };
         graph->slots[slot] = graph->node_count;
@@ -222,7 +221,6 @@ int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, 
                 return -ENOMEM;
         graph->edges = edges;
         graph->edges[graph->edge_count] = (Edge){
-                .from = from,
                 .to = to,
                 .next = graph->nodes[from].edges,
                 .how = how,
@@ -231,33 +229,14 @@ int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, 
         return 0;
 }
 
-int reference_graph_add_fact(ReferenceGraph *graph, NodeName digest, NodeKind kind, NodeName child,
-                             const char *how) {
-        uint32_t document, to;
-        int r = add_node(graph, NODE_DOCUMENT, NODE_NONE, digest, &document);
-        if (r >= 0)
-                /* Of no namespace: what it is called, not a thing. */
-                r = add_node(graph, kind, NODE_NONE, child, &to);
-        return r < 0 ? r : reference_graph_add_edge(graph, document, to, how);
+int reference_graph_add_document(ReferenceGraph *graph, NodeName digest) {
+        uint32_t document;
+        return add_node(graph, NODE_DOCUMENT, NODE_NONE, digest, &document);
 }
 
-/* What the document says becomes references of this very blob. */
-static int apply_facts(ReferenceGraph *graph, uint32_t blob) {
-        const Node *node = &graph->nodes[blob];
-        uint32_t namespace = node->namespace;
-        uint32_t document = find_node(graph, NODE_DOCUMENT, NODE_NONE, NODE_NAME(node->name));
-        int r = 0;
-
-        if (document == NODE_NONE)
-                return 0;
-        for (uint32_t e = graph->nodes[document].edges; r >= 0 && e != NODE_NONE; e = graph->edges[e].next) {
-                const Node *child = &graph->nodes[graph->edges[e].to];
-                uint32_t to;
-                r = add_node(graph, child->kind, namespace, NODE_NAME(child->name), &to);
-                if (r >= 0)
-                        r = reference_graph_add_edge(graph, blob, to, graph->edges[e].how);
-        }
-        return r;
+void reference_graph_set_tell(ReferenceGraph *graph, ReferenceTell tell, void *userdata) {
+        graph->tell = tell;
+        graph->userdata = userdata;
 }
 
 /* ---- marking ---- */
@@ -271,21 +250,44 @@ static int queue_push(ReferenceGraph *graph, uint32_t node) {
         return 0;
 }
 
-static int follow(ReferenceGraph *graph, uint32_t node, bool flat) {
-        int r = 0;
-        if (graph->nodes[node].kind == NODE_BLOB)
-                r = apply_facts(graph, node);
-        for (uint32_t e = graph->nodes[node].edges; r >= 0 && e != NODE_NONE; e = graph->edges[e].next) {
-                Node *to = &graph->nodes[graph->edges[e].to];
-                if (!to->live) {
-                        to->live = true;
-                        to->via = e;
-                }
-                if (flat || to->followed)
-                        continue;
-                to->followed = true;
-                r = queue_push(graph, graph->edges[e].to);
+static int reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how, bool flat) {
+        Node *node = &graph->nodes[to];
+        if (!node->live) {
+                node->live = true;
+                node->from = from;
+                node->how = how;
         }
+        if (flat || node->followed)
+                return 0;
+        node->followed = true;
+        return queue_push(graph, to);
+}
+
+int reference_graph_tell(ReferenceGraph *graph, NodeKind kind, NodeName name, const char *how) {
+        uint32_t to;
+        int r = add_node(graph, kind, graph->nodes[graph->told].namespace, name, &to);
+        return r < 0 ? r : reach(graph, graph->told, to, how, graph->flat);
+}
+
+static int follow(ReferenceGraph *graph, uint32_t node, bool flat) {
+        const char *name = graph->nodes[node].name;
+        int r = 0;
+        if (graph->tell && graph->nodes[node].kind == NODE_BLOB &&
+            find_node(graph, NODE_DOCUMENT, NODE_NONE, NODE_NAME(name)) != NODE_NONE) {
+                graph->told = node;
+                graph->flat = flat;
+                r = graph->tell(name, graph->userdata);
+        }
+        for (uint32_t e = graph->nodes[node].edges; r >= 0 && e != NODE_NONE; e = graph->edges[e].next)
+                r = reach(graph, node, graph->edges[e].to, graph->edges[e].how, flat);
+        return r;
+}
+
+/* The nearest first, so that every answer to "why?" is a short one. */
+static int follow_queue(ReferenceGraph *graph) {
+        int r = 0;
+        for (uint32_t i = 0; r >= 0 && i < graph->queued; i++)
+                r = follow(graph, graph->queue[i], false);
         return r;
 }
 
@@ -293,31 +295,31 @@ int reference_graph_mark(ReferenceGraph *graph, uint32_t root, const char *reaso
         Node *node = &graph->nodes[root];
         if (!node->live) {
                 node->live = true;
-                node->reason = reason;
+                node->how = reason;
         }
         node->followed = true;
-        /* The nearest first, so that every answer to "why?" is a short one. */
         graph->queued = 0;
         int r = follow(graph, root, flat);
-        for (uint32_t i = 0; r >= 0 && i < graph->queued; i++)
-                r = follow(graph, graph->queue[i], false);
-        return r;
+        return r < 0 ? r : follow_queue(graph);
+}
+
+int reference_graph_reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how) {
+        graph->queued = 0;
+        int r = reach(graph, from, to, how, false);
+        return r < 0 ? r : follow_queue(graph);
 }
 
 int reference_graph_why(const ReferenceGraph *graph, uint32_t node, NodeStep **ret, size_t *ret_count) {
         size_t count = 0;
         if (graph->nodes[node].live)
-                for (uint32_t at = node; count++ < DEPTH_MAX && graph->nodes[at].via != NODE_NONE;)
-                        at = graph->edges[graph->nodes[at].via].from;
+                for (uint32_t at = node; at != NODE_NONE && count < DEPTH_MAX; count++)
+                        at = graph->nodes[at].from;
         NodeStep *steps = new0(NodeStep, count + 1);
         if (!steps)
                 return -ENOMEM;
-        for (size_t i = count; i-- > 0;) {
+        for (size_t i = count; i-- > 0; node = graph->nodes[node].from) {
                 const Node *at = &graph->nodes[node];
-                bool root = at->via == NODE_NONE;
-                steps[i] = (NodeStep){ at->kind, at->name, root ? at->reason : graph->edges[at->via].how };
-                if (!root)
-                        node = graph->edges[at->via].from;
+                steps[i] = (NodeStep){ at->kind, at->name, at->how };
         }
         *ret = steps;
         *ret_count = count;

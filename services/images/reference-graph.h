@@ -18,7 +18,7 @@ typedef enum NodeKind {
         NODE_LEASE,
         NODE_INGEST,
         NODE_TRANSFER,
-        NODE_DOCUMENT, /* what a blob says, in whatever namespace it is: reference_graph_add_fact() */
+        NODE_DOCUMENT, /* a digest whose blobs refer to others: reference_graph_add_document() */
         NODE_NAMESPACE,
         _NODE_KIND_MAX,
         _NODE_KIND_INVALID = -22,
@@ -40,16 +40,16 @@ typedef struct NodeName {
 
 typedef struct Node {
         char *name;
+        const char *how;    /* of one that is live: how it was reached first, or why it is a root */
+        uint32_t from;      /* from which one; NODE_NONE: it is a root */
         uint32_t namespace; /* a node */
         uint32_t hash;
         uint32_t edges; /* the first one that leaves it; or NODE_NONE */
-        uint32_t via;   /* the edge by which it was reached first; NODE_NONE: it is a root */
         NodeKind kind;
-        bool listed;        /* its owner says that it is there */
-        bool expired;       /* its label org.crt.gc.root counts no longer */
-        bool live;          /* reached */
-        bool followed;      /* and so is what it refers to */
-        const char *reason; /* of a root */
+        bool listed;   /* its owner says that it is there */
+        bool expired;  /* its label org.crt.gc.root counts no longer */
+        bool live;     /* reached */
+        bool followed; /* and so is what it refers to */
         uint64_t stamp;
         uint64_t created;
         uint64_t since; /* nothing reaches it; 0: not known */
@@ -77,12 +77,17 @@ Node *reference_graph_node(ReferenceGraph *graph, uint32_t node);
 uint32_t reference_graph_count(const ReferenceGraph *graph);
 const char *reference_graph_namespace(const ReferenceGraph *graph, uint32_t node);
 
-/* how and reason are literals, or live as long as the graph: reference_graph_keep(). */
+/* how and reason are literals. */
 int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how);
-/* In every namespace in which the blob with that digest is, it refers to this. */
-int reference_graph_add_fact(ReferenceGraph *graph, NodeName digest, NodeKind kind, NodeName child,
-                             const char *how);
-const char *reference_graph_keep(ReferenceGraph *graph, NodeName text);
+/* A blob with that digest is a document: what it refers to, in whatever namespace it is, is asked for when
+ * it is reached. */
+int reference_graph_add_document(ReferenceGraph *graph, NodeName digest);
+typedef int (*ReferenceTell)(const char *digest, void *userdata);
+void reference_graph_set_tell(ReferenceGraph *graph, ReferenceTell tell, void *userdata);
+/* Within tell(), for each reference: how is a literal. */
+int reference_graph_tell(ReferenceGraph *graph, NodeKind kind, NodeName name, const char *how);
+/* Something that is live needs this as well; nothing happens if it is live already. */
+int reference_graph_reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how);
 
 /* Everything that can be reached from that root is live from then on. flat: what it refers to, and nothing
  * behind that. A root may be given more edges and be followed again. */

@@ -221,10 +221,10 @@ int survey_records_read(SurveyRecords *records, const RecordField fields[RECORD_
 
 /* ---- roots ---- */
 
-int survey_records_mark(SurveyRecords *records, size_t first) {
+int survey_records_mark(SurveyRecords *records) {
         int r = 0;
         for (unsigned flat = 0; flat < 2; flat++)
-                for (size_t i = first; r >= 0 && i < records->root_count; i++) {
+                for (size_t i = 0; r >= 0 && i < records->root_count; i++) {
                         const SurveyRoot *root = &records->roots[i];
                         const Node *node = reference_graph_node(records->graph, root->node);
                         if (root->flat == (bool) flat && !(node->expired && root->reason == root_label))

@@ -35,5 +35,5 @@ int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key
 /* One reference; the node that it leads to is made if there is none. */
 int survey_records_refer(SurveyRecords *records, uint32_t from, NodeKind kind, NodeName name,
                          const char *how);
-/* Follows all roots from the first-th on: those that are flat last. */
-int survey_records_mark(SurveyRecords *records, size_t first);
+/* Follows all roots, those that are flat last. */
+int survey_records_mark(SurveyRecords *records);

@@ -3,6 +3,7 @@
 #include "services/images/survey.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
@@ -56,6 +57,7 @@ static void survey_end(Survey *survey, int r, const Fault *fault) {
         survey_free(survey);
         done(r, fault, &graph, userdata);
         reference_graph_free(graph);
+        (void) malloc_trim(0);
 }
 
 /* ---- what the images need ---- */
@@ -91,23 +93,35 @@ static NodeKind kind_of(GarbageKind kind) {
         return kind == GARBAGE_BLOB ? NODE_BLOB : NODE_SNAPSHOT;
 }
 
-static int add_document(const char *digest, GarbageKind kind, const char *thing, const char *how,
-                        void *userdata) {
+static int add_document(const char *digest, void *userdata) {
         const SurveyRecords *records = userdata;
-        const char *kept = reference_graph_keep(records->graph, NODE_NAME(how));
-        return kept ? reference_graph_add_fact(records->graph, NODE_NAME(digest), kind_of(kind),
-                                               NODE_NAME(thing), kept)
-                    : -ENOMEM;
+        return reference_graph_add_document(records->graph, NODE_NAME(digest));
+}
+
+static int tell_reference(GarbageKind kind, const char *thing, const char *how, void *userdata) {
+        static const char *const hows[] = { "manifest", "config", "layer", "unpacked" };
+        const SurveyRecords *records = userdata;
+        int i = string_table_find(hows, ELEMENTS_OF(hows), how);
+        return reference_graph_tell(records->graph, kind_of(kind), NODE_NAME(thing),
+                                    i < 0 ? "part of it" : hows[i]);
+}
+
+static int tell_document(const char *digest, void *userdata) {
+        Survey *survey = userdata;
+        int r = image_store_visit_document(survey->service->images, digest, tell_reference,
+                                           &survey->records);
+        return r < 0 ? r : 0;
 }
 
 static int add_need(const char *namespace, const char *name, GarbageKind kind, const char *thing,
                     void *userdata) {
-        SurveyRecords *records = userdata;
-        uint32_t image =
-                reference_graph_find(records->graph, NODE_IMAGE, NODE_NAME(namespace), NODE_NAME(name));
-        if (image == NODE_NONE || !reference_graph_node(records->graph, image)->live)
+        ReferenceGraph *graph = ((const SurveyRecords *) userdata)->graph;
+        uint32_t image = reference_graph_find(graph, NODE_IMAGE, NODE_NAME(namespace), NODE_NAME(name)),
+                 needed;
+        if (image == NODE_NONE || !reference_graph_node(graph, image)->live)
                 return 0;
-        return survey_records_refer(records, image, kind_of(kind), NODE_NAME(thing), "needed by it");
+        int r = reference_graph_add(graph, kind_of(kind), NODE_NAME(namespace), NODE_NAME(thing), &needed);
+        return r < 0 ? r : reference_graph_reach(graph, image, needed, "needed by it");
 }
 
 static int add_claim(const char *namespace, const char *thing, const char *name, void *userdata) {
@@ -121,16 +135,6 @@ static int add_claim(const char *namespace, const char *thing, const char *name,
                                          NODE_NAME(name), "wanted by a transfer");
         if (r >= 0)
                 r = survey_records_add_root(records, transfer, "a transfer that is under way", false);
-        return r;
-}
-
-/* The record of an image is the authority; what its documents say only explains it better, so it is followed
- * first. */
-static int mark_needs(Survey *survey) {
-        SurveyRecords *records = &survey->records;
-        int r = image_store_visit_needs(survey->service->images, add_need, records);
-        if (r >= 0)
-                r = survey_records_mark(records, 0);
         return r;
 }
 
@@ -152,18 +156,24 @@ static int mark_young(Survey *survey) {
 static int mark(Survey *survey) {
         ImageService *service = survey->service;
         SurveyRecords *records = &survey->records;
+        reference_graph_set_tell(records->graph, tell_document, survey);
         int r = image_store_visit_documents(service->images, add_document, records);
         if (r >= 0)
                 r = image_store_list(service->images, NULL, NULL, add_image, records);
         if (r >= 0)
                 r = claim_table_visit(service->claims, add_claim, records);
         if (r >= 0)
-                r = survey_records_mark(records, 0);
+                r = survey_records_mark(records);
+        /* The record of an image is the authority; what its documents say only explains it better, so that
+         * was followed first. */
         if (r >= 0)
-                r = mark_needs(survey);
+                r = image_store_visit_needs(service->images, add_need, records);
         if (r >= 0 && !survey->spec.roots)
                 r = survey_note_orphans(service->images, records->graph);
-        return r < 0 ? r : mark_young(survey);
+        if (r >= 0)
+                r = mark_young(survey);
+        reference_graph_set_tell(records->graph, NULL, NULL);
+        return r;
 }
 
 /* ---- asking ---- */
@@ -185,6 +195,7 @@ static int read_some(Survey *survey) {
                                 return r;
                 }
         while (clock_usec(CLOCK_MONOTONIC) < end);
+        record_file_drop(&survey->file);
         return 1;
 }
 
