@@ -11,6 +11,7 @@
 #include "lib/path.h"
 #include "services/snapshots/directory-walk.h"
 #include "services/snapshots/tree-attributes.h"
+#include "services/snapshots/tree-hide.h"
 #include "services/snapshots/tree-store.h"
 
 #define NOTES_MAX ((size_t) 1024 * 1024 * 1024)
@@ -153,6 +154,11 @@ static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *f
         int r = read_notes(finish, notes, size, &root_described, fault);
         if (r >= 0 && finish->parent >= 0 && finish->implied_count > 0)
                 r = ask_parent(finish, fault);
+        if (r >= 0 && finish->parent >= 0 && tree_is_opaque(finish->root)) {
+                r = tree_hide(finish->root, finish->parent);
+                if (r < 0)
+                        return fault_set_errno(fault, r, "Can't hide what the layer hides");
+        }
         if (r < 0 || root_described || finish->parent < 0)
                 return r;
         r = tree_copy_attributes(finish->parent, finish->root);

@@ -24,16 +24,17 @@ KNOWN = {
     ("sparse-old-blocks", "all"): "both refuse GNU's old form; its meaning is clear",
     ("contiguous", "all"): "POSIX: where there are no contiguous files, it is a file",
     ("hard-links", "containerd"): "containerd gives the file the owner of each further name's entry; tar, umoci do not",
-    ("capability-and-acl", "containerd"): "containerd lets files inherit from a directory what their entries don't have",
+    ("capability-and-acl", "containerd"): "containerd lets files inherit what their entries don't have",
     ("labels", "containerd"): "security-labels=drop, the default: labels are the host's to give; umoci agrees",
-    ("names", "containerd"): "containerd skips the entry of the root; the archive has it (OCI image-spec, layer.md)",
-    ("dot-entry", "containerd"): "containerd skips the entry of the root; the archive has it (OCI image-spec, layer.md)",
+    ("names", "containerd"): "containerd skips the entry of the root; the archive has it (layer.md)",
+    ("dot-entry", "containerd"): "containerd skips the entry of the root; the archive has it (layer.md)",
     ("zstd", "umoci"): OLD_UMOCI,
     ("zstd-frames", "umoci"): OLD_UMOCI,
     ("zstd-skippable-first", "umoci"): OLD_UMOCI,
     ("file-then-whiteout", "containerd"): "containerd stumbles; whiteouts concern lower layers only (layer.md)",
     ("directory-then-whiteout", "containerd"): "containerd stumbles; whiteouts concern lower layers only (layer.md)",
     ("whiteout-then-directory", "containerd"): "containerd forgets the whiteout, and what it hid is back",
+    ("opaque-root", "containerd"): "containerd leaves the mark to overlayfs, which ignores it on the root of a layer",
     ("directory-then-link", "containerd"): "containerd sets the directory's time in the end, through the link",
 }
 
@@ -47,7 +48,7 @@ def attempt(unpack, layers):
     try:
         return unpack(layers)
     except Refused as error:
-        return str(error)
+        return " ".join(str(error).encode("ascii", "replace").decode().split())
 
 
 def compare(name, peer, ours, theirs):
