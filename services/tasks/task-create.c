@@ -134,6 +134,16 @@ static int mark(Task *task) {
         return fd < 0 ? -errno : 0;
 }
 
+/* All containers are in the table: a record that is not of one of them was to be taken back, on a disk that
+ * was full. */
+static int add_record(TaskStore *store, const TaskRecord *record) {
+        int r = task_store_add(store, record);
+        if (r != -EEXIST)
+                return r;
+        r = task_store_remove(store, record);
+        return r < 0 ? r : task_store_add(store, record);
+}
+
 /* From here on the task is in the table, though nobody is shown it yet. */
 static int add_task(TaskCreation *creation, Fault *fault) {
         TaskTable *table = creation->table;
@@ -151,7 +161,7 @@ static int add_task(TaskCreation *creation, Fault *fault) {
         task->creating = true;
         r = mark(task);
         if (r >= 0)
-                r = task_store_add(table->store, &task->record);
+                r = add_record(table->store, &task->record);
         task->record.config = mfree(task->record.config);
         if (r >= 0)
                 r = task_table_insert(table, task);
