@@ -21,6 +21,8 @@ FOLDER = "/tmp/power"
 IMAGE, BASE = os.path.join(FOLDER, "image"), os.path.join(FOLDER, "prepared")
 FILLER = os.path.join(STATE, "filler")
 EDGE, BUSYBOX = IMAGES
+# Half of what the four actions need, to be in their middle.
+WRITES = 150
 LAYERS = own_layers()
 KEPT = os.urandom(100000)
 NEW = os.urandom(1500000)
@@ -159,6 +161,7 @@ def leave_room(size):
 
 
 def steps(last, short, long):
+    """From 0 to last."""
     count = long if LONG else short
     return [last * number // (count - 1) for number in range(count)]
 
@@ -193,7 +196,7 @@ def starve(where, make_room, restart):
 
 def test_full_at_every_write():
     begin()
-    for room in steps(4 * MIB, 6, 80):
+    for room in steps(4 * MIB, 4, 80):
         leave_room(room)
         starve(f"{room} bytes free", free_again, restart=room % 3 == 0)
     raise_problems("in the end", check_no_leak(State()))
@@ -202,7 +205,7 @@ def test_full_at_every_write():
 def test_no_inode_left():
     begin()
     folder = os.path.join(STATE, "inodes")
-    for left in steps(600, 3, 40):
+    for left in steps(600, 2, 40):
         os.makedirs(folder)
         for number in range(max(os.statvfs(STATE).f_ffree - left, 0)):
             os.close(os.open(f"{folder}/{number}", os.O_CREAT | os.O_WRONLY))
@@ -272,25 +275,27 @@ def fail_once(kind, skip, count, actions):
 
 
 def fail_everywhere(kind, count, short, long):
-    last = fail_once(kind, 1 << 40, 0, [put, commit, pull, create])
+    """The first is at the beginning, the last after all that is written without a failure."""
+    last = fail_once(kind, 1 << 40, 0, [put, commit, pull, create]) if LONG else WRITES
     for skip in steps(last, short, long):
         fail_once(kind, skip, count, [put, commit, pull, create])
 
 
 def test_writes_fail():
-    fail_everywhere("write", 1 << 40, 3, 60)
+    fail_everywhere("write", 1 << 40, 2, 60)
 
 
 def test_single_writes_fail():
-    fail_everywhere("write", 1, 3, 60)
+    fail_everywhere("write", 1, 2, 60)
 
 
 def test_flushes_fail():
-    fail_everywhere("flush", 1 << 40, 2, 20)
+    for skip in steps(60, 20, 20) if LONG else [5]:
+        fail_once("flush", skip, 1 << 40, [put, commit, pull, create])
 
 
 def test_reads_fail():
-    for skip in steps(30, 2, 16):
+    for skip in steps(30, 16, 16) if LONG else [4]:
         fail_once("read", skip, 1 << 40, [put, commit, pull, create])
 
 
