@@ -112,21 +112,21 @@ def kill_somebody(chance):
 def settle(state):
     """What was interrupted is tidied up by those that did not know of it."""
     def is_quiet():
-        running = [one for one in state.images.objects("org.crt.Images1.Transfer").values() if one["State"] == "running"]
-        return not running and not any(key.startswith("unpack-") for key in state.snapshots.keys())
+        transfers = state.images.objects("org.crt.Images1.Transfer").values()
+        return all(one["State"] != "running" for one in transfers) and not any(key.startswith("unpack-") for key in state.snapshots.keys())
     wait_for(is_quiet, 60, "what was interrupted to be tidied up")
 
 
-def look(clients, trees):
+def look(clients, trees):  # pylint: disable=cell-var-from-loop
     state = State()
     yield from try_call("settling", lambda: settle(state) or ())
     for client in clients:
         yield from client.problems
-        yield from try_call("what was answered for", lambda: check_expected(state, client.expected))  # pylint: disable=W0640
+        yield from try_call("what was answered for", lambda: check_expected(state, client.expected))
     yield from try_call("blobs", lambda: check_blobs(state))
     yield from try_call("trees", lambda: check_trees(state, trees))
     for name in IMAGES:
-        yield from try_call(f"pulling {name}", lambda: state.images.pull(name) and ())  # pylint: disable=W0640
+        yield from try_call(f"pulling {name}", lambda: state.images.pull(name) and ())
     yield from try_call("collecting", lambda: check_no_leak(state))
 
 
