@@ -27,7 +27,7 @@ def clean():
 
 
 class World:
-    """What must be there whatever happens: a call that was answered has been done; of one that was not, nobody knows."""
+    """What must be there whatever happens: an answered call has been done; of one that was not, nobody knows."""
 
     def __init__(self):
         self.committed = {}  # key -> (layer's number, parent or "")

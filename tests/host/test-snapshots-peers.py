@@ -142,6 +142,14 @@ def test_everything_as_gnu_tar_has_it():
     subprocess.run(["rm", "-rf", top], check=True)
 
 
+def diff_of(key, **options):
+    (handle, job), fds = store.call("Diff", key, **options)
+    with os.fdopen(fds.steal_fds()[handle], "rb") as stream:
+        data = stream.read()
+    store.wait(job)
+    return data
+
+
 def umoci_unpack(data, where):
     with open(f"{where}/layer.tar", "wb") as file:
         file.write(data)
@@ -158,6 +166,53 @@ def test_everything_as_umoci_has_it():
     data = tar("-C", top, "--format=posix", "--xattrs", "--xattrs-include=*", "-c", ".")
     check_same(umoci_unpack(data, where), unpack_here(data))
     subprocess.run(["rm", "-rf", top, where], check=True)
+
+
+def test_layers_of_ours_as_the_others_have_them():
+    store.prepare("p")
+    with store.mount("p") as path:
+        make_everything(path)
+        expected = describe(path)
+    data = diff_of("p")
+    other, where = scratch(), scratch()
+    subprocess.run(["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", "-", "-C", other], input=data,
+                   check=True)
+    check_same(expected, describe(other))
+    check_same(expected, umoci_unpack(data, where))
+    subprocess.run(["rm", "-rf", other, where], check=True)
+
+
+def test_what_umoci_finds_has_changed():
+    """umoci tells what differs by its own record of the tree; the same names must be in both layers."""
+    store.prepare("p")
+    with store.mount("p") as path:
+        make_everything(path)
+    base, where = diff_of("p"), scratch()
+    umoci_unpack(base, where)
+    subprocess.run(["umoci", "unpack", "--image", f"{where}/image:x", f"{where}/bundle"], check=True,
+                   capture_output=True)
+    store.put("base", base)
+    store.prepare("q", "base")
+    change = ("rm usr/bin/wall; echo more >> empty; chmod 0700 tmp; mkdir -p new/er; echo n > new/er/f; rm -r deep/d*;"
+              " ln empty linked; ln -sf elsewhere usr/bin/dangling; rm fifo; mkdir fifo")
+    with store.mount("q") as path:
+        subprocess.run(["sh", "-e", "-c", change], cwd=path, check=True)
+    subprocess.run(["sh", "-e", "-c", change], cwd=f"{where}/bundle/rootfs", check=True)
+    subprocess.run(["umoci", "repack", "--image", f"{where}/image:y", f"{where}/bundle"], check=True,
+                   capture_output=True)
+    theirs = subprocess.run(["sh", "-c", f"umoci stat --image {where}/image:y --json"], check=True, text=True,
+                            capture_output=True).stdout
+    digest = __import__("json").loads(theirs)["history"][-1]["layer"]["digest"].split(":")[1]
+    with tarfile.open(f"{where}/image/blobs/sha256/{digest}") as archive:
+        theirs = {os.path.normpath(info.name) for info in archive}
+    with tarfile.open(fileobj=__import__("io").BytesIO(diff_of("q"))) as archive:
+        ours = {os.path.normpath(info.name) for info in archive}
+    # Directories on the way are in ours; the access times of directories alone are nothing to tell.
+    missing = {name for name in theirs - ours if not os.path.basename(name).startswith(".wh..wh.")}
+    assert not missing, sorted(missing)
+    extra = {name for name in ours - theirs if not any(other.startswith(f"{name}/") for other in ours) and name != "."}
+    assert not extra, sorted(extra)
+    subprocess.run(["rm", "-rf", where], check=True)
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
