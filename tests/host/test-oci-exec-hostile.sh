@@ -37,33 +37,45 @@ test_the_working_directory_is_inside() {
         down
 }
 
-# CVE-2019-5736: what is executed is the runtime itself, through a link or an interpreter line; then it is
-# written to.
+# CVE-2019-5736: what is executed is the runtime itself, by an interpreter line. There it waits (for a reader of its
+# log), and so long that a process of the container gets hold of its file; when it runs no more, that is written to.
 test_the_runtimes_own_file_can_not_be_written() {
-        local before
-        before=$(sha256sum <"$binary")
-        printf '#!/proc/self/exe\n' >"$rootfs/tmp/interpreted"
+        cp -a "$binary" "$scratch/before"
+        printf '#!/proc/self/exe --log=/tmp/fifo\n' >"$rootfs/tmp/interpreted"
         chmod +x "$rootfs/tmp/interpreted"
-        ln -sfn /proc/self/exe "$rootfs/tmp/linked"
+        rm -f "$rootfs/tmp/fifo" "$rootfs/tmp/held"
+        mkfifo "$rootfs/tmp/fifo"
         up '.process.noNewPrivileges = false' sh -c '
                 while :; do
-                        for exe in /proc/[0-9]*/exe; do
-                                [ "$exe" = /proc/1/exe ] && continue
-                                { exec 9<"$exe"; } 2>/dev/null || continue
-                                { echo overwritten >/proc/self/fd/9; } 2>/dev/null && echo written
-                                exec 9<&-
+                        for process in /proc/[0-9]*; do
+                                case $(readlink $process/exe) in
+                                        ""|*/busybox) ;;
+                                        *) exec 9<$process/exe && echo held && break 2 ;;
+                                esac
                         done
-                done'
-        local i
-        for i in {1..10}; do
-                oci exec box /tmp/interpreted >/dev/null 2>&1 || true
-                oci exec box /tmp/linked >/dev/null 2>&1 || true
-                oci exec box true || true
-        done
-        equal "$before" "$(sha256sum <"$binary")"
+                        sleep 0.02
+                done 2>/dev/null
+                echo >/tmp/held
+                cat /tmp/fifo >/dev/null
+                for i in 1 2 3 4 5 6 7 8 9 10; do
+                        sleep 0.05
+                        { echo overwritten >/proc/self/fd/9; } && echo written
+                done
+                echo >/tmp/tried
+                sleep 1000'
+        oci exec box /tmp/interpreted >/dev/null 2>&1 &
+        local pid=$!
+        wait_for 10 test -e "$rootfs/tmp/held"
+        wait "$pid" || true
+        wait_for 10 test -e "$rootfs/tmp/tried"
+        if ! cmp -s "$binary" "$scratch/before"; then
+                mv -f "$scratch/before" "$binary"
+                fail "the container has written to $binary"
+        fi
+        contains "$(cat "$scratch/init-output")" held
         equal "" "$(grep written "$scratch/init-output" || true)"
         down
-        rm "$rootfs/tmp/interpreted" "$rootfs/tmp/linked"
+        rm "$rootfs"/tmp/{interpreted,fifo,held,tried}
 }
 
 # CVE-2016-9962: until its execve the new process has descriptors of the host, and memory of the runtime.
