@@ -18,7 +18,7 @@ static void fault_assign(Fault *fault, int error, char *text) {
 }
 
 /* NULL where there is no memory for it. */
-static char *format_text(const char *format, va_list arguments) {
+static _printf_(1, 0) char *format_text(const char *format, va_list arguments) {
         char *text;
         return vasprintf(&text, format, arguments) < 0 ? NULL : text;
 }
