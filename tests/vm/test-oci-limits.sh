@@ -1,0 +1,187 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Each limit of config.linux.resources proves itself, on a kernel of its own: memory kills, processes are refused, processor
+# time is cut, I/O is slowed down, processors are kept to, devices are closed, a frozen container stands still.
+source "$(dirname "$0")/../host/oci.sh"
+
+controllers=" $(cat /sys/fs/cgroup/cgroup.controllers) "
+needs() { [[ $controllers == *" $1 "* ]] || skip "no $1 controller"; }
+
+# limited RESOURCES COMMAND…: in a container with these resources besides the devices.
+limited() {
+        local resources=$1
+        shift
+        inside ".linux.resources += $resources" "$@"
+}
+
+fill='dd if=/dev/zero of=/dev/shm/filled bs=1M count=48 2>/dev/null; echo filled'
+room='(.mounts[] | select(.destination == "/dev/shm")).options |= map(if startswith("size=") then "size=64m" else . end)'
+
+test_memory_kills() {
+        needs memory
+        inside "$room | .linux.resources.memory = {limit: 16777216, swap: 16777216}" sh -c "$fill" && fail "$output"
+        [[ $output != *filled* ]] || [[ $output == *Killed* ]] || fail "$output"
+        inside "$room | .linux.resources.memory = {limit: 134217728}" sh -c "$fill" || fail "$output"
+        equal filled "$output"
+}
+
+test_memory_files() {
+        needs memory
+        limited '{memory: {limit: 33554432, reservation: 16777216, swap: 67108864}, unified: {"memory.high": "25165824"}}' \
+                sh -c 'cd /sys/fs/cgroup && cat memory.max memory.low memory.high; cat memory.swap.max 2>/dev/null' || fail "$output"
+        equal $'33554432\n16777216\n25165824' "$(head -n 3 <<<"$output")"
+        [[ $(sed -n 4p <<<"$output") == "" || $(sed -n 4p <<<"$output") == 33554432 ]]
+}
+
+test_a_memory_limit_below_what_is_in_use() {
+        needs memory
+        bundle "$room" sh -c "$fill; sleep 100"
+        oci create -b "$bundle" box
+        oci start box
+        wait_for 10 eval '(( $(cat /sys/fs/cgroup/crt-test-oci/box/memory.current) > 40000000 ))'
+        fails oci update -r - box <<<'{"memory": {"limit": 8388608, "checkBeforeUpdate": true}}'
+        contains "$output" "is below what is in use"
+        equal running "$(oci state box | jq -r .status)"
+        oci update --memory 268435456 box
+        equal 268435456 "$(cat /sys/fs/cgroup/crt-test-oci/box/memory.max)"
+        oci update --memory -1 box
+        equal max "$(cat /sys/fs/cgroup/crt-test-oci/box/memory.max)"
+        oci delete --force box
+}
+
+test_processes_are_refused() {
+        needs pids
+        limited '{pids: {limit: 8}}' sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; echo all' && fail "$output"
+        contains "$output" fork
+        limited '{pids: {limit: 30}}' sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; echo all'
+        contains "$output" all
+        limited '{pids: {limit: -1}}' cat /sys/fs/cgroup/pids.max
+        equal max "$output"
+}
+
+used() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/crt-test-oci/box/cpu.stat; }
+
+test_processor_time_is_cut() {
+        needs cpu
+        bundle '.linux.resources.cpu = {quota: 10000, period: 50000, burst: 5000, shares: 2048}' sh -c 'while :; do :; done'
+        oci create -b "$bundle" box
+        oci start box
+        equal "10000 50000" "$(cat /sys/fs/cgroup/crt-test-oci/box/cpu.max)"
+        [[ ! -e /sys/fs/cgroup/crt-test-oci/box/cpu.max.burst ]] || equal 5000 "$(cat /sys/fs/cgroup/crt-test-oci/box/cpu.max.burst)"
+        (( $(cat /sys/fs/cgroup/crt-test-oci/box/cpu.weight) > 100 ))
+        sleep 1
+        local before after
+        before=$(used)
+        sleep 2
+        after=$(used)
+        oci delete --force box
+        (( (after - before) < 1200000 )) || fail "$(( after - before )) us of 2 s"
+        (( after > before ))
+}
+
+test_an_idle_cgroup() {
+        needs cpu
+        [[ -e /sys/fs/cgroup/system.slice/cpu.idle || -e /sys/fs/cgroup/init.scope/cpu.idle ]] || skip "no cpu.idle"
+        limited '{cpu: {idle: 1, shares: 100}}' cat /sys/fs/cgroup/cpu.idle || fail "$output"
+        equal 1 "$output"
+}
+
+test_processors_are_kept_to() {
+        needs cpuset
+        limited '{cpu: {cpus: "0", mems: "0"}}' grep -E 'Cpus_allowed_list|Mems_allowed_list' /proc/self/status || fail "$output"
+        equal $'Cpus_allowed_list:\t0\nMems_allowed_list:\t0' "$output"
+        bundle '.linux.resources.cpu = {cpus: "500"}'
+        fails oci run -b "$bundle" box
+        nothing_left
+}
+
+# A disk, and what it takes to write 4 MiB to it past the page cache.
+test_writing_is_slowed_down() {
+        needs io
+        local image=$scratch/image device numbers started
+        truncate -s 32M "$image"
+        device=$(losetup --find --show "$image") || skip "no loop devices"
+        trap 'losetup -d "$device"' EXIT
+        numbers=$(printf '{"major": %d, "minor": %d' "0x$(stat -c %t "$device")" "0x$(stat -c %T "$device")")
+        local rule='.linux.devices = [{path: "/dev/disk", type: "b", major: $d.major, minor: $d.minor}]
+                | .linux.resources.devices += [{allow: true, type: "b", major: $d.major, minor: $d.minor, access: "rwm"}]'
+        started=$SECONDS
+        inside "$numbers} as \$d | $rule | .linux.resources.blockIO = {throttleWriteBpsDevice: [\$d + {rate: 1048576}]}" \
+                sh -c 'cat /sys/fs/cgroup/io.max; dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct' || fail "$output"
+        contains "$output" "wbps=1048576"
+        (( SECONDS - started >= 3 )) || fail "took $(( SECONDS - started )) s"
+        started=$SECONDS
+        inside "$numbers} as \$d | $rule" dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct || fail "$output"
+        (( SECONDS - started < 3 )) || fail "took $(( SECONDS - started )) s without a limit"
+}
+
+test_huge_pages() {
+        needs hugetlb
+        limited '{hugepageLimits: [{pageSize: "2MB", limit: 4194304}]}' \
+                sh -c 'cat /sys/fs/cgroup/hugetlb.2MB.max; cat /sys/fs/cgroup/hugetlb.2MB.rsvd.max' || fail "$output"
+        equal $'4194304\n4194304' "$output"
+}
+
+# Every form of a rule, and their order: the last that matches decides.
+test_devices() {
+        local made='["CAP_MKNOD"] as $c | .process.capabilities = {bounding: $c, permitted: $c, effective: $c, inheritable: $c, ambient: $c}
+                | .linux.devices = [{path: "/dev/kmsg", type: "c", major: 1, minor: 11}, {path: "/dev/loop-control", type: "c", major: 10, minor: 237}]'
+        local try='for d in kmsg loop-control; do (exec 3</dev/$d) 2>/dev/null && echo -n "$d "; (exec 3>/dev/$d) 2>/dev/null && echo -n "$d-write "; done; echo'
+        devices() {
+                inside "$made | .linux.resources.devices = [$1]" sh -c "$try"
+                equal "$2" "${output% }"
+        }
+        devices '{allow: false, access: "rwm"}' ""
+        devices '{allow: false}, {allow: true, type: "c", major: 1, minor: 11, access: "r"}' kmsg
+        devices '{allow: false}, {allow: true, type: "c", major: 1, access: "rw"}' "kmsg kmsg-write"
+        devices '{allow: false}, {allow: true, type: "c", minor: 11, access: "w"}' kmsg-write
+        devices '{allow: true}, {allow: false, type: "c", major: 1, minor: 11, access: "rwm"}' "loop-control loop-control-write"
+        devices '{allow: true, type: "a", access: "rwm"}' "kmsg kmsg-write loop-control loop-control-write"
+        devices '{allow: false}, {allow: true, type: "b"}' ""
+        devices '{allow: true}, {allow: false, type: "c", access: "w"}' "kmsg loop-control"
+        devices '{allow: false, type: "c", major: 1, minor: 11}, {allow: true, type: "c", major: 1, minor: 11, access: "r"}, {allow: false, access: "w"}' kmsg
+        devices '' ""
+}
+
+test_a_frozen_container_stands_still() {
+        bundle . sh -c 'while :; do echo x >>/tmp/grows; done'
+        oci create -b "$bundle" box
+        oci start box
+        wait_for 5 test -s "$rootfs/tmp/grows"
+        oci pause box
+        local size
+        size=$(stat -c %s "$rootfs/tmp/grows")
+        sleep 1
+        equal "$size" "$(stat -c %s "$rootfs/tmp/grows")"
+        oci resume box
+        wait_for 5 eval '(( $(stat -c %s "$rootfs/tmp/grows") > '"$size"' ))'
+        oci delete --force box
+        rm "$rootfs/tmp/grows"
+}
+
+test_unified() {
+        needs memory
+        needs pids
+        limited '{unified: {"memory.high": "33554432", "pids.max": "77", "memory.oom.group": "1"}}' \
+                sh -c 'cd /sys/fs/cgroup; cat memory.high pids.max memory.oom.group' || fail "$output"
+        equal $'33554432\n77\n1' "$output"
+        refused '.linux.resources.unified = {"memory.high": "much"}' "config.linux.resources.unified"
+        refused '.linux.resources.unified = {"nonsense.max": "1"}' "config.linux.resources.unified: this kernel or this cgroup has no nonsense.max"
+}
+
+test_scopes_have_limits_as_properties() {
+        needs memory
+        needs pids
+        [[ -d /run/systemd/system ]] || skip "no systemd"
+        bundle '.linux.cgroupsPath = "system.slice:crt:box" | .linux.resources += {memory: {limit: 67108864}, pids: {limit: 20}, cpu: {shares: 1024, quota: 20000}}' sleep 100
+        oci --systemd-cgroup create -b "$bundle" box
+        equal 67108864 "$(systemctl show -P MemoryMax crt-box.scope)"
+        equal 20 "$(systemctl show -P TasksMax crt-box.scope)"
+        equal 200ms "$(systemctl show -P CPUQuotaPerSecUSec crt-box.scope)"
+        equal 67108864 "$(cat /sys/fs/cgroup/system.slice/crt-box.scope/memory.max)"
+        systemctl daemon-reload
+        equal 67108864 "$(cat /sys/fs/cgroup/system.slice/crt-box.scope/memory.max)"
+        oci delete --force box
+}
+
+run_tests
