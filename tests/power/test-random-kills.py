@@ -113,7 +113,8 @@ def settle(state):
     """What was interrupted is tidied up by those that did not know of it."""
     def is_quiet():
         transfers = state.images.objects("org.crt.Images1.Transfer").values()
-        return all(one["State"] != "running" for one in transfers) and not any(key.startswith("unpack-") for key in state.snapshots.keys())
+        return all(one["State"] != "running" for one in transfers) and \
+            not any(key.startswith("unpack-") for key in state.snapshots.keys())
     wait_for(is_quiet, 60, "what was interrupted to be tidied up")
 
 
