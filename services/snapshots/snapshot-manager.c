@@ -18,6 +18,7 @@
 #include "services/snapshots/snapshot-recovery.h"
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/trash-collector.h"
+#include "services/snapshots/tree-quota.h"
 
 /* ---- life ---- */
 
@@ -51,6 +52,8 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
                 return fault_set_errno(fault, r, "Can't watch mounts");
         r = user_namespaces_new(&manager->users);
         if (r >= 0)
+                r = snapshot_chains_new(&manager->chains);
+        if (r >= 0)
                 r = snapshot_commit_setup(manager);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't prepare for commits");
@@ -83,6 +86,7 @@ SnapshotManager *snapshot_manager_free(SnapshotManager *manager) {
         mount_watch_free(manager->mounts);
         tree_mounts_free(manager->tree_mounts);
         user_namespaces_free(manager->users);
+        snapshot_chains_free(manager->chains);
         snapshot_store_free(manager->store);
         tree_store_done(&manager->trees);
         sd_event_unref(manager->event);
@@ -129,6 +133,10 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
                 return r;
         mount_watch_remove(manager->mounts, snapshot.id);
         tree_mounts_release(manager->tree_mounts, snapshot.id);
+        if (snapshot.kind == SNAPSHOT_COMMITTED)
+                snapshot_chains_forget(manager->chains);
+        if (snapshot.size_max > 0 && snapshot.driver != DRIVER_BTRFS)
+                tree_quota_drop(manager->trees.trees, snapshot.id);
         if (snapshot.kind == SNAPSHOT_VIEW)
                 return 0;
         snapshot_store_make_room(manager->store);

@@ -10,6 +10,7 @@
 #include "lib/fault.h"
 #include "lib/macros.h"
 #include "services/snapshots/mount-watch.h"
+#include "services/snapshots/snapshot-chain.h"
 #include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/snapshot-store.h"
 #include "services/snapshots/tree-mount.h"
@@ -30,6 +31,7 @@ typedef struct SnapshotManager {
         TreeMounts *tree_mounts;
         MountWatch *mounts;
         UserNamespaces *users;
+        SnapshotChains *chains;
         TrashCollector *trash;
         SnapshotCommit *commits; /* waiting for the disk; snapshot-commit.c */
         SnapshotSync *syncs;     /* the workers that some of them wait for */

@@ -105,10 +105,9 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                           const SnapshotMountOptions *options, Fault *fault) {
         _cleanup_free_ SnapshotLayer *chain = NULL;
         size_t count = 0;
-        int r = snapshot_store_chain(manager->store, snapshot->id, &chain, &count);
-        if (r < 0 || count == 0)
-                return fault_set_errno(fault, r < 0 ? r : -EIO, "Can't find what '%s' is built on",
-                                       snapshot->key);
+        int r = snapshot_chains_get(manager->chains, manager->store, snapshot, &chain, &count);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't find what '%s' is built on", snapshot->key);
         if (is_image_already(manager, snapshot))
                 return fault_set(
                         fault, -EBUSY,

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What committed snapshots are built on, remembered: containers are made from the same few images again and
+ * again, and a chain of a hundred layers is not looked up in no time. */
+
+#include "services/snapshots/snapshot-store.h"
+
+typedef struct SnapshotChains SnapshotChains;
+
+int snapshot_chains_new(SnapshotChains **ret);
+SnapshotChains *snapshot_chains_free(SnapshotChains *chains);
+DEFINE_CLEANUP(SnapshotChains *, snapshot_chains_free);
+
+/* A snapshot and all below it, from the top; malloc()ed. */
+int snapshot_chains_get(SnapshotChains *chains, SnapshotStore *store, const Snapshot *snapshot,
+                        SnapshotLayer **ret, size_t *ret_count);
+/* Something committed is another now, or gone. */
+void snapshot_chains_forget(SnapshotChains *chains);
