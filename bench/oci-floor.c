@@ -118,8 +118,9 @@ static void drop_privileges(void) {
 }
 
 static void run_inside(void) {
-        static char *const arguments[] = { "/bin/true", NULL };
-        static char *const environment[] = { "PATH=/bin", "TERM=xterm", NULL };
+        static char path[] = "/bin/true", search[] = "PATH=/bin", terminal[] = "TERM=xterm";
+        static char *const arguments[] = { path, NULL };
+        static char *const environment[] = { search, terminal, NULL };
         NEED(setsid());
         NEED(unshare(CLONE_NEWCGROUP));
         NEED(sethostname("runc", 4));

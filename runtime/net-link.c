@@ -50,6 +50,13 @@ static int request_send(int socket, const Request *request) {
         return n < 0 ? -errno : 0;
 }
 
+/* To the next message or attribute. */
+static void *advance(void *at, size_t length, size_t *left) {
+        length = MIN_OF(length, *left);
+        *left -= length;
+        return (char *) at + length;
+}
+
 /* visit is called for each answer; what ends them is the kernel's word about the request. */
 static int receive(int socket, int (*visit)(const struct nlmsghdr *header, void *userdata), void *userdata) {
         _cleanup_free_ char *buffer = malloc(ANSWER_SIZE);
@@ -62,7 +69,8 @@ static int receive(int socket, int (*visit)(const struct nlmsghdr *header, void 
                 if (n < 0 || n > ANSWER_SIZE)
                         return n < 0 ? -errno : -EMSGSIZE;
                 size_t left = (size_t) n;
-                for (struct nlmsghdr *h = (void *) buffer; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+                for (struct nlmsghdr *h = (void *) buffer; NLMSG_OK(h, left);
+                     h = advance(h, NLMSG_ALIGN(h->nlmsg_len), &left)) {
                         if (h->nlmsg_type == NLMSG_DONE)
                                 return 0;
                         if (h->nlmsg_type == NLMSG_ERROR)
@@ -124,7 +132,8 @@ static int take_address(const struct nlmsghdr *header, void *userdata) {
                 .flags = message->ifa_flags,
         };
         size_t left = IFA_PAYLOAD(header);
-        for (struct rtattr *a = IFA_RTA(message); RTA_OK(a, left); a = RTA_NEXT(a, left))
+        for (struct rtattr *a = (void *) ((char *) message + NLMSG_ALIGN(sizeof(*message))); RTA_OK(a, left);
+             a = advance(a, RTA_ALIGN(a->rta_len), &left))
                 if (a->rta_type == IFA_LOCAL)
                         take_bytes(a, address.local, &address.local_size);
                 else if (a->rta_type == IFA_ADDRESS)

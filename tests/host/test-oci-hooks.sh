@@ -111,7 +111,7 @@ test_a_hook_that_fails_ends_the_creation() {
         for kind in prestart createRuntime createContainer; do
                 fresh
                 refused "$(with_hooks "$kind: [outside(\"first\"; \"\"), outside(\"second\"; \"fail\"), outside(\"third\"; \"\")]")" \
-                        "config.hooks.$kind[1]: $hook: ended with status 3: it is broken"
+                        "config.hooks.${kind}[1]: $hook: ended with status 3: it is broken"
                 equal "first second first second" "$(awk '/mnt=/ {printf "%s%s", s, $1; s = " "}' "$trace")"
         done
         fresh
