@@ -105,6 +105,21 @@ static int copy_xattrs(int from, int to) {
 }
 
 /* The order matters: a new owner takes setuid bits and file capabilities away, and all of it the times. */
+/* What the directory around it, or an earlier layer, gave it. */
+static int remove_other_xattrs(int from, int to) {
+        _cleanup_free_ char *names = malloc(LIMIT_XATTR_SIZE);
+        if (!names)
+                return -ENOMEM;
+        ssize_t size = flistxattr(to, names, LIMIT_XATTR_SIZE);
+        if (size < 0)
+                return errno == EOPNOTSUPP ? 0 : -errno;
+        for (const char *name = names; name < names + size; name += strlen(name) + 1)
+                if (is_copied(name) && fgetxattr(from, name, NULL, 0) < 0 && errno == ENODATA &&
+                    fremovexattr(to, name) < 0 && errno != ENODATA)
+                        return -errno;
+        return 0;
+}
+
 int file_copy_attributes(int from, int to) {
         struct stat st, old;
         if (fstat(from, &st) < 0 || fstat(to, &old) < 0)
@@ -113,7 +128,9 @@ int file_copy_attributes(int from, int to) {
                 return -errno;
         if (fchmod(to, st.st_mode & 07777) < 0)
                 return -errno;
-        int r = copy_xattrs(from, to);
+        int r = remove_other_xattrs(from, to);
+        if (r >= 0)
+                r = copy_xattrs(from, to);
         if (r < 0)
                 return r;
         const struct timespec times[2] = { st.st_atim, st.st_mtim };
