@@ -142,12 +142,19 @@ static int only_for_reading(int fd) {
         return r;
 }
 
+/* An image is made of a tree when it is committed. */
+static SnapshotDriverKind own_driver(const Snapshot *snapshot) {
+        return snapshot->kind == SNAPSHOT_ACTIVE && snapshot->driver == DRIVER_EROFS ? DRIVER_OVERLAYFS
+                                                                                     : snapshot->driver;
+}
+
 static int read_chain(SnapshotManager *manager, const Snapshot *snapshot, SnapshotLayer **ret,
                       size_t *ret_count, Fault *fault) {
         int r = snapshot_store_chain(manager->store, snapshot->id, ret, ret_count);
         if (r < 0 || *ret_count == 0)
                 return fault_set_errno(fault, r < 0 ? r : -EIO, "Can't find what '%s' is built on",
                                        snapshot->key);
+        (*ret)[0].driver = own_driver(snapshot);
         return 0;
 }
 
@@ -169,7 +176,7 @@ static int open_upper(SnapshotManager *manager, const DiffSnapshots *snapshots, 
         if (snapshots->old.id == 0 || snapshots->old.id != new->parent_id || new->kind == SNAPSHOT_VIEW ||
             snapshot_driver_get(new->driver)->whole)
                 return -EBADF;
-        const SnapshotLayer layer = { .id = new->id, .driver = new->driver };
+        const SnapshotLayer layer = { .id = new->id, .driver = own_driver(new) };
         int r = only_for_reading(tree_mounts_open_root(manager->tree_mounts, layer, fault));
         return r < 0 ? fault_set_errno(fault, r, "Can't open '%s'", new->key) : r;
 }

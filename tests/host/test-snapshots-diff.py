@@ -13,6 +13,7 @@ from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-i
 from snapshot_trees import (Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, subprocess,  # noqa: E402
                             tarfile, wait_for, worker_pids)
 from interfaces import GLib  # noqa: E402
+from snapshot_disks import Disk  # noqa: E402
 
 store = Snapshots()
 BASE = layer("d/", entry("d/f", b"base"), entry("d/gone", b"x"), "gone/", entry("gone/a", b"x"), "replaced/",
@@ -130,13 +131,31 @@ def test_a_layer_unpacked_again_gives_the_same_tree():
     equal(result["diff-id"], diff("done")[1]["diff-id"])
 
 
-def test_whatever_keeps_the_files():
-    made(driver="copy")
+def check_driver(driver):
+    made(driver=driver) if driver == "copy" else made()
+    equal(driver, store.stat("changed")["driver"])
     expected = described("changed", view=False)
     stream, result = diff("changed")
     assert "untouched/deep/f" not in names(archive_of(stream, result))
     store.put("again", stream, "base")
     same(expected, described("again"))
+    store.commit("done", "changed")
+    same(expected, described("done"))
+    for one, other in (("base", "done"), ("done", "base"), ("again", "base")):
+        store.put(f"{other}-on-{one}", diff(other, lower=one)[0], one)
+        same(described(other), described(f"{other}-on-{one}"))
+    equal("", store.wait(store.call("Verify", "")[0][0])["damaged"])
+    for key in store.keys():
+        assert store.call("Usage", key)[0][0]["size"] >= 0
+
+
+def test_whatever_keeps_the_files():
+    check_driver("copy")
+    for kind, driver in (("btrfs", "btrfs"), ("ext4", "erofs")):
+        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            check_driver(driver)
+            store.clear()
+            check_disk()
 
 
 def test_only_what_differs_is_in_it():
