@@ -166,8 +166,11 @@ int layer_unpack(const LayerUnpack *unpack, LayerResult *ret, Fault *fault) {
                 r = relay_all(unpack, &relay, pids, ret, fault);
         chunk_end_done(&relay.from);
         chunk_end_done(&relay.to);
-        for (size_t i = 0; i < ELEMENTS_OF(pids) && (r >= 0 || !unpack->confine); i++)
+        for (size_t i = 0; i < ELEMENTS_OF(pids) && (r >= 0 || !unpack->confine); i++) {
+                if (pids[i] > 0 && r < 0)
+                        (void) kill(pids[i], SIGKILL);
                 if (pids[i] > 0)
                         (void) part_end(pids[i], &info);
+        }
         return r;
 }
