@@ -76,7 +76,7 @@ void oci_log_error(const char *text) {
                 write_log("error", text);
 }
 
-static void write_formatted(const char *level, const char *format, va_list arguments) {
+static void _printf_(2, 0) write_formatted(const char *level, const char *format, va_list arguments) {
         _cleanup_free_ char *text = NULL;
         if (vasprintf(&text, format, arguments) >= 0)
                 write_log(level, text);

@@ -102,7 +102,7 @@ static int read_word(const OciOption *option, OciOptions *options, const char *v
 }
 
 static int apply(const OciOption *option, OciOptions *options, const char *value, Fault *fault) {
-        char *place = (char *) options + option->offset;
+        void *place = (char *) options + option->offset;
         switch (option->kind) {
         case OCI_OPTION_FLAG:
                 *(bool *) place = !value || !string_equal(value, "false");

@@ -43,7 +43,8 @@ static const struct {
 };
 
 static const char *given(const OciUpdateOptions *update, size_t place) {
-        return *(const char *const *) ((const char *) update + places[place].offset);
+        const void *value = (const char *) update + places[place].offset;
+        return *(const char *const *) value;
 }
 
 static int add_option(json_object *resources, size_t place, const char *value, Fault *fault) {
