@@ -20,6 +20,7 @@ typedef struct SweepItem {
         char *name;
         char *claimed; /* what claims call it: of an ingest, the digest of its blob */
         char *after;   /* SWEEP_KEYS: the page that was read last ended here */
+        bool last;     /* SWEEP_KEYS: after all pages, whether anything has stayed */
         unsigned tries;
 } SweepItem;
 
@@ -118,8 +119,25 @@ static bool is_needed(const Sweep *sweep, const SweepItem *item) {
                image_store_needs_chain(service->images, item->namespace, item->name);
 }
 
+/* Adds another look at the list. */
+static int add_look(Sweep *sweep, const SweepItem *item, const char *after) {
+        char *copy = strdup(after ? after : item->name);
+        if (!copy)
+                return -ENOMEM;
+        int r = sweep_add(sweep, SWEEP_KEYS, item->namespace, item->name);
+        if (r < 0) {
+                free(copy);
+                return r;
+        }
+        SweepItem *added = &sweep->items[sweep->count - 1];
+        free(added->after);
+        added->after = copy;
+        added->last = !after;
+        return 0;
+}
+
 /* The keys that were listed become items of their own, with another look at the list behind them. When there
- * is none left, the transfer that they were of is forgotten. */
+ * is none left at all, the transfer that they were of is forgotten. */
 static int add_keys(Sweep *sweep, const StoreReply *reply) {
         const SweepItem item = sweep->items[sweep->position];
         const char *last = NULL;
@@ -129,23 +147,16 @@ static int add_keys(Sweep *sweep, const StoreReply *reply) {
                 if (!string_after(reply->names[i], item.name))
                         break;
                 last = reply->names[i];
-                r = sweep_add(sweep, SWEEP_KEY, item.namespace, last);
+                if (!item.last)
+                        r = sweep_add(sweep, SWEEP_KEY, item.namespace, last);
         }
         if (r < 0)
                 return r;
-        if (!last)
-                return image_store_remove_unpacking(sweep->service->images, item.namespace, item.name);
-        char *after = strdup(last);
-        if (!after)
-                return -ENOMEM;
-        r = sweep_add(sweep, SWEEP_KEYS, item.namespace, item.name);
-        if (r < 0) {
-                free(after);
-                return r;
-        }
-        free(sweep->items[sweep->count - 1].after);
-        sweep->items[sweep->count - 1].after = after;
-        return 0;
+        if (last)
+                return item.last ? 0 : add_look(sweep, &item, last);
+        if (!item.last && !string_equal(item.after, item.name))
+                return add_look(sweep, &item, NULL);
+        return image_store_remove_unpacking(sweep->service->images, item.namespace, item.name);
 }
 
 static void on_reply(StoreReply *reply, void *userdata);
