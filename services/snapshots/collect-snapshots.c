@@ -39,7 +39,7 @@ SnapshotInventory *snapshot_inventory_free(SnapshotInventory *inventory) {
 
 /* Something of this very moment needs it: a worker, a mount, a connection. */
 static bool is_held(SnapshotManager *manager, const Snapshot *snapshot) {
-        return snapshot->state == SNAPSHOT_UNPACKING ||
+        return snapshot->state == SNAPSHOT_UNPACKING || !string_is_empty(snapshot->bound) ||
                snapshot_commit_check_idle(manager, snapshot, NULL) < 0 ||
                snapshot_mount_check_unused(manager, snapshot, NULL) < 0;
 }
