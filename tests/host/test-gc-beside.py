@@ -109,7 +109,8 @@ def pull_and_remove(reference, name, keep=0.0):
 
 
 def run_containers():
-    equal("bookworm", crtctl("run", "--rm", DEBIAN, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME").stdout.strip())
+    said = crtctl("run", "--rm", DEBIAN, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME").stdout
+    equal("bookworm", said.strip())
 
 
 def container_without_a_name():
