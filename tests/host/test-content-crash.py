@@ -157,15 +157,16 @@ def set_rows(sql, *values):
 
 
 def test_unfinished_ingests_go_after_a_day():
-    for reference, hours in (("old", 25), ("young", 23)):
-        stream, _, _ = store.ingest(reference)
+    store.call("CreateLease", "l")
+    for reference, hours, options in (("old", 25, {}), ("young", 23, {}), ("leased", 25, {"lease": "l"})):
+        stream, _, _ = store.ingest(reference, **options)
         write(stream, b"x")
         os.close(stream)
         systemctl("stop", "crt-content")
         set_rows("UPDATE ingests SET touched = ? WHERE reference = ?",
                  int((time.time() - hours * 3600) * 1e6), reference)
         subprocess.run(["chown", "-R", "crt-content:", STATE], check=True)
-    equal(["young"], [ingest["Reference"] for ingest in store.ingests().values()])
+    equal(["leased", "young"], sorted(ingest["Reference"] for ingest in store.ingests().values()))
     check_disk()
 
 
