@@ -45,8 +45,6 @@ static int write_image(int tree, int files, Fault *fault) {
 static int seal_image(int tree) {
         _cleanup_close_ int file = path_open(tree, IMAGE_UNFINISHED, O_RDONLY, 0, PATH_BENEATH);
         int r = file < 0 ? file : file_verity_enable(tree, IMAGE_VERITY, file);
-        if (r >= 0 && mkdirat(tree, IMAGE_DIRECTORY, 0755) < 0 && errno != EEXIST)
-                r = -errno;
         if (r >= 0 && renameat(tree, IMAGE_UNFINISHED, tree, IMAGE_FILE) < 0)
                 r = -errno;
         return r < 0 ? r : fsync(tree) < 0 ? -errno : 0;

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -13,7 +15,6 @@
 #include "lib/path.h"
 #include "services/snapshots/file-verity.h"
 #include "services/snapshots/loop-device.h"
-#include "services/snapshots/tree-store.h"
 
 /* One is a kilobyte or so of the kernel's memory, and what the page cache holds of its directories. */
 #define IMAGES_MAX 1024
@@ -31,7 +32,20 @@ struct ImageMounts {
         ImageMount mounted[IMAGES_MAX]; /* in the order of their numbers */
 };
 
+#define IMAGES "images"
+
+const char *image_mount_path(int64_t id, char buffer[TREE_PATH_SIZE]) {
+        (void) snprintf(buffer, TREE_PATH_SIZE, IMAGES "/%" PRIi64, id);
+        return buffer;
+}
+
 int image_mounts_new(int trees, bool by_loop, ImageMounts **ret) {
+        /* What an earlier run has left is empty: its mounts went with its namespace. */
+        int r = path_remove_tree(trees, IMAGES);
+        if (r < 0)
+                return r;
+        if (mkdirat(trees, IMAGES, 0700) < 0)
+                return -errno;
         ImageMounts *images = new0(ImageMounts, 1);
         if (!images)
                 return -ENOMEM;
@@ -68,8 +82,9 @@ static bool is_at(const ImageMounts *images, size_t place, int64_t id) {
 static void unmount(const ImageMounts *images, int64_t id) {
         char path[TREE_PATH_SIZE];
         if (fchdir(images->trees) >= 0)
-                (void) umount2(tree_path(id, IMAGE_DIRECTORY, path), MNT_DETACH | UMOUNT_NOFOLLOW);
+                (void) umount2(image_mount_path(id, path), MNT_DETACH | UMOUNT_NOFOLLOW);
         (void) !chdir("/");
+        (void) unlinkat(images->trees, image_mount_path(id, path), AT_REMOVEDIR);
 }
 
 static int mount_source(const char *source) {
@@ -118,7 +133,9 @@ static int image_mount(ImageMounts *images, int64_t id, Fault *fault) {
                 return fault_set(fault, fd, "The kernel does not have EROFS");
         if (fd < 0)
                 return fault_set_errno(fault, fd, "Can't mount the image of a layer");
-        if (move_mount(fd, "", tree, IMAGE_DIRECTORY, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        (void) image_mount_path(id, path);
+        if ((mkdirat(images->trees, path, 0755) < 0 && errno != EEXIST) ||
+            move_mount(fd, "", images->trees, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
                 return fault_set_errno(fault, -errno, "Can't attach the image of a layer");
         return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Layers that are kept as EROFS images: mounted on trees/NUMBER/image when they are first needed, in the
+/* Layers that are kept as EROFS images: mounted on trees/images/NUMBER when they are first needed, in the
  * daemon's own mount namespace, which ends with it. What is mounted stays so for the next container, up to a
  * number; mounts that were made from them do not need them any more. */
 
@@ -10,11 +10,14 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
+#include "services/snapshots/tree-store.h"
 
 /* In a tree's directory. */
 #define IMAGE_FILE "layer.erofs"
-#define IMAGE_DIRECTORY "image"
 #define IMAGE_VERITY "verity" /* the digest that fs-verity must measure; not there: none */
+
+/* Where it is mounted, relative to trees. */
+const char *image_mount_path(int64_t id, char buffer[TREE_PATH_SIZE]);
 
 typedef struct ImageMounts ImageMounts;
 

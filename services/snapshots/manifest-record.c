@@ -14,13 +14,12 @@
 
 #include "lib/fd.h"
 #include "lib/limits.h"
-#include "services/snapshots/image-mount.h"
 
 /* As much as stays in a processor's cache. */
 #define DATA_SIZE ((size_t) 64 * 1024)
 
 /* Also where the image of a layer may be mounted. */
-const char *const manifest_skips[] = { "work", "notes", IMAGE_DIRECTORY, MANIFEST_NAME, NULL };
+const char *const manifest_skips[] = { "work", "notes", MANIFEST_NAME, NULL };
 
 const char *manifest_record_name(const ManifestRecord *record) {
         return (const char *) (record + 1);

@@ -88,7 +88,8 @@ int overlay_mount_probe(int trees, OverlayFeatures *ret, Fault *fault) {
 /* ---- layers one by one ---- */
 
 static const char *layer_path(SnapshotLayer layer, char buffer[TREE_PATH_SIZE]) {
-        return tree_path(layer.id, layer.driver == DRIVER_EROFS ? IMAGE_DIRECTORY : "fs", buffer);
+        return layer.driver == DRIVER_EROFS ? image_mount_path(layer.id, buffer)
+                                            : tree_path(layer.id, "fs", buffer);
 }
 
 static bool needs_empty_layer(const OverlayMount *spec) {

@@ -60,7 +60,7 @@ static int commit_in_transaction(SnapshotStore *store, const SnapshotStoreCommit
         int r = database_execute(
                 store->database,
                 "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
-                " updated = ? WHERE id = ?",
+                " bound = NULL, updated = ? WHERE id = ?",
                 "siiii", commit->name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id,
                 (int64_t) snapshot_store_now(), commit->id);
         if (r == -EEXIST)

@@ -109,7 +109,7 @@ static int stage_images(const TreeMounts *mounts, const TreeMountSpec *spec, siz
                 char path[TREE_PATH_SIZE];
                 if (spec->layers[i].driver != DRIVER_EROFS)
                         continue;
-                (void) tree_path(spec->layers[i].id, IMAGE_DIRECTORY, path);
+                (void) image_mount_path(spec->layers[i].id, path);
                 _cleanup_close_ int fd = clone_with_users(mounts->trees, path, spec->users);
                 int r = fd < 0 ? fd : attach(fd, AT_FDCWD, path);
                 if (r < 0)
@@ -246,7 +246,8 @@ int tree_mounts_open_root(TreeMounts *mounts, SnapshotLayer layer, Fault *fault)
         int r = image ? image_mounts_need(mounts->images, layer.id, fault) : 0;
         if (r < 0)
                 return r;
-        int fd = path_open(mounts->trees, tree_path(layer.id, image ? IMAGE_DIRECTORY : "fs", path),
+        int fd = path_open(mounts->trees,
+                           image ? image_mount_path(layer.id, path) : tree_path(layer.id, "fs", path),
                            O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         return fd < 0 ? fault_set_errno(fault, fd, "Can't open the tree of the parent") : fd;
 }

@@ -198,7 +198,7 @@ def test_an_image_is_a_file_that_does_not_depend_on_when_it_was_made():
             store.put(name, BASE)
             number = rows(f"SELECT id FROM snapshots WHERE key = '{name}'")[0][0]
             found = set(os.listdir(f"{STATE}/trees/{number}"))
-            assert {"layer.erofs", "image"} <= found and not {"fs", "work"} & found, found
+            assert "layer.erofs" in found and not {"fs", "work"} & found, found
             with open(f"{STATE}/trees/{number}/layer.erofs", "rb") as file:
                 images.append(file.read())
             subprocess.run(["fsck.erofs", f"{STATE}/trees/{number}/layer.erofs"], check=True, stdout=subprocess.DEVNULL)
