@@ -18,7 +18,7 @@
 /* As much as stays in a processor's cache. */
 #define DATA_SIZE ((size_t) 64 * 1024)
 
-/* Also where the image of a layer may be mounted. */
+/* What is not of the layer itself. */
 const char *const manifest_skips[] = { "work", "notes", MANIFEST_NAME, NULL };
 
 const char *manifest_record_name(const ManifestRecord *record) {
