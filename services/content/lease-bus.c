@@ -284,8 +284,10 @@ static int method_update(sd_bus_message *message, void *userdata, sd_bus_error *
                 r = bus_invalid_argument(error, "option 'until': no time is that late");
         if (r < 0)
                 return r;
+        /* To announce the change finds it again. */
+        _cleanup_(lease_done) Lease lease = TAKE(table->found, (Lease){ 0 });
         const LeaseChange change = { labels, options.replace_labels, options.until_given, options.until };
-        r = lease_update(table->state, &table->found, &change, &fault);
+        r = lease_update(table->state, &lease, &change, &fault);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
         char *changed[3] = { NULL };
@@ -295,8 +297,7 @@ static int method_update(sd_bus_message *message, void *userdata, sd_bus_error *
         if (options.labels_given || options.replace_labels)
                 changed[n++] = (char *) "Labels";
         if (n > 0)
-                log_unsent(object_kind_emit_changed(table->objects, table->found.namespace, table->found.id,
-                                                    changed));
+                log_unsent(object_kind_emit_changed(table->objects, lease.namespace, lease.id, changed));
         if (options.until_given)
                 table_set_deadline(table);
         return sd_bus_reply_method_return(message, NULL);
