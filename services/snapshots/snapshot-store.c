@@ -42,8 +42,8 @@ static const char *const migrations[] = {
         "ALTER TABLE snapshots ADD COLUMN bound TEXT;"
         "CREATE INDEX snapshots_bound ON snapshots (bound) WHERE bound IS NOT NULL;",
 
-        "ALTER TABLE boot ADD COLUMN orderly INTEGER NOT NULL DEFAULT 0;"
-        "CREATE INDEX snapshots_damaged ON snapshots (id) WHERE damage IS NOT NULL;",
+        ("ALTER TABLE boot ADD COLUMN orderly INTEGER NOT NULL DEFAULT 0;"
+         "CREATE INDEX snapshots_damaged ON snapshots (id) WHERE damage IS NOT NULL;"),
 };
 
 /* ---- opening ---- */
