@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from interfaces import Cases, GLib, Gio, bus, call, documented, error_name, service_of  # noqa: E402
 
 # What a user may do in the namespace of their own by default: look.
-READING = {"Get", "GetLease", "List", "ListIngests", "ListLeases", "ListResources", "Open", "Resolve", "Stat",
+READING = {"Get", "GetLease", "List", "ListIngests", "ListLeases", "ListResources", "Open", "Resolve", "Stat", "Usage",
            "StatIngest", "StatNamespace", "Wait"}
 REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
 # Between crt's own services: refused to everybody else, whatever polkit says.
