@@ -41,10 +41,11 @@ def make_loop_devices():
             os.mknod(f"/dev/{name}", kind | 0o600, os.makedev(major, minor))
 
 
-def mount(image, where, options=""):
-    """With a loop device of its own, which goes when the mount does."""
+def mount(image, where, options="", kind="ext4"):
+    """With a loop device of its own, which goes when the mount does. What else the bytes may look like is not asked:
+    a cut leaves much."""
     make_loop_devices()
-    run("mount", "-o", ",".join(filter(None, ["loop,nodev", options])), image, where)
+    run("mount", "-t", kind, "-o", ",".join(filter(None, ["loop,nodev", options])), image, where)
     os.chmod(where, 0o755)
 
 

@@ -52,11 +52,11 @@ def power_off():
             shutil.rmtree(f"/run/crt/{name}")
 
 
-def power_on(image, options=""):
+def power_on(image, options="", kind="ext4"):
     """Another boot, on this disk. The first mount replays the journal."""
     with open(BOOT_ID, "w", encoding="ascii") as file:
         file.write(f"{uuid.uuid4()}\n")
-    power_disk.mount(image, STATE, options)
+    power_disk.mount(image, STATE, options, kind)
 
 
 # ---- what is there ----

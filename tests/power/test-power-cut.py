@@ -21,9 +21,10 @@ from power_work import IMAGES, LARGE, Work, expected  # noqa: E402
 LONG = bool(os.environ.get("LONG"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 FOLDER = "/tmp/power"
-# Kind, options of the mount, points. A journal that commits seldom makes a missing sync seen.
-SHORT_FORM = [("ext4", "commit=300", 10), ("btrfs", "commit=300", 6)]
-LONG_FORM = [("ext4", "", 100), ("ext4", "commit=300", 150), ("xfs", "", 60), ("btrfs", "commit=300", 60)]
+# Kind, options of the mount, points, images. A journal that commits seldom makes a missing sync seen.
+SHORT_FORM = [("ext4", "commit=300", 10, IMAGES), ("btrfs", "commit=300", 6, IMAGES)]
+LONG_FORM = [("ext4", "commit=300", 200, IMAGES), ("xfs", "", 60, IMAGES), ("btrfs", "commit=300", 60, IMAGES),
+             ("ext4", "", 30, [LARGE, *IMAGES])]
 
 
 def learn(images):
@@ -46,7 +47,7 @@ def record(folder, kind, options, images, layers):
     make_image(image, kind)
     disk = PowerDisk(folder, image)
     power_off()
-    power_on(disk.file, options)
+    power_on(disk.file, options, kind)
     try:
         work = Work(disk, images)
         work.layers = layers
@@ -91,8 +92,9 @@ def look(wanted, images, trees, chains):
     yield from try_call("collecting", lambda: check_no_leak(state))
 
 
-def run(cases, number, form, images, known):
-    kind, options, count = form
+def run(cases, number, form, known):
+    kind, options, count, images = form
+    count = int(os.environ.get("POINTS") or count)
     layers, trees, chains = known
     folder = os.path.join(FOLDER, str(number))
     chance = random.Random(SEED + number)
@@ -101,7 +103,7 @@ def run(cases, number, form, images, known):
     began, problems = time.monotonic(), []
     for index, choice in choose(recording, count, chance):
         replay.cut(index, choice, target)
-        power_on(target)
+        power_on(target, kind=kind)
         found = list(look(expected(recording.marks, index), images, trees, chains))
         if found:
             steps = [mark for at, mark in recording.marks.items() if at < index]
@@ -109,7 +111,6 @@ def run(cases, number, form, images, known):
             problems += [f"    {line[:600]}" for line in found[:6]]
         power_off()
         os.unlink(target)
-        # The host's own journal would be all that there is to see.
     replay.close()
     shutil.rmtree(folder)
     cases.case(f"power cuts on {kind}{' with ' + options if options else ''}, {count} of {len(recording.records)} "
@@ -119,14 +120,12 @@ def run(cases, number, form, images, known):
 def main():
     cases = Cases()
     subprocess.run(["/usr/src/crt/tools/registry", "start"], check=True)
-    images = ([LARGE] if LONG else []) + IMAGES
-    known = learn(images)
     forms = LONG_FORM if LONG else SHORT_FORM
     if os.environ.get("FILE_SYSTEM"):
         forms = [form for form in LONG_FORM if form[0] == os.environ["FILE_SYSTEM"]]
-    for number, (kind, options, count) in enumerate(forms):
-        run(cases, number, (kind, options, int(os.environ.get("POINTS") or count)), images, known)
-
+    known = learn(forms[-1][-1])
+    for number, form in enumerate(forms):
+        run(cases, number, form, known)
     cases.end()
 
 
