@@ -14,13 +14,14 @@ limited() {
         inside ".linux.resources += $resources" "$@"
 }
 
-fill='dd if=/dev/zero of=/dev/shm/filled bs=1M count=48 2>/dev/null; echo filled'
-room='(.mounts[] | select(.destination == "/dev/shm")).options |= map(if startswith("size=") then "size=64m" else . end)'
+fill='dd if=/dev/zero of=/dev/shm/filled bs=1M count=48 2>/dev/null && echo filled'
+# Whoever runs this test may be spared by the kernel.
+room='.process.oomScoreAdj = 0 | (.mounts[] | select(.destination == "/dev/shm")).options |= map(if startswith("size=") then "size=64m" else . end)'
 
 test_memory_kills() {
         needs memory
         inside "$room | .linux.resources.memory = {limit: 16777216, swap: 16777216}" sh -c "$fill" && fail "$output"
-        [[ $output != *filled* ]] || [[ $output == *Killed* ]] || fail "$output"
+        [[ $output != *filled* ]] || fail "$output"
         inside "$room | .linux.resources.memory = {limit: 134217728}" sh -c "$fill" || fail "$output"
         equal filled "$output"
 }
@@ -35,7 +36,7 @@ test_memory_files() {
 
 test_a_memory_limit_below_what_is_in_use() {
         needs memory
-        bundle "$room" sh -c "$fill; sleep 100"
+        bundle "$room" sh -c "$fill && sleep 100"
         oci create -b "$bundle" box
         oci start box
         wait_for 10 eval '(( $(cat /sys/fs/cgroup/crt-test-oci/box/memory.current) > 40000000 ))'
@@ -98,21 +99,22 @@ test_processors_are_kept_to() {
 # A disk, and what it takes to write 4 MiB to it past the page cache.
 test_writing_is_slowed_down() {
         needs io
-        local image=$scratch/image device numbers started
+        local image=$scratch/image numbers started limited
         truncate -s 32M "$image"
         device=$(losetup --find --show "$image") || skip "no loop devices"
-        trap 'losetup -d "$device"' EXIT
+        trap "losetup -d $device" EXIT
         numbers=$(printf '{"major": %d, "minor": %d' "0x$(stat -c %t "$device")" "0x$(stat -c %T "$device")")
         local rule='.linux.devices = [{path: "/dev/disk", type: "b", major: $d.major, minor: $d.minor}]
                 | .linux.resources.devices += [{allow: true, type: "b", major: $d.major, minor: $d.minor, access: "rwm"}]'
         started=$SECONDS
-        inside "$numbers} as \$d | $rule | .linux.resources.blockIO = {throttleWriteBpsDevice: [\$d + {rate: 1048576}]}" \
+        inside "$numbers} as \$d | $rule | .linux.resources.blockIO = {throttleWriteBpsDevice: [\$d + {rate: 524288}]}" \
                 sh -c 'cat /sys/fs/cgroup/io.max; dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct' || fail "$output"
-        contains "$output" "wbps=1048576"
-        (( SECONDS - started >= 3 )) || fail "took $(( SECONDS - started )) s"
+        contains "$output" "wbps=524288"
+        limited=$(( SECONDS - started ))
+        (( limited >= 6 )) || fail "took $limited s"
         started=$SECONDS
         inside "$numbers} as \$d | $rule" dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct || fail "$output"
-        (( SECONDS - started < 3 )) || fail "took $(( SECONDS - started )) s without a limit"
+        (( SECONDS - started < limited )) || fail "took $(( SECONDS - started )) s without a limit"
 }
 
 test_huge_pages() {
