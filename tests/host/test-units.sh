@@ -118,7 +118,7 @@ test_exposure_is_what_it_is_known_to_be() {
 crt-content.service   4
 crt-images.service    2
 crt-fetch@x.service   11
-crt-snapshots.service 23
+crt-snapshots.service 30
 crt-tasks.service     92
 END
         # Why it is so much stands in the page, with the figure.
@@ -211,8 +211,8 @@ test_services_have_lost_what_they_do_not_need() {
                 fails touch "/proc/$pid/root/usr/crt-test"
                 contains "$output" "Read-only"
         done
-        # CHOWN DAC_OVERRIDE FOWNER FSETID SYS_ADMIN MKNOD SETFCAP
-        equal 000000008820001b "$(status_field "$(main_pid snapshots)" CapBnd)"
+        # CHOWN DAC_OVERRIDE FOWNER FSETID SETGID SETUID SYS_ADMIN MKNOD SETFCAP
+        equal 00000000882000db "$(status_field "$(main_pid snapshots)" CapBnd)"
 }
 
 test_fetch_worker_reaches_neither_the_store_nor_the_bus() {
