@@ -33,7 +33,7 @@ struct DirectoryTree {
         char last_path[LIMIT_PATH_LENGTH + 1];
 };
 
-int directory_tree_new(int root, DirectoryTree **ret) {
+int directory_tree_new(int root, uint64_t work, DirectoryTree **ret) {
         _cleanup_(directory_tree_freep) DirectoryTree *tree = new0(DirectoryTree, 1);
         if (!tree)
                 return -ENOMEM;
@@ -44,7 +44,7 @@ int directory_tree_new(int root, DirectoryTree **ret) {
         tree->bucket_count = BUCKETS_FIRST;
         tree->root->fd = root;
         tree->last = tree->root;
-        tree->work = WORK_MAX;
+        tree->work = work > 0 ? work : WORK_MAX;
         if (getrandom(&tree->seed, sizeof(tree->seed), 0) != sizeof(tree->seed))
                 return -EIO;
         *ret = TAKE_PTR(tree);

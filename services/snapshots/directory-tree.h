@@ -36,8 +36,8 @@ struct DirectoryNode {
         char name[];
 };
 
-/* root is borrowed, and an empty directory. */
-int directory_tree_new(int root, DirectoryTree **ret);
+/* root is borrowed, and an empty directory. work: parts of paths that may be walked; 0: a lot. */
+int directory_tree_new(int root, uint64_t work, DirectoryTree **ret);
 DirectoryTree *directory_tree_free(DirectoryTree *tree);
 DEFINE_CLEANUP(DirectoryTree *, directory_tree_free);
 DirectoryNode *directory_tree_root(DirectoryTree *tree);

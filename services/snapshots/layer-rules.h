@@ -10,5 +10,6 @@
 typedef struct LayerRules {
         uint64_t size_max;    /* of the uncompressed archive, and of the files with their holes */
         uint64_t entries_max; /* with the directories that are made on the way */
+        uint64_t work_max;    /* parts of paths that are walked to find directories */
         bool keep_labels;     /* of security modules (security.selinux): else they are left out */
 } LayerRules;

@@ -34,7 +34,7 @@ int layer_writer_init(LayerWriter *writer, int root, LayerArchive *archive, cons
                 writer->rules.entries_max = LIMIT_LAYER_ENTRIES;
         if (writer->rules.size_max == 0)
                 writer->rules.size_max = LIMIT_LAYER_SIZE;
-        return directory_tree_new(root, &writer->tree);
+        return directory_tree_new(root, rules->work_max, &writer->tree);
 }
 
 void layer_writer_done(LayerWriter *writer) {

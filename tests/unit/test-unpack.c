@@ -338,51 +338,33 @@ typedef struct BadLayer {
 #define HARD_ENTRY(path, target)                                                                            \
         { .name = path, .type = '1', .link = target }
 
+/* A few; tests/host/hostile_layers.py has all of them. */
 static const BadLayer bad_layers[] = {
         { "a parent", { FILE_ENTRY("../outside") }, "must not have '..'" },
-        { "a parent within", { FILE_ENTRY("a/../../outside") }, "must not have '..'" },
-        { "a parent at the end", { { .name = "a/..", .type = '5' } }, "must not have '..'" },
-        { "an absolute parent", { FILE_ENTRY("/../outside") }, "must not have '..'" },
         { "below a link to the parent",
           { LINK_ENTRY("l", ".."), FILE_ENTRY("l/outside") },
           "a symbolic link" },
-        { "below an absolute link", { LINK_ENTRY("l", "/"), FILE_ENTRY("l/tmp/x") }, "a symbolic link" },
         { "below a link within the layer",
           { { .name = "d", .type = '5' }, LINK_ENTRY("l", "d"), FILE_ENTRY("l/x") },
           "a symbolic link" },
-        { "below a link to itself", { LINK_ENTRY("l", "l"), FILE_ENTRY("l/x") }, "a symbolic link" },
         { "below a chain of links",
           { LINK_ENTRY("a", ".."), LINK_ENTRY("b", "a"), FILE_ENTRY("b/outside") },
           "a symbolic link" },
-        { "a directory below a link",
-          { LINK_ENTRY("l", ".."), { .name = "l/d", .type = '5' } },
-          "a symbolic link" },
-        { "a device below a link",
-          { LINK_ENTRY("l", ".."), { .name = "l/d", .type = '3', .major = 1, .minor = 3 } },
-          "a symbolic link" },
-        { "a link below a link", { LINK_ENTRY("l", ".."), LINK_ENTRY("l/x", "y") }, "a symbolic link" },
         { "a whiteout below a link",
           { LINK_ENTRY("l", ".."), FILE_ENTRY("l/.wh.outside") },
           "a symbolic link" },
-        { "an opaque link", { LINK_ENTRY("l", ".."), FILE_ENTRY("l/.wh..wh..opq") }, "a symbolic link" },
         { "below a file", { FILE_ENTRY("f"), FILE_ENTRY("f/x") }, "no directory" },
-        { "a hard link to the parent", { HARD_ENTRY("h", "../outside") }, "must not have '..'" },
         { "a hard link to the host", { HARD_ENTRY("h", "/etc/passwd") }, "which is no file of this layer" },
         { "a hard link through a link",
           { LINK_ENTRY("l", ".."), HARD_ENTRY("h", "l/outside") },
           "which is no file" },
-        { "a hard link to nothing", { HARD_ENTRY("h", "nothing") }, "which is no file of this layer" },
         { "a hard link to a directory",
           { { .name = "d", .type = '5' }, HARD_ENTRY("h", "d") },
           "which is no file" },
         { "a hard link to itself", { FILE_ENTRY("f"), HARD_ENTRY("f", "f") }, "hard link to itself" },
-        { "a hard link to the root", { HARD_ENTRY("h", "./") }, "or to the root" },
         { "a whiteout of nothing", { FILE_ENTRY("d/.wh.") }, "whiteout of nothing" },
-        { "a whiteout of itself", { FILE_ENTRY("d/.wh..") }, "whiteout of nothing" },
-        { "a whiteout of the parent", { FILE_ENTRY(".wh...") }, "whiteout of nothing" },
         { "a whiteout as a directory", { FILE_ENTRY(".wh.d/x") }, "whiteout can't be a directory" },
         { "the root as a file", { FILE_ENTRY(".") }, "root of a layer must be a directory" },
-        { "the root as a link", { LINK_ENTRY(".", "/etc") }, "root of a layer must be a directory" },
         { "a link to nothing", { LINK_ENTRY("l", "") }, "symbolic link to nothing" },
 };
 
@@ -525,6 +507,58 @@ static void stops_at_the_limits(void) {
         tar_done(&tar);
 }
 
+/* Usual orders cost one part for each directory that is new, unusual ones all parts of each path. */
+static void stops_when_it_is_too_much_work(void) {
+        Tar tar = { 0 };
+        LayerResult result;
+        for (unsigned i = 0; i < 20; i++) {
+                tar_add(&tar, &(TarEntry){ .name = "a/b/c/d/e/f", .type = '0', .contents = "x" });
+                tar_add(&tar, &(TarEntry){ .name = "g/h/i/j/k/l", .type = '0', .contents = "x" });
+        }
+        tar_end(&tar);
+        fresh();
+        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.work_max = 100 }, &result, &fault), -EDQUOT,
+                    "in deeper directories than can be handled");
+        fresh();
+        CHECK_NO_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.work_max = 1000 }, &result, &fault));
+        tar_done(&tar);
+}
+
+static void counts_holes_as_contents(void) {
+        Tar tar = { 0 };
+        LayerResult result;
+        static const char records[] = "22 GNU.sparse.map=0,1\n26 GNU.sparse.size=100000\n";
+        tar_add(&tar, &(TarEntry){ .name = "pax", .type = 'x', .contents = records });
+        tar_add(&tar, &(TarEntry){ .name = "f", .type = '0', .contents = "x" });
+        tar_end(&tar);
+        fresh();
+        CHECK_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.size_max = 99999 }, &result, &fault), -EDQUOT,
+                    "The files of the layer have more than 99999 bytes");
+        fresh();
+        CHECK_NO_FAULT(unpack_with(&tar, (LayerUnpack){ .rules.size_max = 100000 }, &result, &fault));
+        CHECK_INT(result.size, 100000);
+        tar_done(&tar);
+}
+
+static void keeps_labels_only_if_asked_to(void) {
+        static const char label[] = "system_u:object_r:etc_t:s0";
+        for (unsigned keep = 0; keep < 2; keep++) {
+                Tar tar = { 0 };
+                LayerResult result;
+                char value[64];
+                tar_add_pax(&tar, "SCHILY.xattr.security.selinux", label, sizeof(label));
+                tar_add(&tar, &(TarEntry){ .name = "f", .type = '0', .contents = "x" });
+                tar_end(&tar);
+                fresh();
+                CHECK_NO_FAULT(
+                        unpack_with(&tar, (LayerUnpack){ .rules.keep_labels = keep > 0 }, &result, &fault));
+                _cleanup_close_ int fd = openat(root, "f", O_RDONLY | O_CLOEXEC);
+                ssize_t n = fgetxattr(fd, "security.selinux", value, sizeof(value));
+                CHECK(keep ? n == sizeof(label) : n < 0);
+                tar_done(&tar);
+        }
+}
+
 static void hashes_the_whole_stream(void) {
         Tar tar = { 0 };
         LayerResult result;
@@ -560,6 +594,9 @@ int main(void) {
                 CHECK_CASE(refuses_a_damaged_archive),
                 CHECK_CASE(takes_an_empty_archive),
                 CHECK_CASE(stops_at_the_limits),
+                CHECK_CASE(stops_when_it_is_too_much_work),
+                CHECK_CASE(counts_holes_as_contents),
+                CHECK_CASE(keeps_labels_only_if_asked_to),
                 CHECK_CASE(hashes_the_whole_stream),
                 {},
         });
