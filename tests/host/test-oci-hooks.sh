@@ -16,7 +16,7 @@ state=$(cat)
         echo "$1 cwd $(pwd) uid $(id -u) env $(env | grep -v -E "^(PATH|PWD|SHLVL|_)=" | sort | tr '\n' ' ')"
 } >>"${TRACE:-/trace}"
 [ "$2" != fail ] || { echo "it is broken" >&2; exit 3; }
-[ "$2" != sleep ] || exec sleep 100
+[ "$2" != sleep ] || exec sleep 98765
 END
 chmod 0755 "$hook"
 cp "$hook" "$rootfs/hook"
@@ -140,7 +140,7 @@ test_a_hook_that_does_not_end_is_killed() {
         refused "$(with_hooks 'createRuntime: [outside("slow"; "sleep") + {timeout: 1}]')" \
                 "config.hooks.createRuntime[0]: $hook: still runs after 1 s, and was killed"
         (( SECONDS - started < 10 ))
-        equal "" "$(pgrep -f "^sleep 100$")"
+        equal "" "$(pgrep -f "^sleep 98765$")"
 }
 
 test_a_hook_that_leaves_something_behind_is_not_waited_for() {
