@@ -242,7 +242,7 @@ static bool disk_serve(Disk *disk) {
                         return true;
                 die("read of requests");
         }
-        const struct fuse_in_header *header = (const struct fuse_in_header *) disk->buffer;
+        const struct fuse_in_header *header = (const void *) disk->buffer;
         disk_answer(disk, header, header + 1);
         return true;
 }
