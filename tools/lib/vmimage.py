@@ -138,7 +138,7 @@ def fixtures(say):
         shutil.copytree(folder, os.path.join(work, "tree/usr/src/crt/build/fixtures"), symlinks=True,
                         ignore=shutil.ignore_patterns(".lock", ".new-*"))
         make_disk(path, os.path.join(work, "tree"))
-    return cached("fixtures", key_of(folder, read(os.path.join(folder, "version"))), make, say)
+    return cached("fixtures", key_of(read(os.path.join(folder, "version"))), make, say)
 
 
 def installed(build, path):
