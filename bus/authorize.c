@@ -108,16 +108,22 @@ static bool peer_is_sibling(const Peer *peer, BusSibling siblings) {
         return false;
 }
 
-static void call_free(Call *call) {
+static void call_take_out(Call *call) {
         Call **place = &call->authorizer->calls;
         while (*place && *place != call)
                 place = &(*place)->next;
         if (*place)
                 *place = call->next;
+        call->authorizer = NULL;
+}
+
+static void call_free(Call *call) {
         sd_bus_slot_unref(call->question);
         quota_hold_free(call->hold);
         if (call->pinned)
                 peer_registry_unpin(call->authorizer->peers, sd_bus_message_get_sender(call->message));
+        if (call->authorizer)
+                call_take_out(call);
         call_details_done(&call->details);
         sd_bus_message_unref(call->message);
         free(call);
@@ -363,8 +369,10 @@ Authorizer *authorizer_free(Authorizer *authorizer) {
         if (the_authorizer == authorizer)
                 the_authorizer = NULL;
         sd_bus_slot_unref(authorizer->filter);
+        /* One whose sender is still being asked for is freed with the answer, which comes at the latest when
+         * the registry goes. */
         while (authorizer->calls)
-                call_free(authorizer->calls);
+                (authorizer->calls->pinned ? call_free : call_take_out)(authorizer->calls);
         sd_bus_unref(authorizer->bus);
         free(authorizer);
         return NULL;
