@@ -88,7 +88,7 @@ static int dump(const OciOptions *options, StateFile *state, pid_t pid, Fault *f
             (r = oci_criu_begin(&criu, options, options->checkpoint.pre_dump ? "pre-dump" : "dump", fault)) <
                     0 ||
             (r = add_dump_options(&criu, options, state, pid, fault)) < 0 ||
-            (r = oci_criu_add_mounts(&criu, config, false, fault)) < 0 ||
+            (r = oci_criu_add_mounts(&criu, config, pid, fault)) < 0 ||
             (r = write_descriptors(&criu, pid, fault)) < 0)
                 return r;
         return oci_criu_run(&criu, fault);

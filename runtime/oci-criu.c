@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/path.h"
 #include "lib/process.h"
 #include "lib/strv.h"
 #include "runtime/mount-options.h"
@@ -134,18 +135,36 @@ static bool is_bind(const RuntimeMount *mount, size_t index) {
         return bind;
 }
 
-int oci_criu_add_mounts(OciCriu *criu, const RuntimeConfig *config, bool restores, Fault *fault) {
+/* A masked file is the null device, bound; a masked directory is a file system that criu saves itself. */
+static bool is_masked_file(int root, const char *path) {
+        struct stat st;
+        _cleanup_close_ int fd = path_open(root, path, O_PATH | O_NOFOLLOW, 0, PATH_IN_ROOT);
+        return fd >= 0 && fstat(fd, &st) >= 0 && S_ISCHR(st.st_mode);
+}
+
+static int add_masked_files(OciCriu *criu, const RuntimeConfig *config, pid_t pid) {
+        char path[64];
+        (void) snprintf(path, sizeof(path), "/proc/%i/root", pid);
+        _cleanup_close_ int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int r = root < 0 ? -errno : 0;
+        for (size_t i = 0; config->masked_paths && config->masked_paths[i] && r >= 0; i++)
+                if (is_masked_file(root, config->masked_paths[i]))
+                        r = oci_criu_addf(criu, "--external=mnt[%s]:/dev/null", config->masked_paths[i]);
+        return r;
+}
+
+int oci_criu_add_mounts(OciCriu *criu, const RuntimeConfig *config, pid_t pid, Fault *fault) {
         int r = 0;
         for (size_t i = 0; i < config->mount_count && r >= 0; i++) {
                 const RuntimeMount *mount = &config->mounts[i];
                 if (is_bind(mount, i))
                         r = oci_criu_addf(criu, "--external=mnt[%s]:%s", mount->destination,
-                                          restores ? mount->source : mount->destination);
+                                          pid == 0 ? mount->source : mount->destination);
         }
-        for (size_t i = 0; config->masked_paths && config->masked_paths[i] && r >= 0; i++)
-                r = oci_criu_addf(criu, "--external=mnt[%s]:%s", config->masked_paths[i],
-                                  restores ? "/dev/null" : config->masked_paths[i]);
-        return r;
+        if (r >= 0)
+                r = pid == 0 ? oci_criu_add(criu, "--external=mnt[/dev/null]:/dev/null")
+                             : add_masked_files(criu, config, pid);
+        return r < 0 ? fault_set_errno(fault, r, "what is mounted from outside") : 0;
 }
 
 /* "(00.012345) Error (criu/file.c:12): What went wrong": the last such line is the nearest to the end that

@@ -4,6 +4,8 @@
 /* The program criu, which does the work of checkpoint and restore: its command line, its end, and what its
  * log says of a failure. */
 
+#include <sys/types.h>
+
 #include "lib/runtime-config.h"
 #include "runtime/oci-options.h"
 
@@ -21,8 +23,9 @@ typedef struct OciCriu {
 int oci_criu_begin(OciCriu *criu, const OciOptions *options, const char *action, Fault *fault);
 int oci_criu_add(OciCriu *criu, const char *argument);
 int oci_criu_addf(OciCriu *criu, const char *format, ...) _printf_(2, 3);
-/* What is mounted into a container from outside is not in its images: "--external" for each. */
-int oci_criu_add_mounts(OciCriu *criu, const RuntimeConfig *config, bool restores, Fault *fault);
+/* What is mounted into a container from outside is not in its images: "--external" for each. pid is init's
+ * when it is saved, 0 when it is restored. */
+int oci_criu_add_mounts(OciCriu *criu, const RuntimeConfig *config, pid_t pid, Fault *fault);
 
 /* Until it has ended. */
 int oci_criu_run(const OciCriu *criu, Fault *fault);

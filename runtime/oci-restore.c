@@ -95,7 +95,7 @@ static int run_criu(OciSession *session, pid_t *ret, Fault *fault) {
             (r = given->lsm_mount_context
                          ? oci_criu_addf(&criu, "--lsm-mount-context=%s", given->lsm_mount_context)
                          : 0) < 0 ||
-            (r = oci_criu_add_mounts(&criu, session->config, true, fault)) < 0 ||
+            (r = oci_criu_add_mounts(&criu, session->config, 0, fault)) < 0 ||
             (r = add_descriptors(&criu, fault)) < 0 || (r = oci_criu_run(&criu, fault)) < 0)
                 return r;
         return read_pid(&session->state, ret, fault);
