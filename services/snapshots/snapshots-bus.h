@@ -41,7 +41,7 @@ int snapshots_bus_diff(sd_bus_message *message, DiffTable *table, JobTable *jobs
 int snapshots_bus_usage(sd_bus_message *message, UsageTable *table, sd_bus_error *error);
 int snapshots_bus_cleanup(sd_bus_message *message, SnapshotManager *manager, sd_bus_error *error);
 
-/* verify-bus.c */
+/* snapshot-verify-bus.c */
 int snapshots_bus_verify(sd_bus_message *message, VerifyTable *table, JobTable *jobs, sd_bus_error *error);
 
 /* snapshot-info-bus.c */

@@ -33,7 +33,9 @@ def methods():
 
 def object_path(interface, namespace):
     _, root = service_of(interface)
-    return root if interface.count(".") == 2 or interface.endswith(".Collector") else f"{root}/{interface.split('.')[3].lower()}/{namespace}/probe"
+    if interface.count(".") == 2 or interface.endswith(".Collector"):
+        return root
+    return f"{root}/{interface.split('.')[3].lower()}/{namespace}/probe"
 
 
 def call_all(options):
