@@ -8,6 +8,7 @@ import urllib.request
 
 from content_store import GLib, Store, TYPES, connect, equal, failure, outcome, run_cases, systemctl, wait_for
 from interfaces import SOURCE_ROOT, Gio, call
+from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Images", "/org/crt/Images", "org.crt.Images1"
 TRANSFER, IMAGE = INTERFACE + ".Transfer", INTERFACE + ".Image"
@@ -16,7 +17,7 @@ REGISTRY = os.path.join(SOURCE_ROOT, "tools", "registry")
 CA = "/run/crt-registry/tls/ca.crt"
 FAULTY = "http://localhost:5003"
 FIXTURES = os.environ.get("CRT_FIXTURES") or os.path.join(SOURCE_ROOT, "build", "fixtures")
-RULE = "/etc/polkit-1/rules.d/10-test-images.rules"
+set_rule = PolkitRule("images").set
 
 
 class Images:
@@ -146,26 +147,6 @@ def pid_of(unit):
 def pids_of(program):
     answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
     return [int(pid) for pid in answer.stdout.split()]
-
-
-def journal(*arguments):
-    subprocess.run(["journalctl", "--sync"], check=True)
-    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments], check=True, text=True,
-                          capture_output=True).stdout
-
-
-def set_rule(condition):
-    """What polkit says yes to; it has read that when this returns."""
-    if not condition and not os.path.exists(RULE):
-        return
-    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
-    if condition:
-        with open(RULE, "w", encoding="utf-8") as file:
-            file.write(f"polkit.addRule(function(action, subject) {{ if ({condition}) return polkit.Result.YES; }});")
-    else:
-        os.unlink(RULE)
-    systemctl("start", "polkit")
-    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
 
 
 __all__ = ["CA", "FAULTY", "FIXTURES", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear",

@@ -14,6 +14,7 @@ import time
 
 from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
 from interfaces import GLib, Gio, call, run
+from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
 JOB = "org.crt.Snapshots1.Job"
@@ -21,6 +22,7 @@ STATE = "/var/lib/crt/snapshots"
 DROP_IN = "/run/systemd/system/crt-snapshots.service.d"
 TYPES = {str: "s", bool: "b"}
 libc = ctypes.CDLL(None, use_errno=True)
+set_rule = PolkitRule("snapshots").set
 
 
 def sha256(data):
@@ -253,29 +255,6 @@ def part_pids(worker):
     """Of crt-unpack: what relays, decompresses, writes."""
     answer = subprocess.run(["pgrep", "-P", str(worker)], text=True, capture_output=True)
     return [worker, *sorted(int(pid) for pid in answer.stdout.split())]
-
-
-RULE = "/etc/polkit-1/rules.d/10-test-snapshots.rules"
-
-
-def set_rule(condition):
-    """What polkit says yes to; it has read that when this returns."""
-    if not condition and not os.path.exists(RULE):
-        return
-    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
-    if condition:
-        with open(RULE, "w", encoding="utf-8") as file:
-            file.write("polkit.addRule(function(action, subject) {"
-                       " if (" + condition + ") return polkit.Result.YES; });")
-    else:
-        os.unlink(RULE)
-    subprocess.run(["systemctl", "start", "polkit"], check=True)
-    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
-
-
-def journal(*arguments):
-    subprocess.run(["journalctl", "--sync"], check=True)
-    return run("journalctl", "-q", "-o", "cat", *arguments)
 
 
 def use_setting(line):

@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import Store, check_disk, equal, outcome, run_cases, sha256, wait_for, write  # noqa: E402
+from content_store import Store, check_disk, equal, outcome, run_cases, sha256, write  # noqa: E402
+from polkit_rules import PolkitRule  # noqa: E402
 
-RULE = "/etc/polkit-1/rules.d/10-test-content.rules"
+set_rule = PolkitRule("content").set
 ALICE = 'subject.user == "alice"'
 REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
 store = Store()
@@ -20,27 +21,6 @@ def clean():
     set_rule(None)
     store.clear()
     check_disk()
-
-
-def set_rule(condition):
-    """What polkit says yes to; it has read that when this returns."""
-    if not condition and not os.path.exists(RULE):
-        return
-    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
-    if condition:
-        with open(RULE, "w", encoding="utf-8") as file:
-            file.write("polkit.addRule(function(action, subject) {"
-                       " if (" + condition + ") return polkit.Result.YES; });")
-    else:
-        os.unlink(RULE)
-    subprocess.run(["systemctl", "start", "polkit"], check=True)
-    wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
-
-
-def journal(*arguments):
-    subprocess.run(["journalctl", "--sync"], check=True)
-    return subprocess.run(["journalctl", "-q", "-o", "cat", *arguments],
-                          check=True, text=True, capture_output=True).stdout
 
 
 def do_put(client, reference, **options):

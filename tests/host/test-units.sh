@@ -84,10 +84,10 @@ test_every_program_and_unit_has_its_manual_page() {
 test_installing_as_the_readme_says() {
         local sockets
         sockets=$(grep -o 'systemctl enable --now [^`]*' "$source_root/README.md")
-        equal "systemctl enable --now crt-fetch.socket crt-tasks.socket" "$sockets"
+        equal "systemctl enable --now crt-fetch.socket crt-tasks.socket crt-gc.timer" "$sockets"
         $sockets 2>"$scratch/said"
-        equal "active active" "$(systemctl is-active crt-fetch.socket crt-tasks.socket | xargs)"
-        equal "enabled enabled" "$(systemctl is-enabled crt-fetch.socket crt-tasks.socket | xargs)"
+        equal "active active active" "$(systemctl is-active crt-fetch.socket crt-tasks.socket crt-gc.timer | xargs)"
+        equal "enabled enabled enabled" "$(systemctl is-enabled crt-fetch.socket crt-tasks.socket crt-gc.timer | xargs)"
         systemd-sysusers --dry-run >/dev/null
         systemd-tmpfiles --create --prefix /var/lib/crt --prefix /run/crt
 }
@@ -115,8 +115,9 @@ test_exposure_is_what_it_is_known_to_be() {
                 systemd-analyze security --no-pager --threshold="$threshold" "$unit" >/dev/null ||
                         fail "$unit: $(exposure "$unit")"
         done <<'END'
-crt-content.service   4
+crt-content.service   6
 crt-images.service    2
+crt-gc.service        7
 crt-fetch@x.service   11
 crt-snapshots.service 30
 crt-tasks.service     92

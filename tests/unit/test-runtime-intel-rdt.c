@@ -43,7 +43,7 @@ static void a_class_that_is_there_is_joined(void) {
 
 static void a_class_of_another_schema_is_refused(void) {
         _cleanup_close_ int resctrl = check_directory();
-        _cleanup_close_ int class = make_class(resctrl, "silver", "L3:0=ff\n");
+        _unused_ _cleanup_close_ int class = make_class(resctrl, "silver", "L3:0=ff\n");
         RuntimeIntelRdt rdt = { .given = true, .clos_id = "silver", .l3_schema = "L3:0=f" };
         bool made;
         CHECK_FAULT(intel_rdt_join_at(resctrl, &rdt, "box", 77, &made, &fault), -EBUSY,

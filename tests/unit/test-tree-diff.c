@@ -322,7 +322,8 @@ static void who_is_not_read_ends(void) {
         char data[4096] = { 0 };
         int ends[2], r = 0;
         CHECK_OK(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
-        _cleanup_close_ int read_end = ends[0], write_end = ends[1];
+        _unused_ _cleanup_close_ int read_end = ends[0];
+        _cleanup_close_ int write_end = ends[1];
         const DiffOutputSpec spec = { .fd = write_end, .stall_seconds = 1 };
         CHECK_NO_FAULT(diff_output_new(&spec, &output, &fault));
         TarSink sink = diff_output_sink(output);
