@@ -70,13 +70,6 @@ TaskStore *task_store_free(TaskStore *store) {
         return mfree(store);
 }
 
-/* FULL syncs the log at every commit, NORMAL leaves that to the kernel; the database is whole in both cases.
- */
-static int set_durable(TaskStore *store, bool durable) {
-        return durable ? database_execute(store->database, "PRAGMA synchronous = FULL", "")
-                       : database_execute(store->database, "PRAGMA synchronous = NORMAL", "");
-}
-
 int task_store_add(TaskStore *store, const TaskRecord *record) {
         _cleanup_free_ char *command = NULL, *labels = NULL, *sources = NULL;
         size_t command_size, labels_size, sources_size;
@@ -86,7 +79,7 @@ int task_store_add(TaskStore *store, const TaskRecord *record) {
         if (r >= 0)
                 r = strings_to_blob(record->sources, &sources, &sources_size);
         if (r >= 0)
-                r = set_durable(store, true);
+                r = database_set_durable(store->database, true);
         if (r < 0)
                 return r;
         return database_execute(
@@ -103,7 +96,7 @@ int task_store_add(TaskStore *store, const TaskRecord *record) {
 }
 
 int task_store_update(TaskStore *store, const TaskRecord *record) {
-        int r = set_durable(store, false);
+        int r = database_set_durable(store->database, false);
         if (r < 0)
                 return r;
         return database_execute(store->database,
@@ -113,8 +106,9 @@ int task_store_update(TaskStore *store, const TaskRecord *record) {
                                 (int64_t) record->exit_status, record->error, record->namespace, record->id);
 }
 
+/* One that is removed when it ends is so again, should the power bring it back. */
 int task_store_remove(TaskStore *store, const TaskRecord *record) {
-        int r = set_durable(store, false);
+        int r = database_set_durable(store->database, !record->auto_remove);
         if (r < 0)
                 return r;
         return database_execute(store->database, "DELETE FROM containers WHERE namespace = ? AND id = ?",

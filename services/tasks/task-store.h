@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The containers on disk. Only their making is waited for until it is durable: what is lost of the rest when
- * the machine goes down is found out from what is left (task-recover.c). */
+/* The containers on disk. That they are made and removed is waited for until it is durable: what is lost of
+ * the rest when the machine goes down is found out from what is left (task-recover.c). */
 
 #include "lib/database.h"
 #include "services/tasks/task-record.h"

@@ -117,11 +117,6 @@ class Work:
                       lambda other: self.put(other, os.urandom(100000)))
 
 
-def is_lax(mark):
-    """The removal of a container is not waited for: it may come back, as one that has ended."""
-    return mark["kind"] == "container"
-
-
 def expected(marks, index):
     """{(kind, name): True, False or None} when the power goes before record number index."""
     found, running = {}, {}
@@ -133,7 +128,7 @@ def expected(marks, index):
         else:
             running.pop(mark["step"], None)
             if mark["kind"]:
-                found[mark["kind"], mark["name"]] = mark["verb"] == "make" or (None if is_lax(mark) else False)
+                found[mark["kind"], mark["name"]] = mark["verb"] == "make"
         if mark["verb"] == "collect":
             found.update({thing: None for thing, there in found.items() if thing[0] in ("blob", "snapshot") and there})
         found.update({(one["kind"], one["name"]): None for one in running.values() if one["kind"]})
