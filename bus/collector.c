@@ -21,6 +21,8 @@
 /* Touched names are remembered by a bit each, found by their hash: it takes no more memory however many they
  * are, and a bit that two names share only keeps a thing until the next collection. */
 #define TOUCHED_BITS (UINT64_C(1) << 20)
+/* No call that is right has more arguments or options; one that is not could set all bits. */
+#define NAMES_MAX 64
 
 typedef struct CollectorTask {
         struct CollectorTask *next;
@@ -77,7 +79,8 @@ void collector_touch(Collector *collector, const char *name) {
 static void touch_options(Collector *collector, sd_bus_message *message) {
         const char *key, *value, *contents;
         int r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        while (r > 0 && sd_bus_message_enter_container(message, 'e', "sv") > 0) {
+        for (unsigned n = 0;
+             n < NAMES_MAX && r > 0 && sd_bus_message_enter_container(message, 'e', "sv") > 0; n++) {
                 r = sd_bus_message_read(message, "s", &key);
                 if (r > 0)
                         r = sd_bus_message_peek_type(message, NULL, &contents);
@@ -103,8 +106,9 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         if (collector->epoch == 0 || sd_bus_message_get_type(message, &type) < 0 ||
             type != SD_BUS_MESSAGE_METHOD_CALL)
                 return 0;
-        while (sd_bus_message_peek_type(message, &kind, NULL) > 0 && kind == 's' &&
-               sd_bus_message_read(message, "s", &name) > 0)
+        for (unsigned n = 0; n < NAMES_MAX && sd_bus_message_peek_type(message, &kind, NULL) > 0 &&
+                             kind == 's' && sd_bus_message_read(message, "s", &name) > 0;
+             n++)
                 collector_touch(collector, name);
         touch_options(collector, message);
         int r = sd_bus_message_rewind(message, true);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "bus/bus-error.h"
 #include "bus/options.h"
@@ -28,6 +29,12 @@ static int read_filters(BusPage *page, char *const *texts, const FilterField *fi
         return r < 0 ? bus_error_set_fault(error, r, &fault) : 0;
 }
 
+static uint64_t now_usec(void) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
+}
+
 int bus_page_begin(BusPage *page, sd_bus_message *call, const FilterField *fields, sd_bus_error *error) {
         PageOptions options = { .after = "", .limit = LIMIT_PAGE_DEFAULT };
 
@@ -43,12 +50,15 @@ int bus_page_begin(BusPage *page, sd_bus_message *call, const FilterField *field
         page->after = options.after;
         page->limit = options.limit;
         page->error = error;
+        page->deadline = now_usec() + LIMIT_PAGE_USEC;
         r = sd_bus_message_new_method_return(call, &page->reply);
         return r < 0 ? r : sd_bus_message_open_container(page->reply, 'a', "a{sv}");
 }
 
 int bus_page_offer(BusPage *page, const char *key, FilterLookup lookup, void *userdata) {
-        if (page->taken == page->limit || page->seen == LIMIT_PAGE_MAX || page->bytes > LIMIT_PAGE_BYTES) {
+        bool late = page->filter && page->seen > 0 && now_usec() > page->deadline;
+        if (late || page->taken == page->limit || page->seen == LIMIT_PAGE_MAX ||
+            page->bytes > LIMIT_PAGE_BYTES) {
                 page->more = true;
                 return BUS_PAGE_FULL;
         }

@@ -12,8 +12,8 @@
  *        BUS_PAGE_TAKE: append its a{sv} to page.reply; BUS_PAGE_PASS: go on; BUS_PAGE_FULL: stop.
  *   return bus_page_send(&page);
  *
- * One call looks at LIMIT_PAGE_MAX things at most, so that no filter keeps the service from its other work:
- * a page may be shorter than asked for, and even empty, and only an empty "next" is the end. */
+ * One call looks at LIMIT_PAGE_MAX things at most, and not for longer than LIMIT_PAGE_USEC, so that no filter
+ * keeps the service from its other work: a page may be shorter than asked for, and even empty, and only an empty "next" is the end. */
 
 #include <systemd/sd-bus.h>
 
@@ -27,6 +27,7 @@ typedef struct BusPage {
         sd_bus_error *error; /* of the handler */
         uint32_t limit;
         uint32_t taken;
+        uint64_t deadline;
         uint32_t seen;
         Filter *filter;
         char *last; /* key of the last thing that was looked at */

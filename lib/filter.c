@@ -31,11 +31,13 @@ typedef struct Selector {
 struct Filter {
         Selector *selectors;
         size_t count;
+        unsigned steps; /* that regular expressions have taken on the thing at hand */
         pcre2_match_context *context;
         pcre2_match_data *match;
 };
 
-/* How much a regular expression may try on one value: what takes more is not meant well. */
+/* How much all regular expressions together may try on one thing: what takes more is not meant well. PCRE2's
+ * own limit counts anew for each place in the value where a match could begin. */
 #define MATCH_STEPS 20000
 #define MATCH_DEPTH 500
 #define MATCH_HEAP_KIB 64
@@ -233,8 +235,9 @@ static int compile_expression(const Parser *parser, Selector *selector) {
                 return fault_set(parser->fault, -EDQUOT,
                                  "filter '%s': a regular expression has at most %i characters", parser->text,
                                  LIMIT_FILTER_EXPRESSION);
-        selector->expression = pcre2_compile((PCRE2_SPTR) selector->value, PCRE2_ZERO_TERMINATED,
-                                             PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+        selector->expression =
+                pcre2_compile((PCRE2_SPTR) selector->value, PCRE2_ZERO_TERMINATED,
+                              PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT, &code, &offset, NULL);
         if (selector->expression)
                 return 0;
         pcre2_get_error_message(code, message, sizeof(message));
@@ -283,11 +286,18 @@ static int read_filter(Filter *filter, const char *text, const FilterField *fiel
         }
 }
 
+static int count_step(pcre2_callout_block *block, void *userdata) {
+        Filter *filter = userdata;
+        (void) block;
+        return ++filter->steps > MATCH_STEPS ? PCRE2_ERROR_CALLOUT : 0;
+}
+
 static int make_matcher(Filter *filter) {
         filter->context = pcre2_match_context_create(NULL);
         filter->match = pcre2_match_data_create(1, NULL);
         if (!filter->context || !filter->match)
                 return -ENOMEM;
+        (void) pcre2_set_callout(filter->context, count_step, filter);
         pcre2_set_match_limit(filter->context, MATCH_STEPS);
         pcre2_set_depth_limit(filter->context, MATCH_DEPTH);
         pcre2_set_heap_limit(filter->context, MATCH_HEAP_KIB);
@@ -342,9 +352,10 @@ static int match_selector(const Filter *filter, const Selector *selector, const 
         return 0;
 }
 
-int filter_match(const Filter *filter, FilterLookup lookup, void *userdata) {
+int filter_match(Filter *filter, FilterLookup lookup, void *userdata) {
         if (!filter)
                 return 1;
+        filter->steps = 0;
         int all = 1; /* so far, of the conditions that must hold together */
         for (size_t i = 0; i < filter->count; i++) {
                 const Selector *selector = &filter->selectors[i];

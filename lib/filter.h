@@ -33,4 +33,4 @@ DEFINE_CLEANUP(Filter *, filter_free);
 typedef const char *(*FilterLookup)(const char *field, const char *key, void *userdata);
 
 /* 1, 0, or -EDQUOT when a regular expression takes too long. */
-int filter_match(const Filter *filter, FilterLookup lookup, void *userdata);
+int filter_match(Filter *filter, FilterLookup lookup, void *userdata);

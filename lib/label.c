@@ -100,6 +100,9 @@ static int check_reserved(const char *key, const char *value, const char *const 
         uint64_t time;
         Digest digest;
 
+        /* They travel between the services in lines (lib/record-file.h). */
+        if (!string_is_printable(key) || !string_is_printable(value))
+                return fault_set(fault, -EINVAL, "label '%.64s': has characters that can't be printed", key);
         if ((own && strv_contains(own, key)) || string_equal(key, LABEL_GC_ROOT))
                 return 0;
         if (label_key_is(key, LABEL_GC_REF_CONTENT))

@@ -62,6 +62,7 @@
 #define LIMIT_PAGE_DEFAULT 1000
 #define LIMIT_PAGE_MAX 10000
 #define LIMIT_PAGE_BYTES (16U * 1024U * 1024U)
+#define LIMIT_PAGE_USEC 30000U /* for a filter */
 
 /* Filters of lists: of one its length, its regular expressions' length; conditions in all. */
 #define LIMIT_FILTER_LENGTH 8192

@@ -225,18 +225,27 @@ static int remove_expired_images(Collection *collection) {
         return r < 0 ? r : 0;
 }
 
+typedef struct DocumentCursor {
+        ReferenceGraph *graph;
+        uint32_t next;
+} DocumentCursor;
+
+static const char *next_lost_document(void *userdata) {
+        DocumentCursor *cursor = userdata;
+        while (cursor->next < reference_graph_count(cursor->graph)) {
+                const Node *node = reference_graph_node(cursor->graph, cursor->next++);
+                if (node->kind == NODE_DOCUMENT && !node->listed)
+                        return node->name;
+        }
+        return NULL;
+}
+
 /* What documents say that nobody has any longer need not be remembered. */
 static int forget_documents(Collection *collection) {
-        ReferenceGraph *graph = collection->graph;
-        int r = 0;
-        reference_graph_list_documents(graph);
-        for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
-                const Node *node = reference_graph_node(graph, i);
-                if (node->kind == NODE_DOCUMENT && !node->listed)
-                        r = image_store_forget_document(collection->service->images, node->name,
-                                                        collection->started);
-        }
-        return r < 0 ? r : 0;
+        DocumentCursor cursor = { .graph = collection->graph };
+        reference_graph_list_documents(collection->graph);
+        return image_store_forget_documents(collection->service->images, next_lost_document, &cursor,
+                                            collection->started);
 }
 
 static void on_surveyed(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
@@ -370,7 +379,13 @@ static void advance(Collection *collection) {
         }
         collection->observer->on_phase(steps[collection->step].phase, collection->userdata);
         int r = collection->step == COLLECTION_SURVEY ? survey(collection) : ask(collection);
-        if (r < 0)
+        if (r < 0 && collection->step >= COLLECTION_END_SNAPSHOTS) {
+                /* An epoch that can't be closed ends with this connection or with the next one that begins.
+                 */
+                collection->epochs[steps[collection->step].part] = 0;
+                collection->step++;
+                advance(collection);
+        } else if (r < 0)
                 collection_fail(collection, r, &fault);
 }
 

@@ -56,11 +56,19 @@ int image_store_visit_document(ImageStore *store, const char *digest, ReferenceV
         return r;
 }
 
-int image_store_forget_document(ImageStore *store, const char *digest, uint64_t noted_before) {
-        return database_execute(store->database,
-                                "DELETE FROM documents WHERE digest = ?1 AND noted < ?2 AND NOT EXISTS"
-                                " (SELECT 1 FROM needs WHERE kind = 1 AND thing = ?1)",
-                                "si", digest, (int64_t) noted_before);
+int image_store_forget_documents(ImageStore *store, DocumentNext next, void *userdata,
+                                 uint64_t noted_before) {
+        int r = database_begin(store->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) _unused_ Database *transaction = store->database;
+
+        for (const char *digest; r >= 0 && (digest = next(userdata));)
+                r = database_execute(store->database,
+                                     "DELETE FROM documents WHERE digest = ?1 AND noted < ?2 AND NOT EXISTS"
+                                     " (SELECT 1 FROM needs WHERE kind = 1 AND thing = ?1)",
+                                     "si", digest, (int64_t) noted_before);
+        return r < 0 ? r : database_commit(store->database);
 }
 
 int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata) {

@@ -66,5 +66,8 @@ int image_store_visit_document(ImageStore *store, const char *digest, ReferenceV
 typedef int (*NeedVisit)(const char *namespace, const char *name, GarbageKind kind, const char *thing,
                          void *userdata);
 int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata);
-/* The document is gone everywhere; unless it has come again since that time. */
-int image_store_forget_document(ImageStore *store, const char *digest, uint64_t noted_before);
+/* These documents are gone everywhere, unless they have come again since that time: next() gives the digest
+ * of one after the other, and NULL at the end. */
+typedef const char *(*DocumentNext)(void *userdata);
+int image_store_forget_documents(ImageStore *store, DocumentNext next, void *userdata,
+                                 uint64_t noted_before);

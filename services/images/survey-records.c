@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/label.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 
 void survey_records_done(SurveyRecords *records) {
@@ -62,9 +63,9 @@ static int add_expiry(SurveyRecords *records, uint32_t node, NodeName value) {
 }
 
 int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key, NodeName value) {
-        char name[128];
+        char name[LIMIT_LABEL_LENGTH + 1];
         if (key.length >= sizeof(name))
-                return 0;
+                return -EBADMSG;
         memcpy(name, key.data, key.length);
         name[key.length] = '\0';
         if (value.length == 0)

@@ -12,6 +12,7 @@
 #include "bus/options.h"
 #include "bus/page.h"
 #include "lib/fd.h"
+#include "lib/label.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/tasks/tasks-bus.h"
@@ -255,11 +256,9 @@ static int check_create(sd_bus_message *message, const CreateOptions *options, s
                                         "option 'mounts' is for root: hand over a descriptor in 'binds'");
         if (options->cpu_quota > UINT32_MAX)
                 return bus_invalid_argument(error, "option 'cpu-quota': is too large");
-        for (char *const *label = options->labels; label && *label; label++)
-                if (strlen(*label) > LIMIT_LABEL_LENGTH)
-                        return bus_invalid_argument(error, "option 'labels': one is longer than %i bytes",
-                                                    LIMIT_LABEL_LENGTH);
-        return check_size(options, error);
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r = label_check(options->labels, NULL, &fault);
+        return r < 0 ? bus_error_set_fault(error, r, &fault) : check_size(options, error);
 }
 
 static void on_created(Task *task, int r, const Fault *fault, void *userdata) {

@@ -173,6 +173,22 @@ static void a_regular_expression_takes_bounded_time(void) {
         CHECK_INT(filter_match(filter, lookup_hostile, NULL), -EDQUOT);
 }
 
+/* One that is dear at each place where a match could begin, and so at none of them beyond a limit. */
+static void that_counts_for_all_places_and_conditions(void) {
+        static const char *const texts[] = {
+                "name~=\"[^\\x01]{0,30}?[^\\x01]{0,30}?[\\x01\\x02]\"",
+                "name!=x,name~=\"[^\\x01]{0,99}?[\\x01\\x02]\",name~=\"[^\\x01]{0,99}?[\\x01\\x02]\"",
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(texts); i++) {
+                _cleanup_(filter_freep) Filter *filter = NULL;
+                _cleanup_(fault_done) Fault fault = FAULT_NULL;
+                int r = filter_parse(TEXTS(texts[i]), FIELDS, &filter, &fault);
+                CHECK_FORMAT(r >= 0, "%s", fault_text(&fault, r));
+                r = filter_match(filter, lookup_hostile, NULL);
+                CHECK_FORMAT(i == 0 ? r == -EDQUOT : r == 0 || r == -EDQUOT, "%s gives %i", texts[i], r);
+        }
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(conditions),
@@ -180,6 +196,7 @@ int main(void) {
                 CHECK_CASE(what_is_no_filter_is_refused),
                 CHECK_CASE(limits_hold),
                 CHECK_CASE(a_regular_expression_takes_bounded_time),
+                CHECK_CASE(that_counts_for_all_places_and_conditions),
                 {},
         });
 }

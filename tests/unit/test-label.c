@@ -33,6 +33,10 @@ static void reserved_keys_are_known_ones_only(void) {
                 { "org.crt.gc.expire=2026-11-22T11:09:00Z", 0 },
                 { "org.crt.gc.expire=tomorrow", -EINVAL },
                 { "=x", -EINVAL },
+                { "plain=a\tb", 0 },
+                { "org.crt.gc.root=a\tb", -EINVAL },
+                { "org.crt.gc.root=\x7f", -EINVAL },
+                { "org.crt.gc.ref.content.a\nb=" DIGEST, -EINVAL },
         };
         static const char *const own[] = { "org.crt.shareable", NULL };
         for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
