@@ -16,6 +16,7 @@
 #include "runtime/oci-criu.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-output.h"
+#include "runtime/oci-process.h"
 
 /* What 0, 1 and 2 of init are, for restore to put its own there: runc's descriptors.json. */
 static int write_descriptors(const OciCriu *criu, pid_t pid, Fault *fault) {
@@ -56,7 +57,7 @@ static int add_page_server(OciCriu *criu, const char *server, Fault *fault) {
 
 static int add_status_fd(OciCriu *criu, const char *text, Fault *fault) {
         uint64_t fd;
-        if (string_to_uint64(text, INT_MAX, &fd) < 0 || fcntl((int) fd, F_GETFD) < 0)
+        if (string_to_uint64(text, INT_MAX, &fd) < 0 || !oci_process_is_inherited((int) fd))
                 return fault_set(fault, -EINVAL, "--status-fd: '%s' is not an open descriptor", text);
         criu->status_fd = (int) fd;
         return oci_criu_add(criu, "--status-fd=3");

@@ -61,8 +61,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.config = session->config;
         request.bundle_fd = session->bundle_fd;
         request.cgroup_fd = session->cgroup;
-        for (int i = 0; i < 3; i++)
-                request.standard[i] = fcntl(i, F_GETFD) < 0 ? -EBADF : i;
+        oci_process_standard(request.standard);
         request.extra_fds = extra;
         request.seccomp_cache_fd = session->seccomp_cache;
         request.start_fd = session->start_fd;

@@ -16,6 +16,7 @@
 #include "lib/strv.h"
 #include "runtime/mount-options.h"
 #include "runtime/oci-log.h"
+#include "runtime/oci-process.h"
 
 #define LOG_SIZE_MAX (64 * 1024 * 1024)
 #define SENTENCE_MAX 400
@@ -200,8 +201,7 @@ int oci_criu_run(const OciCriu *criu, Fault *fault) {
         spawn.cgroup_fd = criu->cgroup_fd;
         spawn.fds = &criu->status_fd;
         spawn.fd_count = criu->status_fd >= 0 ? 1 : 0;
-        for (int i = 0; i < 3; i++)
-                spawn.standard[i] = fcntl(i, F_GETFD) < 0 ? -EBADF : i;
+        oci_process_standard(spawn.standard);
         for (size_t i = 0; criu->arguments[i]; i++)
                 oci_log_debug("criu argument %zu: %s", i, criu->arguments[i]);
         int r = process_spawn(&spawn, &pid, &pidfd);

@@ -152,8 +152,7 @@ static int start(ExecSession *session, Fault *fault) {
         request.seccomp_cache_fd = session->seccomp_cache;
         request.extra_fds = extra;
         request.extra_fd_count = (size_t) r;
-        for (int i = 0; i < 3; i++)
-                request.standard[i] = fcntl(i, F_GETFD) < 0 ? -EBADF : i;
+        oci_process_standard(request.standard);
         return exec_start(&request, session->init, oci_process_listen_pid(), &session->exec, fault);
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/oci-command.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-option-table.h"
+#include "runtime/oci-process.h"
 #include "runtime/own-binary.h"
 
 /* What clones processes into containers runs from a read-only mount of its own file. */
@@ -48,6 +49,7 @@ static int run_command(const OciOptions *options, char *argv[], Fault *fault) {
 int main(int argc, char *argv[]) {
         Fault fault = FAULT_NULL;
         OciOptions options = { 0 };
+        oci_process_guard_standard();
         oci_log_open(&options);
         int r = oci_options_parse(argc, argv, &options, &fault), failure = EXIT_FAILURE;
         if (r >= 0) {

@@ -16,6 +16,26 @@
 
 #define PROCESS_SIZE_MAX (4U * 1024U * 1024U)
 
+bool oci_process_is_inherited(int fd) {
+        int flags = fcntl(fd, F_GETFD);
+        return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+void oci_process_standard(int standard[static 3]) {
+        for (int i = 0; i < 3; i++)
+                standard[i] = oci_process_is_inherited(i) ? i : -EBADF;
+}
+
+/* By O_PATH, reading and writing fail with EBADF as they would without. */
+void oci_process_guard_standard(void) {
+        int fd;
+        do
+                fd = open("/dev/null", O_PATH | O_CLOEXEC);
+        while (fd >= 0 && fd < 2);
+        if (fd > 2)
+                fd_close(fd);
+}
+
 int oci_process_set_environment(RuntimeProcess *process, const char *assignment) {
         size_t name = strcspn(assignment, "=") + 1, count = 0;
         for (; process->env && process->env[count]; count++)
@@ -178,8 +198,12 @@ int oci_process_hand_on(const OciOptions *options, RuntimeProcess *process, int 
         if (count > CONTAINER_EXTRA_FDS_MAX)
                 return fault_set(fault, -EINVAL, "more than %i descriptors to hand on",
                                  CONTAINER_EXTRA_FDS_MAX);
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count; i++) {
                 fds[i] = 3 + (int) i;
+                if (!oci_process_is_inherited(fds[i]))
+                        return fault_set(fault, -EBADF,
+                                         "descriptor %i, which is to be handed on, is not open", fds[i]);
+        }
         if (listen > 0) {
                 static char assignment[32];
                 (void) snprintf(assignment, sizeof(assignment), "LISTEN_FDS=%u", listen);

@@ -13,6 +13,15 @@
 int oci_process_apply(const OciOptions *options, RuntimeProcess *process, json_object **ret_document,
                       Fault *fault);
 
+/* True for a descriptor of the caller's. All that this program opens itself is close-on-exec, and execve(2)
+ * has left nothing like it: a number that the caller had closed is none of his because it is in use by now.
+ */
+bool oci_process_is_inherited(int fd);
+/* 0, 1 and 2 as far as they were inherited; -EBADF in place of the others. */
+void oci_process_standard(int standard[static 3]);
+/* Before anything is opened: nothing comes to lie on 0, 1 and 2, where libraries read and write. */
+void oci_process_guard_standard(void);
+
 /* $LISTEN_FDS and --preserve-fds: the descriptors that become the payload's from 3 on, at most
  * CONTAINER_EXTRA_FDS_MAX; returns how many. The payload's environment tells of the first, to a process of
  * the number that stands at oci_process_listen_pid(): 1, unless something else is written there. */
