@@ -56,8 +56,14 @@ static int step_namespaces(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-/* setns(2) with a mount namespace has made its root this process's "/" and working directory. */
+/* setns(2) with a mount namespace has made its root this process's "/" and working directory. It is not yet
+ * the container's when that has no mount namespace of its own. */
 static int step_root(ContainerPlan *plan, Fault *fault) {
+        if (plan->rootfs_fd >= 0) {
+                if (fchdir(plan->rootfs_fd) < 0 || chroot(".") < 0)
+                        return -errno;
+                fd_close(plan->rootfs_fd);
+        }
         plan->rootfs_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         return plan->rootfs_fd < 0 ? -errno : 0;
 }

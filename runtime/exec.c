@@ -7,6 +7,9 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,11 +27,45 @@
 #include "runtime/seccomp-notify.h"
 #include "runtime/security-label.h"
 
+#define FDINFO_SIZE_MAX 4096
+
 struct Exec {
         pid_t pid;
         int pidfd;
         int terminal_fd; /* the master */
 };
+
+/* The number that init has in the caller's pid namespace; a pidfd's fdinfo says -1 when it is gone. */
+static int read_pid(const ContainerPlan *plan, int init, pid_t *ret) {
+        char path[64];
+        _cleanup_free_ char *text = NULL;
+        (void) snprintf(path, sizeof(path), "self/fdinfo/%i", init);
+        _cleanup_close_ int fd = openat(plan->proc_fd, path, O_RDONLY | O_CLOEXEC);
+        int r = fd < 0 ? -errno : fd_read_all(fd, FDINFO_SIZE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        const char *line = strstr(text, "\nPid:\t");
+        *ret = line ? (pid_t) strtol(line + strlen("\nPid:\t"), NULL, 10) : 0;
+        return *ret > 0 ? 0 : -ESRCH;
+}
+
+/* In a tree that others see, too, the container's root is a directory, to which no namespace leads: it is
+ * init's, looked up by number, and that was init's number if init still runs afterwards. */
+static int open_root(ExecPlan *exec, Fault *fault) {
+        ContainerPlan *plan = &exec->plan;
+        char path[64];
+        pid_t pid = 0;
+        if (plan_owns_mounts(plan))
+                return 0;
+        int r = read_pid(plan, exec->init, &pid);
+        if (r >= 0) {
+                (void) snprintf(path, sizeof(path), "%i/root", pid);
+                plan->rootfs_fd = openat(plan->proc_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                plan->own_rootfs_fd = true;
+                r = plan->rootfs_fd < 0 ? -errno : process_send_signal(exec->init, 0);
+        }
+        return r < 0 ? fault_set_errno(fault, r, "the container's root") : 0;
+}
 
 static int prepare(const ContainerRequest *request, int init, ExecPlan *exec, Fault *fault) {
         ContainerPlan *plan = &exec->plan;
@@ -37,8 +74,9 @@ static int prepare(const ContainerRequest *request, int init, ExecPlan *exec, Fa
         exec->init = init;
         exec->namespaces = namespaces_to_enter(request->config);
         if ((r = plan_check_request(request, fault)) < 0 || (r = plan_open_own_tree(plan, fault)) < 0 ||
-            (r = capabilities_prepare(plan, fault)) < 0 || (r = security_label_prepare(plan, fault)) < 0 ||
-            (r = seccomp_filter_prepare(plan, fault)) < 0 || (r = seccomp_notify_prepare(plan, fault)) < 0 ||
+            (r = open_root(exec, fault)) < 0 || (r = capabilities_prepare(plan, fault)) < 0 ||
+            (r = security_label_prepare(plan, fault)) < 0 || (r = seccomp_filter_prepare(plan, fault)) < 0 ||
+            (r = seccomp_notify_prepare(plan, fault)) < 0 ||
             (r = message_pair(&plan->parent_socket, &plan->init_socket)) < 0)
                 return r;
         return fd_set_nonblocking(plan->parent_socket, false);

@@ -271,6 +271,44 @@ test_only_what_is_handed_on_is_open() {
         down
 }
 
+# What the caller has closed is the null device there, and never what crt-oci itself opens at these numbers
+# (CVE-2024-21626).
+test_closed_descriptors_stay_closed() {
+        up .
+        oci exec box stat -L -c %t:%T /proc/self/fd/0 <&- | grep -qx 1:3
+        oci exec box sh -c 'seen=$(stat -L -c %t:%T /proc/$$/fd/[012]); echo $seen >/tmp/seen' <&- >&- 2>&-
+        equal "1:3 1:3 1:3" "$(cat "$rootfs/tmp/seen")"
+        rm "$rootfs/tmp/seen"
+        fails oci exec --preserve-fds 1 box ls /proc/self/fd/3/ 3<&-
+        contains "$output" "descriptor 3, which is to be handed on, is not open"
+        fails oci exec --preserve-fds 2 box true 3</dev/null 4<&-
+        contains "$output" "descriptor 4, which is to be handed on, is not open"
+        down
+        bundle . stat -L -c %t:%T /proc/self/fd/0
+        equal "1:3" "$(oci run -b "$bundle" box <&-)"
+        nothing_left
+}
+
+# Its root is a directory of the host's tree, or of the joined one.
+test_without_a_mount_namespace_the_root_is_that_of_init() {
+        local bare='.mounts = [] | del(.linux.maskedPaths, .linux.readonlyPaths)
+                | .linux.namespaces |= map(select(.type != "mount" and .type != "cgroup"))' sleeper
+        touch "$rootfs/of-the-container"
+        up "$bare"
+        equal "/of-the-container" "$(oci exec box ls /of-the-container)"
+        equal "/" "$(oci exec box pwd)"
+        equal "" "$(oci exec box ls "$scratch" 2>/dev/null)"
+        oci delete --force box
+        unshare --mount sh -c 'mount -t tmpfs joined "$1/tmp" && touch "$1/tmp/there" && exec sleep 100' sh "$rootfs" </dev/null >/dev/null 2>&1 &
+        sleeper=$!
+        wait_for 5 test -e "/proc/$sleeper/root$rootfs/tmp/there"
+        up "$bare"' | .linux.namespaces += [{type: "mount", path: "/proc/'"$sleeper"'/ns/mnt"}] | .root.path = "'"$rootfs"'"'
+        equal there "$(oci exec box ls /tmp)"
+        kill -9 "$sleeper"
+        rm "$rootfs/of-the-container"
+        down
+}
+
 test_socket_activation_reaches_init() {
         echo three >"$scratch/three"
         bundle . sh -c 'echo "$LISTEN_FDS $LISTEN_PID"; cat <&3'
