@@ -29,14 +29,21 @@ static int step_limits_room(ContainerPlan *plan, Fault *fault) {
         return process_limits_make_room(plan, 0, fault);
 }
 
-static int step_oom_score(ContainerPlan *plan, Fault *fault) {
+int exec_steps_set_oom_score(const ContainerPlan *plan) {
         int64_t score = plan->config->process.oom_score_adj;
         char text[32];
         if (score == RUNTIME_UNSET)
                 return 0;
         (void) snprintf(text, sizeof(text), "%" PRIi64, score);
-        int r = fd_write_file_at(plan->proc_fd, "thread-self/oom_score_adj", text);
-        return r < 0 ? fault_set_errno(fault, r, "process.oomScoreAdj: %s", text) : 0;
+        return fd_write_file_at(plan->proc_fd, "thread-self/oom_score_adj", text);
+}
+
+static int step_oom_score(ContainerPlan *plan, Fault *fault) {
+        const ExecPlan *exec = (const ExecPlan *) plan;
+        int r = exec->oom_score_tried ? exec->oom_score_result : exec_steps_set_oom_score(plan);
+        return r < 0 ? fault_set_errno(fault, r, "process.oomScoreAdj: %" PRIi64,
+                                       plan->config->process.oom_score_adj)
+                     : 0;
 }
 
 static int step_scheduling(ContainerPlan *plan, Fault *fault) {

@@ -8,10 +8,15 @@
 
 typedef struct ExecPlan {
         ContainerPlan plan;
-        int init;       /* weak: pidfd of the container's init */
-        char *own_pid;  /* weak: see exec_start() */
-        int namespaces; /* CLONE_NEW*, that are still to be joined */
+        int init;             /* weak: pidfd of the container's init */
+        char *own_pid;        /* weak: see exec_start() */
+        int namespaces;       /* CLONE_NEW*, that are still to be joined */
+        bool oom_score_tried; /* by the launcher, from which it is inherited */
+        int oom_score_result;
 } ExecPlan;
+
+/* Of this process, as config.process.oomScoreAdj has it. */
+int exec_steps_set_oom_score(const ContainerPlan *plan);
 
 /* Runs in the cloned child. */
 _noreturn_ void exec_steps_run(ExecPlan *exec);

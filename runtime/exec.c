@@ -135,6 +135,11 @@ static int clone_with_pid_namespace(ExecPlan *exec, int *ret_pidfd, Fault *fault
  * way back: a process between the two joins all, and clones the one that is wanted as its own sibling. */
 static _noreturn_ void launcher_run(ExecPlan *exec, int answer) {
         int pidfd = -EBADF;
+        /* Both are in the container's sight as soon as they have joined: before that they are closed to it,
+         * and the file that is the launcher's own only until then is written, for both. */
+        exec->oom_score_result = exec_steps_set_oom_score(&exec->plan);
+        exec->oom_score_tried = true;
+        (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         pid_t pid = setns(exec->init, exec->namespaces) < 0 ? (pid_t) -errno : 0;
         exec->namespaces = 0;
         if (pid == 0)

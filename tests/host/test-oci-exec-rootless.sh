@@ -63,6 +63,16 @@ test_the_whole_life() {
         nobodys_left
 }
 
+test_the_oom_score_is_that_of_the_configuration() {
+        spec '.process.oomScoreAdj = 100' sleep 1000
+        mine run --detach --bundle "$home/bundle" box </dev/null >/dev/null 2>&1
+        equal 100 "$(mine exec box cat /proc/self/oom_score_adj)"
+        jq '.process | .args = ["cat", "/proc/self/oom_score_adj"] | .oomScoreAdj = 200' "$home/bundle/config.json" >"$home/process.json"
+        equal 200 "$(mine exec --process "$home/process.json" box)"
+        mine delete --force box
+        nobodys_left
+}
+
 test_what_has_no_rights_is_said() {
         spec '.linux.resources = {pids: {limit: 50}}' true
         fails mine run --bundle "$home/bundle" box
