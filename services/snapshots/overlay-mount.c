@@ -33,8 +33,7 @@
 
 #define EMPTY_DIRECTORY                                                                                     \
         "empty" /* the lowest layer of all: overlayfs wants two, and hides whiteouts only then */
-#define MOUNT_POINT "mountpoint" /* of mount(2), for an instant, in the service's own mount namespace */
-#define PROBE_DIRECTORY "probe"  /* a work directory on a mount of its own, see overlay_mount_is_in_use() */
+#define PROBE_DIRECTORY "probe" /* a work directory on a mount of its own, see overlay_mount_is_in_use() */
 #define PROBE_UPPER "probe/fs"
 #define PROBE_WORK "probe/work"
 #define PROBE_XATTR "trusted.overlay.opaque"
@@ -69,8 +68,8 @@ static bool kernel_takes_detached_layers(int trees) {
 }
 
 int overlay_mount_probe(int trees, OverlayFeatures *ret, Fault *fault) {
-        static const char *const names[] = { EMPTY_DIRECTORY, MOUNT_POINT, PROBE_DIRECTORY, PROBE_UPPER,
-                                             PROBE_WORK };
+        static const char *const names[] = { EMPTY_DIRECTORY, OVERLAY_MOUNT_POINT, PROBE_DIRECTORY,
+                                             PROBE_UPPER, PROBE_WORK };
         for (size_t i = 0; i < ELEMENTS_OF(names); i++)
                 if (mkdirat(trees, names[i], 0755) < 0 && errno != EEXIST)
                         return fault_set_errno(fault, -errno, "Can't make the directory %s", names[i]);
@@ -173,12 +172,13 @@ static int mount_by_options(const OverlayMount *spec) {
         if (r < 0)
                 return r;
         /* MOUNT_ATTR_RDONLY, NOSUID and NODEV are MS_RDONLY, NOSUID and NODEV. */
-        if (mount("crt", MOUNT_POINT, "overlay", (unsigned long) spec->attributes, options) < 0)
+        if (mount("crt", OVERLAY_MOUNT_POINT, "overlay", (unsigned long) spec->attributes, options) < 0)
                 return -errno;
-        int fd = open_tree(AT_FDCWD, MOUNT_POINT, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+        int fd = open_tree(AT_FDCWD, OVERLAY_MOUNT_POINT,
+                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
         if (fd < 0)
                 fd = -errno;
-        if (umount2(MOUNT_POINT, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && fd >= 0) {
+        if (umount2(OVERLAY_MOUNT_POINT, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && fd >= 0) {
                 r = -errno;
                 fd_close(fd);
                 return r;

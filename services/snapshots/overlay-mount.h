@@ -11,6 +11,9 @@
 #include "lib/fault.h"
 #include "services/snapshots/snapshot-driver.h"
 
+/* Of whatever must be attached for an instant, in the service's own mount namespace. */
+#define OVERLAY_MOUNT_POINT "mountpoint"
+
 typedef struct OverlayFeatures {
         bool available;
         bool layers_one_by_one; /* "lowerdir+", Linux 6.8 */

@@ -11,6 +11,7 @@
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "services/snapshots/fs-ids.h"
+#include "services/snapshots/locked-mount.h"
 #include "services/snapshots/overlay-mount.h"
 #include "services/snapshots/tree-store.h"
 
@@ -191,6 +192,8 @@ static int become_root_of(const Stage *stage, Fault *fault) {
         if (fstat(stage->mount, &st) < 0)
                 return fault_set_errno(fault, -errno, "Can't find out who root of the user namespace is");
         int r = fs_ids_set(st.st_uid, st.st_gid);
+        if (r < 0)
+                (void) fs_ids_set(0, 0);
         return r < 0 ? fault_set_errno(fault, r, "Can't become root of the user namespace") : 0;
 }
 
@@ -224,16 +227,24 @@ static int mount_overlay(TreeMounts *mounts, const TreeMountSpec *spec, size_t c
         return r < 0 ? fault_set_errno(fault, r, "Can't mount the snapshot") : r;
 }
 
+static int lock_flags(const TreeMounts *mounts, int mount, Fault *fault) {
+        int fd = locked_mount_make(mount, mounts->trees, OVERLAY_MOUNT_POINT);
+        return fd < 0 ? fault_set_errno(fault, fd, "Can't lock the flags of the mount") : fd;
+}
+
 /* What is only read is an overlay, too, even if it is of a single tree: its file system is read-only, and
  * nobody who is handed it can make it writable. */
 int tree_mounts_mount(TreeMounts *mounts, const TreeMountSpec *spec, Fault *fault) {
         size_t count = chain_length(spec->layers, spec->layer_count);
         bool whole = spec->upper.id != 0 ? snapshot_driver_get(spec->upper.driver)->whole
                                          : count == 1 && !mounts->has_overlay;
-        if (!whole)
-                return mount_overlay(mounts, spec, count, fault);
-        return mount_directory(mounts, spec->upper.id != 0 ? spec->upper.id : spec->layers[0].id,
-                               mount_attributes(spec), spec->users, fault);
+        _cleanup_close_ int fd =
+                whole ? mount_directory(mounts, spec->upper.id != 0 ? spec->upper.id : spec->layers[0].id,
+                                        mount_attributes(spec), spec->users, fault)
+                      : mount_overlay(mounts, spec, count, fault);
+        if (fd < 0)
+                return fd;
+        return spec->no_setuid ? lock_flags(mounts, fd, fault) : TAKE_FD(fd);
 }
 
 int tree_mounts_mount_directory(const TreeMounts *mounts, int64_t id, Fault *fault) {

@@ -37,7 +37,8 @@ typedef struct TreeMountSpec {
         size_t layer_count;
         SnapshotLayer upper; /* that is written to; id 0: none */
         bool read_only;
-        bool no_setuid;   /* setuid, setgid and file capabilities mean nothing on it */
+        bool no_setuid;   /* for others than root: no setuid, setgid and file capabilities, and the flags are
+                             locked */
         bool is_volatile; /* contents need not survive a crash, so unmounting syncs nothing */
         int users; /* a user namespace: what is its user 0 has on the disk the number 0; -EBADF: none */
 } TreeMountSpec;

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who may do what with snapshots: nobody without rights changes anything, polkit can let them, and there are limits."""
 
+import ctypes
+import errno
 import json
 import os
 import sys
+import tarfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
@@ -13,12 +16,13 @@ from content_store import outcome  # noqa: E402
 
 REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
 ALICE = 'subject.user == "alice"'
-DATA = layer("d/", entry("d/f", b"x"))
+DATA = layer("d/", entry("d/f", b"x"), entry("null", kind=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666))
 store = Snapshots()
 
 
 def clean():
     set_rule(None)
+    use_setting(None)
     store.clear()
     check_disk()
 
@@ -43,6 +47,37 @@ def do_flags(client, key, **options):
     return ",".join(name for name in ("NOSUID", "NODEV") if found & getattr(os, f"ST_{name}"))
 
 
+def unlock(fd):
+    """In a user namespace of one's own: what becomes of the flags of a mount, and of a device node on it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x10000000 | 0x00020000) < 0:  # CLONE_NEWUSER, CLONE_NEWNS
+        return f"unshare: {errno.errorcode[ctypes.get_errno()]}"
+    found = []
+    for flag in (2, 4):  # MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV
+        attributes = (ctypes.c_uint64 * 4)(0, flag, 0, 0)
+        r = libc.syscall(442, fd, b"", 0x1000, attributes, 32)  # mount_setattr(), AT_EMPTY_PATH
+        found.append(errno.errorcode[ctypes.get_errno()] if r < 0 else "taken off")
+    try:
+        os.close(os.open("null", os.O_RDONLY, dir_fd=fd))
+        found.append("opened")
+    except OSError as error:
+        found.append(errno.errorcode[error.errno])
+    return ",".join(found)
+
+
+def do_unlock(client, key):
+    """In a process with one thread, as the kernel wants it."""
+    tree = client.mount(key)
+    read, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(end, unlock(tree.fd).encode())
+        os._exit(0)
+    os.close(end)
+    os.waitpid(child, 0)
+    return os.read(read, 100).decode()
+
+
 def do_begin(client, key, fd):
     client.prepare(key)
     return client.unpack_begin(key, fd, sha256(DATA))
@@ -60,6 +95,7 @@ ACTIONS = {
     "Unpack": lambda client, key, **options: client.unpack(key, DATA, **options)["diff-id"],
     "Mount": do_mount,
     "Flags": do_flags,
+    "Unlock": do_unlock,
     "Begin": do_begin,
     "Stat": lambda client, key, **options: client.stat(key, **options)["kind"],
     "List": lambda client, **options: ",".join(client.keys(**options)) or None,
@@ -141,6 +177,17 @@ def test_a_mount_is_no_way_to_devices_or_to_setuid_files():
     for key in ("v", "a", "alone"):
         equal("NOSUID,NODEV", as_user("alice", "Flags", key))
     equal("NODEV", do_flags(store, "v", namespace=f"u{uid()}"))
+
+
+def test_a_user_namespace_does_not_take_the_flags_of_a_mount_off():
+    for setting in ("CRT_SNAPSHOTS_DRIVER=overlayfs", "CRT_SNAPSHOTS_MOUNT_FALLBACK=yes", "CRT_SNAPSHOTS_DRIVER=copy"):
+        use_setting(f"Environment={setting}")
+        set_rule(ALICE)
+        as_user("alice", "Chain")
+        as_user("alice", "View", "v", "layer")
+        for key in ("v", "a"):
+            equal("EPERM,EPERM,EACCES", as_user("alice", "Unlock", key))
+        clean()
 
 
 def test_another_namespace_takes_two_rights():
