@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -221,8 +223,22 @@ static int migrate(Database *database, const char *name, const char *const *migr
         return 0;
 }
 
+/* SQLite maps the index of its log. On btrfs, which writes nothing in place unless it is told to, such a write can
+ * find the disk full, and then the kernel has no other way to say so than to kill the process (SIGBUS). */
+static void write_index_in_place(int directory, const char *name) {
+        char index[NAME_MAX + 1];
+        int flags;
+        (void) snprintf(index, sizeof(index), "%s-shm", name);
+        _cleanup_close_ int fd = openat(directory, index, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || (flags & FS_NOCOW_FL))
+                return;
+        flags |= FS_NOCOW_FL;
+        (void) ioctl(fd, FS_IOC_SETFLAGS, &flags); /* where there is no such thing there is no need */
+}
+
 static int open_and_migrate(Database *database, int directory, const char *name,
                             const char *const *migrations, size_t count, Fault *fault) {
+        write_index_in_place(directory, name);
         int r = open_handle(database, directory, name);
         if (r < 0)
                 return r;

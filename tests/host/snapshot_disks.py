@@ -34,6 +34,7 @@ class Disk:
     def __enter__(self):
         make_loop_nodes()
         systemctl("stop", "crt-snapshots")
+        os.makedirs(STATE, mode=0o700, exist_ok=True)  # as the service's first start does
         handle, self.image = tempfile.mkstemp(prefix="disk-", dir="/tmp")
         os.close(handle)
         subprocess.run(["truncate", "-s", self.size, self.image], check=True)
