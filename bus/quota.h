@@ -16,6 +16,7 @@ typedef enum QuotaKind {
         QUOTA_CALLS,
         QUOTA_SNAPSHOTS,
         QUOTA_CONTAINERS,
+        QUOTA_SURVEYS,
         _QUOTA_KIND_MAX,
         _QUOTA_KIND_INVALID = -22,
 } QuotaKind;

@@ -7,6 +7,7 @@
 #include "bus/authorize.h"
 #include "bus/bus-error.h"
 #include "bus/options.h"
+#include "bus/quota.h"
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/oci-reference.h"
@@ -22,12 +23,14 @@ typedef struct Question {
         NodeKind kind;   /* of Why */
         char *name;
         Survey *survey;
+        QuotaHold *hold;
 } Question;
 
 static Question *question_free(Question *question) {
         if (!question)
                 return NULL;
         survey_free(question->survey);
+        quota_hold_free(question->hold);
         sd_bus_message_unref(question->message);
         free(question->namespace);
         free(question->name);
@@ -49,10 +52,12 @@ static int question_new(sd_bus_message *message, const char *namespace, Question
         return 0;
 }
 
-/* Each of these looks at everything: there are not many at once. */
+/* Each of these looks at everything: there are not many at once, and one for each user. */
 static int ask(ImagesBus *images, Question *question, const SurveySpec *spec, SurveyDone done,
                sd_bus_error *error) {
-        if (images->service->surveys >= LIMIT_CONCURRENT_SURVEYS)
+        uid_t uid = peer_uid(bus_current_peer(sd_bus_message_get_bus(question->message)));
+        int r = quota_hold_new(uid, QUOTA_SURVEYS, &question->hold);
+        if (r < 0 || (quota_uid_is_limited(uid) && images->service->surveys >= LIMIT_CONCURRENT_SURVEYS))
                 return sd_bus_error_set(error, bus_error_name(-EDQUOT),
                                         "enough is being looked for: ask again in a moment");
         return survey_new(images->service, spec, done, question, &question->survey);
