@@ -78,9 +78,10 @@ int oci_open_cgroup(const StateFile *state, Fault *fault) {
 
 /* Init has the read side of "start" open, and the only write side of "result", close-on-exec:
  *   1. "result" is opened, so that nothing said there gets lost;
- *   2. the byte is written; from here on the container counts as started;
+ *   2. the byte is written; from here on the container counts as started, and hooks of the container may run
+ *      for as long as they like: others may signal and delete it;
  *   3. end of file: execve() succeeded. A report: it failed. */
-static int start_init(const StateFile *state, Fault *fault) {
+static int start_init(StateFile *state, Fault *fault) {
         _cleanup_close_ int result =
                 openat(state->directory, STATE_FILE_RESULT, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         _cleanup_close_ int start =
@@ -95,6 +96,7 @@ static int start_init(const StateFile *state, Fault *fault) {
                 return fault_set_errno(fault, r, "container '%s': starting it", state->id);
         (void) unlinkat(state->directory, STATE_FILE_START, 0);
         (void) unlinkat(state->directory, STATE_FILE_RESULT, 0);
+        state_file_unlock(state);
 
         InitReport report;
         ssize_t n = fd_read_full(result, &report, sizeof(report));
@@ -107,6 +109,7 @@ static int start_init(const StateFile *state, Fault *fault) {
 
 int oci_start(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
+        _cleanup_(runtime_config_freep) RuntimeConfig *hooks = NULL;
         _cleanup_close_ int root = -EBADF;
         int r = oci_open_container(options, &root, &state, fault);
         if (r < 0)
@@ -115,8 +118,10 @@ int oci_start(const OciOptions *options, Fault *fault) {
         if (status != CONTAINER_CREATED)
                 return fault_set(fault, -EBUSY, "container '%s' is %s, not created", options->id,
                                  container_status_to_string(status));
-        r = start_init(&state, fault);
-        return r < 0 ? r : oci_hooks_poststart(&state, fault);
+        if ((r = oci_hooks_prepare_poststart(&state, &hooks, fault)) < 0 ||
+            (r = start_init(&state, fault)) < 0)
+                return r;
+        return oci_hooks_poststart(hooks, &state, fault);
 }
 
 int oci_state(const OciOptions *options, Fault *fault) {
@@ -142,10 +147,11 @@ static int signal_all(const StateFile *state, int signal, Fault *fault) {
         return r < 0 && r != -ENOENT ? fault_set_errno(fault, r, "container '%s'", state->id) : 0;
 }
 
+/* Whoever works on the container may wait for what a signal is to end. */
 int oci_kill(const OciOptions *options, Fault *fault) {
         _cleanup_(state_file_done) StateFile state = STATE_FILE_INIT;
         _cleanup_close_ int root = -EBADF;
-        int r = oci_open_container(options, &root, &state, fault);
+        int r = oci_peek_container(options, &root, &state, fault);
         if (r < 0)
                 return r;
         if (options->all)

@@ -104,12 +104,23 @@ int oci_create(const OciOptions *options, Fault *fault) {
         return r;
 }
 
+/* From the start on hooks of the container may run for as long as they like: others may look at, signal and
+ * delete it. */
 static int start_in_foreground(OciSession *session, OciForeground *foreground, Fault *fault) {
         int master = session->forwards_terminal ? container_take_terminal(session->container) : -EBADF;
         int r = master >= 0 ? oci_foreground_take_terminal(foreground, master, fault) : 0;
+        if (r < 0)
+                return r;
+        (void) unlinkat(session->state.directory, STATE_FILE_START, 0);
+        (void) unlinkat(session->state.directory, STATE_FILE_RESULT, 0);
+        state_file_unlock(&session->state);
+        r = container_start(session->container, fault);
         if (r >= 0)
-                r = container_start(session->container, fault);
-        return r < 0 ? r : oci_hooks_poststart(&session->state, fault);
+                r = oci_hooks_poststart(session->config, &session->state, fault);
+        /* Without the lock nothing is taken back, and not what somebody else has deleted meanwhile. */
+        if (r < 0 && state_file_lock(&session->state) < 0)
+                session->complete = true;
+        return r;
 }
 
 int oci_run(const OciOptions *options, Fault *fault) {
@@ -122,15 +133,11 @@ int oci_run(const OciOptions *options, Fault *fault) {
         if ((r = session_run(&session, false, fault)) < 0 ||
             (r = start_in_foreground(&session, &foreground, fault)) < 0)
                 return r;
-        (void) unlinkat(session.state.directory, STATE_FILE_START, 0);
-        (void) unlinkat(session.state.directory, STATE_FILE_RESULT, 0);
         session.complete = true;
         oci_log_debug("container '%s' runs as process %i", options->id, container_pid(session.container));
         if (options->detach)
                 return 0;
 
-        /* Others may look at, signal and delete the container while it runs. */
-        state_file_unlock(&session.state);
         int status = oci_foreground_wait(&foreground, container_pidfd(session.container), fault);
         oci_log_debug("container '%s' ended with %i", options->id, status);
         if (status < 0 || options->keep || state_file_lock(&session.state) < 0)

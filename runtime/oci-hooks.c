@@ -10,20 +10,20 @@
 #include "runtime/hooks.h"
 #include "runtime/oci-log.h"
 
-int oci_hooks_poststart(const StateFile *state, Fault *fault) {
-        _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
-        if (!state_file_has_hooks(state))
+int oci_hooks_prepare_poststart(const StateFile *state, RuntimeConfig **ret, Fault *fault) {
+        return state_file_has_hooks(state) ? state_file_read_config(state, ret, fault) : 0;
+}
+
+int oci_hooks_poststart(const RuntimeConfig *config, const StateFile *state, Fault *fault) {
+        if (!config)
                 return 0;
-        int r = state_file_read_config(state, &config, fault);
-        if (r < 0)
-                return r;
         HookState told = {
                 .id = state->id,
                 .bundle = state_file_get_string(state, "bundle"),
                 .status = "running",
                 .pid = state_file_pid(state, CONTAINER_RUNNING),
         };
-        r = hooks_run(config, RUNTIME_HOOK_POSTSTART, &told, fault);
+        int r = hooks_run(config, RUNTIME_HOOK_POSTSTART, &told, fault);
         if (r < 0) {
                 _cleanup_close_ int init = state_file_open_init(state);
                 if (init >= 0)

@@ -143,6 +143,28 @@ test_a_hook_that_does_not_end_is_killed() {
         equal "" "$(pgrep -f "^sleep 98765$")"
 }
 
+test_a_hook_of_the_start_hinders_nobody() {
+        fresh
+        local kind command pid
+        for kind in 'startContainer: [inside("slow"; "sleep")]' 'poststart: [outside("slow"; "sleep")]'; do
+                for command in start run; do
+                        bundle "$(with_hooks "$kind")" sleep 1000
+                        if [[ $command == start ]]; then
+                                oci create -b "$bundle" box </dev/null >/dev/null 2>&1
+                                oci start box </dev/null >/dev/null 2>&1 &
+                        else
+                                oci run -b "$bundle" box </dev/null >/dev/null 2>&1 &
+                        fi
+                        wait_for 5 pgrep -f "^sleep 98765$"
+                        timeout 5 "${CRT_OCI:-crt-oci}" --root "$state" kill box KILL
+                        timeout 5 "${CRT_OCI:-crt-oci}" --root "$state" delete --force box
+                        for pid in $(pgrep -f "^sleep 98765$"); do kill -9 "$pid"; done
+                        wait || true
+                        nothing_left
+                done
+        done
+}
+
 test_a_hook_that_leaves_something_behind_is_not_waited_for() {
         fresh
         printf '#!/bin/sh\nsleep 3 &\necho much; exit 0\n' >"$scratch/fork"
