@@ -8,7 +8,7 @@
  *   3. If the bytes are in the store already, the record is all that is missing: 6.
  *   4. The file, which is synced, is moved to its place. Only one ingest at a time does this for one digest;
  *      others wait and look again.
- *   5. The worker syncs the directories.
+ *   5. The worker syncs the directories, and whatever of the file is not synced yet.
  *   6. One transaction writes the blob and takes the ingest. If it fails, the file goes back.
  *
  * Killed before 6, the next start finds a file without record and removes it, and finds the ingest's record
@@ -121,9 +121,11 @@ static int place(Ingest *ingest, int *directories, size_t *ret_count) {
         return r;
 }
 
-static void take_back(Ingest *ingest) {
+/* Whether the ingest can be continued: a file with fs-verity can't be written to any more. */
+static bool take_back(Ingest *ingest) {
         ContentState *state = ingest->table->state;
         char name[INGEST_NAME_SIZE];
+        struct statx st;
         ingest_data_name(&ingest->record, name);
         int r = blob_displace(state, &ingest->ended.digest, state->ingests, name);
         if (r >= 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
@@ -131,6 +133,8 @@ static void take_back(Ingest *ingest) {
         if (r < 0)
                 log_error("ingest '%s' of %s can't be restored: %s", ingest->record.reference,
                           ingest->record.namespace, strerror(-r));
+        return statx(state->ingests, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &st) < 0 ||
+               !(st.stx_attributes & STATX_ATTR_VERITY);
 }
 
 static void commit_record(Ingest *ingest, bool verity) {
@@ -142,15 +146,15 @@ static void commit_record(Ingest *ingest, bool verity) {
                 .verity = verity,
                 .labels = ingest->promise.labels,
         };
+        bool useless = false;
         int r = ingest_record_commit(ingest->table->state, &ingest->record, &blob, &fault);
         if (r < 0) {
                 if (ingest->phase == INGEST_SYNCING)
-                        take_back(ingest);
+                        useless = !take_back(ingest);
                 ingest->phase = INGEST_RECEIVED;
                 fault_set_errno(&fault, r, "the blob can't be recorded");
         }
-        /* A file with fs-verity can't be written to any more, and so is not continued. */
-        answer(ingest, r, &fault, /* remove= */ r >= 0 || verity);
+        answer(ingest, r, &fault, /* remove= */ r >= 0 || useless);
 }
 
 bool ingest_commit_is_placing(const Digest *digest, void *userdata) {
@@ -173,7 +177,7 @@ static int place_and_sync(Ingest *ingest) {
         r = fds[0] < 0 ? fds[0] : worker_send(ingest->worker, &message, sizeof(message), fds, 1 + count);
         fd_close_many(fds, 1 + count);
         if (r < 0)
-                take_back(ingest);
+                (void) take_back(ingest);
         else
                 ingest->phase = INGEST_SYNCING;
         return r;
@@ -260,16 +264,22 @@ void ingest_commit_on_ended(Ingest *ingest) {
                 commit_judge(ingest);
 }
 
-/* error may also be that the worker is gone. */
+/* What the worker knew does not count any longer: the files say how the ingest goes on. */
+static void commit_fail_synced(Ingest *ingest, int error) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        bool useless = !take_back(ingest);
+        fault_set(&fault, error, "the blob or its directory can't be synced");
+        ingest_become_idle(ingest);
+        answer(ingest, error, &fault, /* remove= */ useless);
+}
+
 void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
         IngestTable *table = ingest->table;
         Digest digest = ingest->ended.digest;
 
-        if (error < 0) {
-                take_back(ingest);
-                ingest->phase = INGEST_RECEIVED;
-                ingest_commit_fail(ingest, error, "the directory of the blob can't be synced");
-        } else
+        if (error < 0)
+                commit_fail_synced(ingest, error);
+        else
                 commit_record(ingest, verity);
         judge_blocked(table, &digest);
 }

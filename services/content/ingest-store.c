@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -265,16 +266,37 @@ static int sweep_file(int directory, const char *name, void *userdata) {
         if (r != 0)
                 return r < 0 ? r : 0;
         log_info("ingest/%s was left in the middle and goes", name);
-        return unlinkat(directory, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+        if (unlinkat(directory, name, 0) < 0 && errno != ENOENT)
+                log_warning("ingest/%s can't be removed: %s", name, strerror(errno));
+        return 0;
 }
 
+/* A commit that was ended in the middle leaves bytes that can only be read; with fs-verity that cannot be
+ * changed any more. */
+static int open_left(ContentState *state, const IngestRecord *record, int *ret_data, int *ret_checkpoint) {
+        char name[INGEST_NAME_SIZE];
+        int r = ingest_files_open(state, record, ret_data, ret_checkpoint);
+        if (r != -EACCES)
+                return r;
+        if (fchmodat(state->ingests, ingest_data_name(record, name), 0600, 0) < 0)
+                return -errno;
+        return ingest_files_open(state, record, ret_data, ret_checkpoint);
+}
+
+/* Whatever is wrong with one ingest keeps nobody from the others. */
 static int sweep_record(IngestRecord *record, void *userdata) {
         ContentState *state = userdata;
         _cleanup_close_ int data = -EBADF, checkpoint = -EBADF;
-        int r = ingest_files_open(state, record, &data, &checkpoint);
-        if (r != -ENOENT)
-                return r;
-        log_info("ingest '%s' of %s has lost its files and goes", record->reference, record->namespace);
+        int r = open_left(state, record, &data, &checkpoint);
+        if (r >= 0)
+                return 0;
+        if (r != -ENOENT && r != -EPERM) {
+                log_warning("ingest '%s' of %s can't be opened: %s", record->reference, record->namespace,
+                            strerror(-r));
+                return 0;
+        }
+        log_info("ingest '%s' of %s %s and goes", record->reference, record->namespace,
+                 r == -ENOENT ? "has lost its files" : "can't be continued");
         return ingest_record_remove(state, record);
 }
 

@@ -66,5 +66,5 @@ int ingest_record_commit(ContentState *state, const IngestRecord *record, const 
                          Fault *fault);
 
 /* After an end that was not orderly: removes files that no record names, and records whose files are not
- * there. Before the ingests are taken up. */
+ * there or can't be written to. Before the ingests are taken up. */
 int ingest_store_sweep(ContentState *state);

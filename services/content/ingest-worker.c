@@ -47,13 +47,18 @@ static bool enable_verity(int file) {
         return ioctl(file, FS_IOC_ENABLE_VERITY, &argument) >= 0 && fsync(file) >= 0;
 }
 
-/* The file is the first one. */
+/* The file is the first one. A stream that did not end as was promised then has not synced it; any other
+ * file costs nothing here. fs-verity comes last: after an error the ingest can be continued. */
 static int sync_place(const int *fds, size_t count) {
         IngestMessage message = { .type = INGEST_SYNCED };
-        message.verity = count > 0 && enable_verity(fds[0]);
+        if (count > 0 && fsync(fds[0]) < 0) {
+                message.error = -errno;
+                (void) ingest_checkpoint_fall_back(INGEST_FD_CHECKPOINT, INGEST_FD_DATA);
+        }
         for (size_t i = 1; i < count; i++)
                 if (fsync(fds[i]) < 0 && message.error >= 0)
                         message.error = -errno;
+        message.verity = count > 0 && message.error >= 0 && enable_verity(fds[0]);
         return reply(&message);
 }
 

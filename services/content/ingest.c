@@ -159,7 +159,6 @@ static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata
                             info->si_status);
         if (ingest->phase == INGEST_SYNCING) {
                 ingest_commit_on_synced(ingest, -EAGAIN, /* verity= */ false);
-                ingest_become_idle(ingest);
                 return;
         }
         ingest_become_idle(ingest);

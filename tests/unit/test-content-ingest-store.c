@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
 #include "lib/limits.h"
 #include "tests/unit/content-samples.h"
 
@@ -145,6 +148,61 @@ static void sweep_makes_files_and_records_agree(void) {
         ingest_record_done(&seen.last);
 }
 
+/* One that is in the way of nobody, whatever is wrong with it. */
+static void one_ingest_does_not_end_the_sweep(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("tolerant");
+        _cleanup_(ingest_record_done) IngestRecord read_only = sample_record("one", "read-only"),
+                                                   link = sample_record("one", "link"),
+                                                   lost = sample_record("one", "lost");
+        char name[INGEST_NAME_SIZE];
+        int data, checkpoint;
+        Seen seen = { 0 };
+        CHECK_OK(ingest_record_add(state, &link, NULL, NULL));
+        CHECK_OK(ingest_record_add(state, &read_only, NULL, NULL));
+        CHECK_OK(ingest_record_add(state, &lost, NULL, NULL));
+        CHECK_OK(unlinkat(state->ingests, ingest_data_name(&link, name), 0));
+        CHECK_OK(symlinkat("elsewhere", state->ingests, name));
+        CHECK_OK(fchmodat(state->ingests, ingest_data_name(&read_only, name), 0444, 0));
+        CHECK_OK(unlinkat(state->ingests, ingest_data_name(&lost, name), 0));
+        CHECK_OK(mkdirat(state->ingests, "77.data", 0700));
+
+        CHECK_OK(ingest_store_sweep(state));
+        CHECK_OK(ingest_record_visit_all(state, see, &seen));
+        CHECK_INT(seen.count, 2);
+        CHECK_STRING(seen.last.reference, "read-only");
+        CHECK_OK(ingest_files_open(state, &read_only, &data, &checkpoint));
+        fd_close(data);
+        fd_close(checkpoint);
+        ingest_record_done(&seen.last);
+}
+
+static bool set_flags(int directory, const char *name, int flags) {
+        _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+        return fd >= 0 && ioctl(fd, FS_IOC_SETFLAGS, &flags) >= 0;
+}
+
+/* As with fs-verity: no permission helps. */
+static void what_can_never_be_written_to_goes(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("sealed");
+        _cleanup_(ingest_record_done) IngestRecord sealed = sample_record("one", "sealed"),
+                                                   kept = sample_record("one", "kept");
+        char name[INGEST_NAME_SIZE];
+        Seen seen = { 0 };
+        CHECK_OK(ingest_record_add(state, &sealed, NULL, NULL));
+        CHECK_OK(ingest_record_add(state, &kept, NULL, NULL));
+        if (!set_flags(state->ingests, ingest_data_name(&sealed, name), FS_APPEND_FL)) {
+                (void) fprintf(stderr, "this file system or user can't make files append-only\n");
+                return;
+        }
+        int r = ingest_store_sweep(state);
+        CHECK(set_flags(state->ingests, name, 0));
+        CHECK_OK(r);
+        CHECK_OK(ingest_record_visit_all(state, see, &seen));
+        CHECK_INT(seen.count, 1);
+        CHECK_STRING(seen.last.reference, "kept");
+        ingest_record_done(&seen.last);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(references_are_printable_and_bounded),
@@ -156,6 +214,8 @@ int main(void) {
                 CHECK_CASE(commit_turns_one_record_into_another),
                 CHECK_CASE(expires_a_day_after_it_was_touched),
                 CHECK_CASE(sweep_makes_files_and_records_agree),
+                CHECK_CASE(one_ingest_does_not_end_the_sweep),
+                CHECK_CASE(what_can_never_be_written_to_goes),
                 {},
         });
 }
