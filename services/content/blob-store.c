@@ -152,13 +152,35 @@ int blob_update(ContentState *state, const char *namespace, const Digest *digest
         return r < 0 ? r : database_commit(transaction);
 }
 
-int blob_is_stored(ContentState *state, const Digest *digest) {
+static int find_good(ContentState *state, const Digest *digest, Blob *ret) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         char text[DIGEST_STRING_MAX];
         int r = database_query(state->database, &rows,
-                               "SELECT 1 FROM blobs WHERE digest = ? AND damaged = 0", "s",
+                               "SELECT size, verity FROM blobs WHERE digest = ? AND damaged = 0", "s",
                                digest_to_string(digest, text));
-        return r < 0 ? r : database_rows_next(&rows);
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        if (r > 0)
+                *ret = (Blob){
+                        .digest = *digest,
+                        .size = (uint64_t) database_rows_int64(&rows, 0),
+                        .verity = database_rows_int64(&rows, 1) != 0,
+                };
+        return r;
+}
+
+int blob_is_stored(ContentState *state, const Digest *digest) {
+        char path[BLOB_PATH_SIZE];
+        Blob blob;
+        int r = find_good(state, digest, &blob);
+        if (r <= 0)
+                return r;
+        const char *complaint =
+                file_complaint(state->blobs, blob_path(digest, path), blob.size, blob.verity);
+        if (!complaint)
+                return 1;
+        r = blob_mark_damaged(state, digest, complaint);
+        return r < 0 ? r : 0;
 }
 
 int blob_is_recorded(ContentState *state, const Digest *digest) {

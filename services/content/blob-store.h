@@ -38,7 +38,8 @@ int blob_update(ContentState *state, const char *namespace, const Digest *digest
 /* Takes it out of the namespace; the bytes go with the last one. -ENOENT as blob_find(). */
 int blob_delete(ContentState *state, const char *namespace, const Digest *digest);
 
-/* The bytes are there and right, in whatever namespace: 1 or 0. */
+/* The bytes are there and, as far as their record and a look at the file tell, right, in whatever namespace:
+ * 1 or 0. What is found to be damaged is marked. */
 int blob_is_stored(ContentState *state, const Digest *digest);
 /* A record names them, right or damaged: 1 or 0. */
 int blob_is_recorded(ContentState *state, const Digest *digest);

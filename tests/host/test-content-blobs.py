@@ -249,6 +249,16 @@ def test_verify_finds_what_is_damaged():
     check_disk()
 
 
+def test_bytes_that_come_repair_what_was_lost():
+    lost, _ = store.put(b"lost" * 1000)
+    os.unlink(blob_file(lost))
+    equal("good", stat(lost)["state"])  # nobody has looked
+    equal((lost, 4000), other.put(b"lost" * 1000, "r"))
+    equal(b"lost" * 1000, other.read(lost))
+    equal(b"lost" * 1000, store.read(lost))
+    check_disk()
+
+
 def test_a_verification_can_be_watched_joined_and_cancelled():
     data = os.urandom(64 << 20)
     digest, _ = store.put(data)

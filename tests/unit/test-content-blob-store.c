@@ -227,6 +227,26 @@ static void damage_is_found_where_it_is_opened(void) {
         fd_close(fd);
 }
 
+static void what_is_stored_is_looked_at(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("looked-at");
+        Digest lost = sample_blob(state, "one", "lost"), shorter = sample_blob(state, "one", "shorter"),
+               kept = sample_blob(state, "one", "kept");
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+        Blob blob;
+        CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
+        sample_file(state->ingests, "new", "sh");
+        CHECK_OK(blob_place(state, &shorter, state->ingests, "new", directories, &count));
+        fd_close_many(directories, count);
+        CHECK_INT(blob_is_stored(state, &lost), 0);
+        CHECK_INT(blob_is_stored(state, &shorter), 0);
+        CHECK_INT(blob_is_stored(state, &kept), 1);
+        CHECK_OK(blob_find(state, "one", &lost, &blob));
+        CHECK(blob.damaged > 0);
+        CHECK_OK(blob_record(state, &kept, 4, /* verity= */ true));
+        CHECK_INT(blob_is_stored(state, &kept), 0);
+}
+
 static void fs_verity_that_was_there_is_required(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("verity");
         Digest digest = sample_blob(state, "one", "bytes");
@@ -326,6 +346,7 @@ int main(void) {
                 CHECK_CASE(what_is_being_placed_is_left_alone),
                 CHECK_CASE(many_are_swept_in_steps),
                 CHECK_CASE(damage_is_found_where_it_is_opened),
+                CHECK_CASE(what_is_stored_is_looked_at),
                 CHECK_CASE(fs_verity_that_was_there_is_required),
                 CHECK_CASE(labels_are_of_one_namespace),
                 CHECK_CASE(reserved_labels_are_found),
