@@ -29,6 +29,9 @@ struct ContentInventory {
         RecordWriter *writer;                        /* weak, within a step */
         char namespace[LIMIT_IDENTIFIER_LENGTH + 1]; /* the blob that was listed last */
         char digest[DIGEST_STRING_MAX];
+        int64_t lease; /* and the thing that a lease names */
+        char type[16];
+        char name[LIMIT_REFERENCE_LENGTH + 1];
 };
 
 int content_inventory_new(ContentState *state, bool roots, ContentInventory **ret) {
@@ -116,15 +119,27 @@ static int list_leases(ContentInventory *inventory, RecordWriter *writer) {
 /* "resource", namespace, lease, type, name */
 static int list_resources(ContentInventory *inventory, RecordWriter *writer) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        int r = database_query(inventory->state->database, &rows,
-                               "SELECT l.namespace, l.id, r.type, r.name FROM lease_resources r"
-                               " JOIN leases l ON l.number = r.lease WHERE l.until = 0 OR l.until > ?",
-                               "i", (int64_t) content_now());
-        while (r >= 0 && (r = database_rows_next(&rows)) > 0)
+        unsigned count = 0;
+        int r = database_query(
+                inventory->state->database, &rows,
+                "SELECT l.namespace, l.id, r.type, r.name, r.lease FROM lease_resources r"
+                " JOIN leases l ON l.number = r.lease"
+                " WHERE (r.lease, r.type, r.name) > (?, ?, ?) AND (l.until = 0 OR l.until > ?)"
+                " ORDER BY r.lease, r.type, r.name LIMIT ?",
+                "issii", inventory->lease, inventory->type, inventory->name, (int64_t) content_now(),
+                (int64_t) PAGE);
+        while (r >= 0 && (r = database_rows_next(&rows)) > 0) {
+                const char *type = database_rows_string(&rows, 2), *name = database_rows_string(&rows, 3);
                 r = record_writer_add(writer, "sssss", "resource", database_rows_string(&rows, 0),
-                                      database_rows_string(&rows, 1), database_rows_string(&rows, 2),
-                                      database_rows_string(&rows, 3));
-        return r < 0 ? r : 0;
+                                      database_rows_string(&rows, 1), type, name);
+                inventory->lease = database_rows_int64(&rows, 4);
+                if (r >= 0)
+                        r = copy_text(inventory->type, sizeof(inventory->type), type);
+                if (r >= 0)
+                        r = copy_text(inventory->name, sizeof(inventory->name), name);
+                count++;
+        }
+        return r < 0 ? r : count == PAGE;
 }
 
 /* "ingest", namespace, reference, digest or "" */

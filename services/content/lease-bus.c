@@ -16,6 +16,9 @@
 #include "lib/strv.h"
 #include "services/content/content-labels.h"
 
+/* After what could not be written, and will hardly be the next moment. */
+#define PATIENCE_USEC (UINT64_C(60) * 1000000)
+
 struct LeaseTable {
         sd_bus *bus;
         ContentState *state; /* weak */
@@ -34,48 +37,53 @@ static void log_unsent(int r) {
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata);
 
-static void table_set_deadline(LeaseTable *table) {
+/* failed: what is over could not be removed, and is not tried again at once. */
+static void table_set_deadline(LeaseTable *table, bool failed) {
+        sd_event *event = sd_bus_get_event(table->bus);
         uint64_t deadline = 0;
         table->deadline = sd_event_source_disable_unref(table->deadline);
         int r = lease_next_deadline(table->state, &deadline);
-        if (r >= 0 && deadline > 0)
-                r = sd_event_add_time(sd_bus_get_event(table->bus), &table->deadline, CLOCK_REALTIME,
-                                      deadline, 0, on_deadline, table);
-        if (r < 0)
+        if (r < 0) {
                 log_warning("when the next lease ends can't be known: %s", strerror(-r));
+                failed = true;
+        } else if (deadline == 0)
+                return;
+        r = failed ? sd_event_add_time_relative(event, &table->deadline, CLOCK_MONOTONIC, PATIENCE_USEC, 0,
+                                                on_deadline, table)
+                   : sd_event_add_time(event, &table->deadline, CLOCK_REALTIME, deadline, 0, on_deadline,
+                                       table);
+        if (r < 0)
+                log_warning("nothing will tell when the next lease ends: %s", strerror(-r));
+}
+
+static void table_forget(LeaseTable *table, const Lease *lease, const char *why) {
+        log_info("lease '%s' of %s: %s", lease->id, lease->namespace, why);
+        lease_owners_forget(table->owners, lease->number);
+        log_unsent(object_kind_emit_removed(table->objects, lease->namespace, lease->id));
 }
 
 static int table_remove(LeaseTable *table, const Lease *lease, const char *why) {
         int r = lease_remove(table->state, lease);
-        if (r < 0)
-                return r;
-        log_info("lease '%s' of %s: %s", lease->id, lease->namespace, why);
-        lease_owners_forget(table->owners, lease->number);
-        log_unsent(object_kind_emit_removed(table->objects, lease->namespace, lease->id));
-        return 0;
+        if (r >= 0)
+                table_forget(table, lease, why);
+        return r;
 }
 
-static int take_lease(Lease *lease, void *userdata) {
-        *(Lease *) userdata = TAKE(*lease, (Lease){ 0 });
-        return 1;
-}
-
-void lease_table_expire(LeaseTable *table) {
-        int r;
-        do {
-                _cleanup_(lease_done) Lease lease = { 0 };
-                r = lease_visit_expired(table->state, content_now(), take_lease, &lease);
-                if (r > 0 && table_remove(table, &lease, "its time is over") < 0)
-                        r = -EIO;
-        } while (r > 0);
+/* Some of them: while there are more, the deadline is over at once, and others get their turns meanwhile. */
+static void table_expire(LeaseTable *table) {
+        Lease leases[LEASES_PER_TURN];
+        int r = lease_remove_expired(table->state, content_now(), leases);
         if (r < 0)
                 log_warning("leases whose time is over can't be removed: %s", strerror(-r));
+        for (int i = 0; i < r; i++) {
+                table_forget(table, &leases[i], "its time is over");
+                lease_done(&leases[i]);
+        }
+        table_set_deadline(table, /* failed= */ r < 0);
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
-        LeaseTable *table = userdata;
-        lease_table_expire(table);
-        table_set_deadline(table);
+        table_expire(userdata);
         return 0;
 }
 
@@ -95,7 +103,7 @@ int lease_table_add(LeaseTable *table, Lease *lease, char *const *labels, Fault 
                 return r;
         log_unsent(object_kind_emit_added(table->objects, lease->namespace, lease->id));
         if (lease->until > 0)
-                table_set_deadline(table);
+                table_set_deadline(table, /* failed= */ false);
         if (lease->binding == LEASE_UNBOUND)
                 return 0;
         r = lease_owners_watch(table->owners, lease);
@@ -299,7 +307,7 @@ static int method_update(sd_bus_message *message, void *userdata, sd_bus_error *
         if (n > 0)
                 log_unsent(object_kind_emit_changed(table->objects, lease.namespace, lease.id, changed));
         if (options.until_given)
-                table_set_deadline(table);
+                table_set_deadline(table, /* failed= */ false);
         return sd_bus_reply_method_return(message, NULL);
 }
 
@@ -312,7 +320,7 @@ static int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *
         r = table_remove(table, &lease, "deleted");
         if (r < 0)
                 return r;
-        table_set_deadline(table);
+        table_set_deadline(table, /* failed= */ false);
         return sd_bus_reply_method_return(message, NULL);
 }
 
@@ -395,8 +403,7 @@ int lease_table_new(sd_bus *bus, ContentState *state, LeaseTable **ret) {
                                      &table->owners);
         if (r < 0)
                 return r;
-        lease_table_expire(table);
-        table_set_deadline(table);
+        table_expire(table);
         *ret = TAKE_PTR(table);
         return 0;
 }

@@ -20,7 +20,3 @@ LeaseOwners *lease_table_owners(LeaseTable *table);
 /* Makes it (lease_add()), shows it, and watches its owner. */
 int lease_table_add(LeaseTable *table, Lease *lease, char *const *labels, Fault *fault);
 int lease_table_get_path(const LeaseTable *table, const Lease *lease, char **ret);
-
-/* Removes those whose time is over. For the collection, which asks for the owners as well:
- * lease_owners_settle(). */
-void lease_table_expire(LeaseTable *table);

@@ -8,7 +8,9 @@
 #include "bus/bus-error.h"
 #include "bus/options.h"
 #include "bus/page.h"
+#include "bus/quota.h"
 #include "lib/identifier.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/content/content-calls-bus.h"
 #include "services/content/lease-unit-bus.h"
@@ -127,6 +129,21 @@ static void on_unit(int r, const char *invocation, const Fault *unit_fault, void
                 (void) bus_reply_fault(creation->message, r, &fault);
 }
 
+/* Calls that wait for systemd count as the leases that they ask for. */
+static int check_share(ContentBus *content, uid_t uid, Fault *fault) {
+        if (!quota_uid_is_limited(uid))
+                return 0;
+        int count = lease_count_of(content->state, uid);
+        if (count < 0)
+                return count;
+        for (const LeaseCreation *other = content->creations; other; other = other->next)
+                if (other->lease.uid == uid)
+                        count++;
+        return count < LIMIT_LEASES_PER_UID
+                       ? 0
+                       : fault_set(fault, -EDQUOT, "user %u has as many leases as one may have", uid);
+}
+
 /* 1 if the answer comes later. */
 static int creation_bind(LeaseCreation *creation, const CreateOptions *options, Fault *fault) {
         ContentBus *content = creation->content;
@@ -138,11 +155,14 @@ static int creation_bind(LeaseCreation *creation, const CreateOptions *options, 
                 return lease_owners_name_process(owners, options->pidfd, lease, fault);
         if (!options->unit)
                 return 0;
+        int r = check_share(content, lease->uid, fault);
+        if (r < 0)
+                return r;
         lease->binding = LEASE_BOUND_UNIT;
         lease->owner = strdup(options->unit);
         if (!lease->owner)
                 return -ENOMEM;
-        int r = unit_question_new(content->bus, options->unit, on_unit, creation, &creation->question);
+        r = unit_question_new(content->bus, options->unit, on_unit, creation, &creation->question);
         return r < 0 ? r : 1;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "bus/quota.h"
 #include "lib/identifier.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
@@ -45,13 +46,39 @@ static void touch(ContentState *state, const Lease *lease, const LeaseResource *
                 content_state_touch(state, lease->namespace, &digest);
 }
 
+static int read_count(DatabaseRows *rows, int r) {
+        if (r >= 0)
+                r = database_rows_next(rows);
+        return r <= 0 ? r : (int) database_rows_int64(rows, 0);
+}
+
 static int count_resources(ContentState *state, const Lease *lease) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(state->database, &rows,
                                "SELECT COUNT(*) FROM lease_resources WHERE lease = ?", "i", lease->number);
-        if (r >= 0)
-                r = database_rows_next(&rows);
-        return r <= 0 ? r : (int) database_rows_int64(&rows, 0);
+        return read_count(&rows, r);
+}
+
+static int count_resources_of(ContentState *state, uid_t uid) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows,
+                               "SELECT COUNT(*) FROM lease_resources"
+                               " WHERE lease IN (SELECT number FROM leases WHERE uid = ?)",
+                               "i", (int64_t) uid);
+        return read_count(&rows, r);
+}
+
+static int check_limits(ContentState *state, const Lease *lease, Fault *fault) {
+        int r = count_resources(state, lease);
+        if (r > LIMIT_LEASE_RESOURCES)
+                return fault_set(fault, -EDQUOT, "a lease may name %i things", LIMIT_LEASE_RESOURCES);
+        if (r < 0 || !quota_uid_is_limited(lease->uid))
+                return r;
+        r = count_resources_of(state, lease->uid);
+        return r > LIMIT_LEASE_RESOURCES_PER_UID
+                       ? fault_set(fault, -EDQUOT, "the leases of user %u may name %i things in all",
+                                   lease->uid, LIMIT_LEASE_RESOURCES_PER_UID)
+                       : r;
 }
 
 static int add_resource(ContentState *state, const Lease *lease, const LeaseResource *resource,
@@ -83,9 +110,7 @@ int lease_add_resources(ContentState *state, const Lease *lease, const LeaseReso
         }
         if (added == 0)
                 return 0; /* and nothing to be synced */
-        r = count_resources(state, lease);
-        if (r > LIMIT_LEASE_RESOURCES)
-                return fault_set(fault, -EDQUOT, "a lease may name %i things", LIMIT_LEASE_RESOURCES);
+        r = check_limits(state, lease, fault);
         return r < 0 ? r : database_commit(transaction);
 }
 

@@ -3,6 +3,7 @@
 #include "services/content/lease-store.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "lib/limits.h"
 #include "lib/strv.h"
@@ -38,7 +39,7 @@ static Labelled labelled_lease(const Lease *lease) {
 
 /* ---- making and changing ---- */
 
-static int count_leases_of(ContentState *state, uid_t uid) {
+int lease_count_of(ContentState *state, uid_t uid) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(state->database, &rows, "SELECT COUNT(*) FROM leases WHERE uid = ?", "i",
                                (int64_t) uid);
@@ -66,7 +67,7 @@ int lease_add(ContentState *state, Lease *lease, char *const *labels, bool limit
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
-        r = limited ? count_leases_of(state, lease->uid) : 0;
+        r = limited ? lease_count_of(state, lease->uid) : 0;
         if (r >= LIMIT_LEASES_PER_UID)
                 return fault_set(fault, -EDQUOT, "user %u has as many leases as one may have", lease->uid);
         lease->created = content_now();
@@ -199,12 +200,49 @@ int lease_visit_bound(ContentState *state, LeaseVisit visit, void *userdata) {
         return visit_rows(&rows, r, visit, userdata);
 }
 
-int lease_visit_expired(ContentState *state, uint64_t now, LeaseVisit visit, void *userdata) {
+typedef struct Expired {
+        Lease *leases;
+        size_t count;
+} Expired;
+
+static int take_expired(Lease *lease, void *userdata) {
+        Expired *expired = userdata;
+        expired->leases[expired->count++] = TAKE(*lease, (Lease){ 0 });
+        return 0;
+}
+
+static int find_expired(ContentState *state, uint64_t now, Expired *expired) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(state->database, &rows,
-                               "SELECT " LEASE_COLUMNS " FROM leases WHERE until > 0 AND until <= ?", "i",
-                               (int64_t) now);
-        return visit_rows(&rows, r, visit, userdata);
+                               "SELECT " LEASE_COLUMNS " FROM leases WHERE until > 0 AND until <= ?"
+                               " ORDER BY until LIMIT ?",
+                               "ii", (int64_t) now, (int64_t) LEASES_PER_TURN);
+        return visit_rows(&rows, r, take_expired, expired);
+}
+
+static int remove_all(ContentState *state, const Expired *expired) {
+        int r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        for (size_t i = 0; i < expired->count && r >= 0; i++)
+                r = lease_remove(state, &expired->leases[i]);
+        return r < 0 ? r : database_commit(transaction);
+}
+
+int lease_remove_expired(ContentState *state, uint64_t now, Lease ret[LEASES_PER_TURN]) {
+        Lease leases[LEASES_PER_TURN] = { 0 };
+        Expired expired = { .leases = leases };
+        int r = find_expired(state, now, &expired);
+        if (r >= 0 && expired.count > 0)
+                r = remove_all(state, &expired);
+        if (r >= 0) {
+                memcpy(ret, leases, expired.count * sizeof(Lease));
+                return (int) expired.count;
+        }
+        for (size_t i = 0; i < expired.count; i++)
+                lease_done(&leases[i]);
+        return r;
 }
 
 int lease_next_deadline(ContentState *state, uint64_t *ret) {

@@ -54,6 +54,13 @@ typedef struct LeaseChange {
 int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault);
 int lease_remove(ContentState *state, const Lease *lease);
 
+/* Some of those whose time is over, in one transaction: how many, and they themselves. None: nothing is
+ * written. */
+#define LEASES_PER_TURN 16
+int lease_remove_expired(ContentState *state, uint64_t now, Lease ret[LEASES_PER_TURN]);
+/* How many a user has. */
+int lease_count_of(ContentState *state, uid_t uid);
+
 /* Calls visit() for each until it returns something else than 0, and returns that; what it takes out of the
  * lease is its own. Nothing may be written meanwhile. */
 typedef int (*LeaseVisit)(Lease *lease, void *userdata);
@@ -62,7 +69,6 @@ int lease_visit(ContentState *state, const char *namespace, const char *after, L
                 void *userdata);
 int lease_visit_all(ContentState *state, LeaseVisit visit, void *userdata);
 int lease_visit_bound(ContentState *state, LeaseVisit visit, void *userdata);
-int lease_visit_expired(ContentState *state, uint64_t now, LeaseVisit visit, void *userdata);
 /* The next deadline that there is; 0: none. */
 int lease_next_deadline(ContentState *state, uint64_t *ret);
 
@@ -81,7 +87,7 @@ typedef struct LeaseResource {
 int lease_resource_check(const LeaseResource *resource, Fault *fault);
 
 /* What is there already may be added, what is not there may be removed: all of them or none. -EDQUOT beyond
- * LIMIT_LEASE_RESOURCES. */
+ * LIMIT_LEASE_RESOURCES, and LIMIT_LEASE_RESOURCES_PER_UID of whose lease it is. */
 int lease_add_resources(ContentState *state, const Lease *lease, const LeaseResource *resources,
                         size_t count, Fault *fault);
 int lease_remove_resources(ContentState *state, const Lease *lease, const LeaseResource *resources,

@@ -3,7 +3,9 @@
 #include "services/content/lease-store.h"
 
 #include "lib/limits.h"
+#include "lib/record-file.h"
 #include "lib/strv.h"
+#include "services/content/collect-content.h"
 #include "services/content/content-labels.h"
 #include "tests/unit/content-samples.h"
 
@@ -125,6 +127,111 @@ static void resources_are_added_all_or_none(void) {
         CHECK_INT(n, 2);
 }
 
+/* So many images, from that number on. */
+static int add_images(ContentState *state, const Lease *lease, int first, int count) {
+        _cleanup_free_ LeaseResource *resources = new0(LeaseResource, (size_t) count);
+        _cleanup_free_ char *names = calloc((size_t) count, 16);
+        CHECK(resources && names);
+        for (int i = 0; i < count; i++) {
+                (void) snprintf(names + 16 * i, 16, "i%06i", first + i);
+                resources[i] = (LeaseResource){ LEASE_IMAGE, names + 16 * i };
+        }
+        return lease_add_resources(state, lease, resources, (size_t) count, NULL);
+}
+
+static void what_all_leases_of_a_user_name_is_bounded(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("bounded");
+        int leases = LIMIT_LEASE_RESOURCES_PER_UID / LIMIT_LEASE_RESOURCES;
+        content_state_relax(state);
+        for (int i = 0; i < leases; i++) {
+                char id[16];
+                (void) snprintf(id, sizeof(id), "l%i", i);
+                _cleanup_(lease_done) Lease lease = sample_lease("one", id);
+                add(state, &lease);
+                CHECK_OK(add_images(state, &lease, 0, LIMIT_LEASE_RESOURCES));
+                CHECK_ERROR(add_images(state, &lease, LIMIT_LEASE_RESOURCES, 1), -EDQUOT);
+        }
+        _cleanup_(lease_done) Lease more = sample_lease("one", "more"),
+                                    others = sample_lease("one", "others"),
+                                    root = sample_lease("one", "root"), found = { 0 };
+        add(state, &more);
+        CHECK_ERROR(add_images(state, &more, 0, 1), -EDQUOT);
+        others.uid = 1001;
+        add(state, &others);
+        CHECK_OK(add_images(state, &others, 0, 1));
+        root.uid = 0;
+        add(state, &root);
+        CHECK_OK(add_images(state, &root, 0, 1));
+        CHECK_OK(lease_find(state, "one", "l0", &found));
+        CHECK_OK(lease_remove(state, &found));
+        CHECK_OK(add_images(state, &more, 0, 1));
+}
+
+static unsigned count_listed(int fd, const char *kind, const char *lease) {
+        RecordFile file = RECORD_FILE_NULL;
+        RecordField fields[RECORD_FIELDS_MAX];
+        unsigned n = 0;
+        CHECK_OK(record_file_open(fd, &file));
+        while (record_file_next(&file, fields) > 0)
+                n += record_field_equal(&fields[0], kind) && record_field_equal(&fields[2], lease);
+        record_file_done(&file);
+        return n;
+}
+
+static void many_things_are_listed_in_steps(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("inventory");
+        _cleanup_(lease_done) Lease first = sample_lease("one", "first"), over = sample_lease("one", "over"),
+                                    last = sample_lease("one", "last");
+        const LeaseResource snapshot = { LEASE_SNAPSHOT, "i000000" };
+        _cleanup_(content_inventory_freep) ContentInventory *inventory = NULL;
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        unsigned steps = 0;
+        int r;
+        add(state, &first);
+        add(state, &over);
+        add(state, &last);
+        CHECK_OK(add_images(state, &first, 0, 700));
+        CHECK_OK(lease_add_resources(state, &first, &snapshot, 1, NULL));
+        CHECK_OK(add_images(state, &over, 0, 300));
+        CHECK_OK(add_images(state, &last, 0, 300));
+        CHECK_OK(lease_update(state, &over, &(LeaseChange){ .has_until = true, .until = 1 }, NULL));
+        CHECK_OK(content_inventory_new(state, false, &inventory));
+        CHECK_OK(record_writer_new("test", &writer));
+        while ((r = content_inventory_step(inventory, writer)) > 0)
+                steps++;
+        CHECK_OK(r);
+        CHECK_INT(steps, 4 + 1001 / 256);
+        _cleanup_close_ int fd = record_writer_finish(writer);
+        CHECK_OK(fd);
+        CHECK_INT(count_listed(fd, "resource", "first"), 701);
+        CHECK_INT(count_listed(fd, "resource", "over"), 0);
+        CHECK_INT(count_listed(fd, "resource", "last"), 300);
+        CHECK_INT(count_listed(fd, "lease", "last"), 1);
+}
+
+static void what_is_over_goes_by_and_by(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("expired");
+        Lease expired[LEASES_PER_TURN];
+        int r, total = 0;
+        for (int i = 0; i < LEASES_PER_TURN + 3; i++) {
+                char id[16];
+                (void) snprintf(id, sizeof(id), "l%i", i);
+                _cleanup_(lease_done) Lease lease = sample_lease("one", id);
+                lease.until = i == 0 ? 0 : (uint64_t) i;
+                add(state, &lease);
+        }
+        CHECK_INT(lease_count_of(state, 1000), LEASES_PER_TURN + 3);
+        while ((r = lease_remove_expired(state, content_now(), expired)) > 0) {
+                CHECK(total > 0 || r == LEASES_PER_TURN);
+                total += r;
+                for (int i = 0; i < r; i++)
+                        lease_done(&expired[i]);
+        }
+        CHECK_OK(r);
+        CHECK_INT(total, LEASES_PER_TURN + 2);
+        CHECK_INT(lease_count_of(state, 1000), 1);
+}
+
 static int find_thing(const LeasedThing *thing, void *userdata) {
         CHECK_STRING(thing->namespace, "one");
         CHECK_STRING(thing->resource.type, LEASE_CONTENT);
@@ -188,6 +295,9 @@ int main(void) {
                 CHECK_CASE(what_is_over_is_gone),
                 CHECK_CASE(a_user_has_a_share),
                 CHECK_CASE(resources_are_added_all_or_none),
+                CHECK_CASE(what_all_leases_of_a_user_name_is_bounded),
+                CHECK_CASE(many_things_are_listed_in_steps),
+                CHECK_CASE(what_is_over_goes_by_and_by),
                 CHECK_CASE(a_lease_of_an_ingest_becomes_one_of_its_blob),
                 CHECK_CASE(labels_go_with_their_lease),
                 {},
