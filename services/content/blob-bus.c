@@ -29,35 +29,25 @@ static int blob_error(sd_bus_error *error, int r, const Digest *digest, const ch
         return bus_error_set_fault(error, r, &fault);
 }
 
-typedef struct LookOptions {
-        const char *lease;
-} LookOptions;
-
-static const BusOption look_options[] = {
-        { "lease", "s", offsetof(LookOptions, lease) },
-};
-
-/* A digest and the options of Open and Stat. */
-static int read_look(sd_bus_message *message, Digest *ret_digest, LookOptions *ret, sd_bus_error *error) {
+/* There are no options. */
+static int read_digest_alone(sd_bus_message *message, Digest *ret_digest, sd_bus_error *error) {
         int r = content_bus_read_digest(message, ret_digest, error);
-        return r < 0 ? r : bus_options_read(message, look_options, ELEMENTS_OF(look_options), ret, error);
+        return r < 0 ? r : bus_options_read(message, NULL, 0, NULL, error);
 }
 
 int method_open(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ContentBus *content = userdata;
         const char *namespace = bus_call_namespace(message);
-        LookOptions options = { 0 };
         Digest digest;
         Blob blob;
 
-        int r = read_look(message, &digest, &options, error);
+        int r = read_digest_alone(message, &digest, error);
         if (r < 0)
                 return r;
         _cleanup_close_ int fd = blob_open(content->state, namespace, &digest, &blob);
         if (fd < 0)
                 return blob_error(error, fd, &digest, namespace);
-        r = content_bus_take_lease_of_blob(content, namespace, options.lease, &digest, error);
-        return r < 0 ? r : sd_bus_reply_method_return(message, "ht", fd, blob.size);
+        return sd_bus_reply_method_return(message, "ht", fd, blob.size);
 }
 
 /* One a{sv} with the labels, which are read here unless they are known. */
@@ -92,11 +82,10 @@ int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *namespace = bus_call_namespace(message);
         _cleanup_strv_ char **labels = NULL;
-        LookOptions options = { 0 };
         Digest digest;
         Blob blob;
 
-        int r = read_look(message, &digest, &options, error);
+        int r = read_digest_alone(message, &digest, error);
         if (r < 0)
                 return r;
         r = blob_find(content->state, namespace, &digest, &blob);
@@ -106,9 +95,7 @@ int method_stat(sd_bus_message *message, void *userdata, sd_bus_error *error) {
                 r = read_labels(content->state, namespace, &blob, &labels);
         if (r < 0)
                 return blob_error(error, r, &digest, namespace);
-        r = content_bus_take_lease_of_blob(content, namespace, options.lease, &digest, error);
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(message, &reply);
+        r = sd_bus_message_new_method_return(message, &reply);
         if (r >= 0)
                 r = append_blob(reply, &blob, labels);
         return r < 0 ? r : sd_bus_message_send(reply);
@@ -237,9 +224,7 @@ int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *error) 
         const char *namespace = bus_call_namespace(message);
         Digest digest;
 
-        int r = content_bus_read_digest(message, &digest, error);
-        if (r >= 0)
-                r = bus_options_read(message, NULL, 0, NULL, error);
+        int r = read_digest_alone(message, &digest, error);
         if (r < 0)
                 return r;
         r = blob_delete(content->state, namespace, &digest);

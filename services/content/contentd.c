@@ -37,8 +37,8 @@ typedef struct ContentService {
 
 /* Images acts for everyone. */
 static const BusRule rules[] = {
-        { CRT_CONTENT_INTERFACE, "Ingest", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
-        { CRT_CONTENT_INTERFACE, "Commit", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_INTERFACE, "Ingest", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES, "lease" },
+        { CRT_CONTENT_INTERFACE, "Commit", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES, "lease" },
         { CRT_CONTENT_INTERFACE, "Abort", BUS_POLKIT, WRITE, "reference", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "StatIngest", BUS_POLKIT, READ, "reference", BUS_SIBLING_IMAGES },
         { CRT_CONTENT_INTERFACE, "ListIngests", BUS_POLKIT, READ, NULL, BUS_SIBLING_IMAGES },
