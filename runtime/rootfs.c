@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -139,15 +140,22 @@ int rootfs_cut_off_host(Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "cutting the mounts off from the host's") : 0;
 }
 
-/* In a mount namespace that was joined the path means what it means there. */
+/* In a mount namespace that was joined the path means what it means there, and a relative one begins where
+ * the bundle is there: the bundle's descriptor leads into the caller's. */
 static int take_shared(ContainerPlan *plan, Fault *fault) {
-        const char *path = plan->config->root_path;
-        if (!plan->config->namespaces[RUNTIME_NAMESPACE_MOUNT].path || path[0] != '/')
+        const char *path = plan->config->root_path, *bundle = plan->request->bundle;
+        _cleanup_free_ char *joined = NULL;
+        if (!plan->config->namespaces[RUNTIME_NAMESPACE_MOUNT].path)
                 return 0;
+        if (path[0] != '/' && (!bundle || bundle[0] != '/'))
+                return fault_set(
+                        fault, -EINVAL,
+                        "config.root.path: '%s' must be absolute in a mount namespace that is joined", path);
+        if (path[0] != '/' && asprintf(&joined, "%s/%s", bundle, path) < 0)
+                return -ENOMEM;
         fd_close(plan->rootfs_fd);
-        plan->rootfs_fd = open_shared(plan);
-        return plan->rootfs_fd < 0 ? fault_set_errno(fault, plan->rootfs_fd, "config.root.path: %s", path)
-                                   : 0;
+        plan->rootfs_fd = open(joined ? joined : path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return plan->rootfs_fd < 0 ? fault_set_errno(fault, -errno, "config.root.path: %s", path) : 0;
 }
 
 /* The unmounting of the host's tree, later, must not travel back to it. The new root goes on top of "/",

@@ -48,6 +48,8 @@ test_without_a_mount_namespace_of_its_own() {
         local sleeper=$!
         wait_for 5 test -e "/proc/$sleeper/root$rootfs/tmp/there"
         inside "$bare"' | .linux.namespaces += [{type: "mount", path: "/proc/'"$sleeper"'/ns/mnt"}] | .root.path = "'"$rootfs"'"' ls /tmp || fail "$output"
+        equal there "$output"
+        inside "$bare"' | .linux.namespaces += [{type: "mount", path: "/proc/'"$sleeper"'/ns/mnt"}]' ls /tmp || fail "$output"
         kill -9 "$sleeper"
         equal there "$output"
         rm "$rootfs/before"
