@@ -128,8 +128,15 @@ static int parse_listener(const JsonNode *node, RuntimeSeccomp *seccomp, Fault *
                 return json_fault_member(node, "defaultAction", fault, -EBADMSG,
                                          "must not be SCMP_ACT_NOTIFY: the start itself would wait for an "
                                          "answer that nobody can give yet");
-        for (size_t i = 0; i < seccomp->rule_count && !seccomp->notifies; i++)
-                seccomp->notifies = seccomp->rules[i].action == RUNTIME_SECCOMP_NOTIFY;
+        for (size_t i = 0; i < seccomp->rule_count; i++) {
+                if (seccomp->rules[i].action != RUNTIME_SECCOMP_NOTIFY)
+                        continue;
+                seccomp->notifies = true;
+                if (strv_contains(seccomp->rules[i].names, "write"))
+                        return json_fault_member(node, "syscalls", fault, -EBADMSG,
+                                                 "SCMP_ACT_NOTIFY must not be for write, by which the start "
+                                                 "tells of the listener");
+        }
         if (seccomp->notifies && !seccomp->listener_path)
                 return json_fault_member(node, "listenerPath", fault, -EBADMSG,
                                          "is missing: SCMP_ACT_NOTIFY needs it");

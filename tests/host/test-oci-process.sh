@@ -142,6 +142,8 @@ test_seccomp_listener_flags_and_failures() {
         wait
         refused 'del(.x) | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}' "goes with SCMP_ACT_NOTIFY"
         refused '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["mkdir"], action: "SCMP_ACT_NOTIFY"}]}' "listenerPath: is missing"
+        refused '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", listenerPath: "/agent", syscalls: [{names: ["write"], action: "SCMP_ACT_NOTIFY"}]}' \
+                "config.linux.seccomp.syscalls: SCMP_ACT_NOTIFY must not be for write"
         refused '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_X"]}' "'SECCOMP_FILTER_FLAG_X' is not known"
 }
 

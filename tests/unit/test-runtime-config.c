@@ -193,6 +193,10 @@ static void malformed_members_are_named(void) {
                   "config.linux.resources.memory.swap: needs a limit" },
                 { RESOURCES("\"devices\":[{}]"), -EBADMSG,
                   "config.linux.resources.devices[0].allow: is missing" },
+                { SECCOMP(",\"listenerPath\":\"/"
+                          "a\",\"syscalls\":[{\"names\":[\"chdir\",\"write\"],\"action\":"
+                          "\"SCMP_ACT_NOTIFY\"}]"),
+                  -EBADMSG, "config.linux.seccomp.syscalls: SCMP_ACT_NOTIFY must not be for write" },
                 { SECCOMP(",\"syscalls\":[{\"names\":[],\"action\":\"SCMP_ACT_LOG\"}]"), -EBADMSG,
                   "config.linux.seccomp.syscalls[0].names: is empty" },
         };
