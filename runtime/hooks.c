@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 
 /* What a hook says is kept for the sentence, as far as it helps. */
 #define OUTPUT_MAX 400
+#define READS_AFTER_END 512 /* of a full pipe it takes fewer */
 
 static int add(json_object *object, const char *key, json_object *value) {
         if (!value || json_object_object_add(object, key, value) < 0) {
@@ -56,10 +58,11 @@ static int64_t now_ms(void) {
 }
 
 /* The end of what it writes, for as long as it runs: what it leaves running in the background may keep the
- * pipe, and nobody waits for that. 1 when it has ended, 0 when its time is over. */
+ * pipe, even write, and nobody waits for that. 1 when it has ended, 0 when its time is over. */
 static int follow(int pidfd, int output, const RuntimeHook *hook, char text[static OUTPUT_MAX + 1]) {
         int64_t end = hook->timeout > 0 ? now_ms() + hook->timeout * 1000 : 0;
         size_t used = 0;
+        unsigned further = READS_AFTER_END;
         bool ended = false;
         for (;;) {
                 /* poll(2) passes over what is -1. */
@@ -69,9 +72,9 @@ static int follow(int pidfd, int output, const RuntimeHook *hook, char text[stat
                 int r = poll(wait, 2, ended ? 0 : (int) MIN_OF(left, INT32_MAX));
                 if (r < 0 && errno != EINTR)
                         return -errno;
-                if (r == 0 && (ended || left == 0))
-                        return ended;
                 ended = ended || (wait[0].revents & POLLIN);
+                if (ended ? r == 0 || further-- == 0 : left == 0)
+                        return ended;
                 if (!wait[1].revents)
                         continue;
                 if (used > OUTPUT_MAX / 2) {
@@ -227,7 +230,10 @@ int hooks_step_wait_for_outside(ContainerPlan *plan, Fault *fault) {
 /* The path is the runtime's, the namespaces and the pid are the container's. */
 int hooks_step_create_container(ContainerPlan *plan, Fault *fault) {
         HookState state = state_of(plan, "creating", getpid());
-        return run_all(plan->config, RUNTIME_HOOK_CREATE_CONTAINER, &state, state.bundle, fault);
+        mode_t own = umask(plan->caller_umask);
+        int r = run_all(plan->config, RUNTIME_HOOK_CREATE_CONTAINER, &state, state.bundle, fault);
+        (void) umask(own);
+        return r;
 }
 
 int hooks_run_inside(const ContainerPlan *plan, Fault *fault) {

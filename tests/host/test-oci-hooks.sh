@@ -165,6 +165,27 @@ test_a_hook_of_the_start_hinders_nobody() {
         done
 }
 
+test_a_hook_that_writes_all_the_time_is_killed_too() {
+        fresh
+        local started=$SECONDS
+        refused '.hooks = {createRuntime: [{path: "/bin/sh", args: ["sh", "-c", "yes much & yes more & exec yes"], env: ["PATH=/bin:/usr/bin"], timeout: 1}]}' "still runs after 1 s, and was killed"
+        printf '#!/bin/sh\nyes much &\necho $! >%s\n' "$scratch/writer" >"$scratch/fork"
+        chmod +x "$scratch/fork"
+        inside '.hooks = {createRuntime: [{path: "'"$scratch"'/fork", env: ["PATH=/bin:/usr/bin"]}]}' true || fail "$output"
+        kill -9 "$(cat "$scratch/writer")" 2>/dev/null || true
+        (( SECONDS - started < 10 ))
+}
+
+test_the_umask_of_hooks_is_the_callers() {
+        fresh
+        printf '#!/bin/sh\numask >>%s\n' "$scratch/umasks" >"$scratch/look"
+        chmod +x "$scratch/look"
+        rm -f "$scratch/umasks"
+        ( umask 0027
+          inside '.hooks = {createRuntime: [{path: "'"$scratch"'/look"}], createContainer: [{path: "'"$scratch"'/look"}]}' true )
+        equal "0027 0027" "$(xargs <"$scratch/umasks")"
+}
+
 test_a_hook_that_leaves_something_behind_is_not_waited_for() {
         fresh
         printf '#!/bin/sh\nsleep 3 &\necho much; exit 0\n' >"$scratch/fork"
