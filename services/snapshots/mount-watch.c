@@ -101,8 +101,11 @@ int mount_watch_add(MountWatch *watch, int64_t id, int mount) {
                 *place = (WatchedMount){ .id = id, .descriptor = -EBADF };
         }
         int descriptor = inotify_add_watch(watch->inotify, fd_proc_path(mount, path), IN_DELETE_SELF);
-        if (descriptor < 0)
-                return -errno;
+        if (descriptor < 0) {
+                int r = -errno;
+                mount_watch_remove(watch, id); /* what is known of it is of an earlier mount */
+                return r;
+        }
         if (place == &watch->mounts[watch->count])
                 watch->count++;
         place->descriptor = descriptor;
