@@ -15,6 +15,8 @@
 /* struct erofs_xattr_ibody_header; the names that are shared, of which there are none here, would follow. */
 #define HEADER_SIZE ((size_t) 12)
 #define ENTRY_SIZE ((size_t) 4) /* struct erofs_xattr_entry, without the name */
+/* Their sum is counted in units of four bytes, in a field of 16 bits (i_xattr_icount). */
+#define AREA_MAX (HEADER_SIZE + (UINT16_MAX - 1) * (size_t) 4)
 #define PADDED(size) (((size) + 3) & ~(size_t) 3)
 
 static const struct {
@@ -77,6 +79,8 @@ static int area_add(XattrArea *area, const Source *source, const char *name, voi
         size_t name_length = strlen(rest);
         size_t begin = area->size > 0 ? area->size : HEADER_SIZE;
         size_t end = begin + PADDED(ENTRY_SIZE + name_length + (size_t) length);
+        if (end > AREA_MAX)
+                return -E2BIG;
         uint8_t *larger = realloc(area->bytes, end);
         if (!larger)
                 return -ENOMEM;

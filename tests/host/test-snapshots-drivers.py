@@ -175,6 +175,17 @@ def test_erofs_images():
     check_driver("xfs", "erofs")
 
 
+def test_attributes_that_an_image_can_not_count_are_refused():
+    with Disk("xfs", environment="CRT_SNAPSHOTS_DRIVER=erofs"):
+        store.prepare("a")
+        with store.mount("a") as path:
+            for i in range(5):
+                os.setxattr(path, f"user.{i}", bytes(60000))
+        assert "too long" in failure("Failed", lambda: store.commit("c", "a"))
+        equal(["a"], store.keys())
+        store.clear()
+
+
 def test_erofs_images_through_loop_devices():
     check_driver("ext4", "erofs", "CRT_SNAPSHOTS_LOOP_FALLBACK=yes")
 
