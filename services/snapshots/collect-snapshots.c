@@ -37,10 +37,16 @@ SnapshotInventory *snapshot_inventory_free(SnapshotInventory *inventory) {
 
 /* ---- what there is ---- */
 
+/* Nobody knows when such a mount is gone: it counts until the next boot. */
+static bool may_be_mounted(const Snapshot *snapshot) {
+        return snapshot->kind == SNAPSHOT_ACTIVE && snapshot->mounted != MOUNTED_NEVER &&
+               !snapshot_driver_get(snapshot->driver)->tells_use;
+}
+
 /* Something of this very moment needs it: a worker, a mount, a connection. */
 static bool is_held(SnapshotManager *manager, const Snapshot *snapshot) {
         return snapshot->state == SNAPSHOT_UNPACKING || !string_is_empty(snapshot->bound) ||
-               snapshot_commit_check_idle(manager, snapshot, NULL) < 0 ||
+               may_be_mounted(snapshot) || snapshot_commit_check_idle(manager, snapshot, NULL) < 0 ||
                snapshot_mount_check_unused(manager, snapshot, NULL) < 0;
 }
 
