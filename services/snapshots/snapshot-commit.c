@@ -305,6 +305,8 @@ static bool sync_start_one(SnapshotManager *manager) {
                 if (r >= 0)
                         return true;
                 sync->namespace = NULL;
+                if (commits_retry(sync))
+                        return true;
                 for (SnapshotCommit *commit = take_synced(sync), *next; commit; commit = next) {
                         _cleanup_(fault_done) Fault own = FAULT_NULL;
                         next = commit->next;
@@ -336,11 +338,13 @@ static int find_parent(SnapshotManager *manager, const SnapshotCommitSpec *spec,
                        int64_t *ret, Fault *fault) {
         *ret = snapshot->parent_id;
         if (!spec->parent || spec->parent[0] == '\0')
-                return 0;
+                return snapshot_check_whole(manager->store, snapshot, fault);
         _cleanup_(snapshot_done) Snapshot parent = { 0 };
         int r = snapshot_store_get(manager->store, spec->namespace, spec->parent, &parent, fault);
         if (r >= 0)
                 r = snapshot_check_use(&parent, SNAPSHOT_USE_PARENT, fault);
+        if (r >= 0)
+                r = snapshot_check_whole(manager->store, &parent, fault);
         if (r >= 0)
                 r = snapshot_rebase_check(manager->store, snapshot, &parent, fault);
         if (r >= 0)

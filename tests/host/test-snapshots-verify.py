@@ -133,6 +133,7 @@ def test_all_of_a_namespace():
 
 def test_nothing_is_built_on_damage():
     made()
+    store.prepare("before", "next")
     os.truncate(file_of("base", "d/f"), 0)
     assert found("base")
     for parent in ("base", "next"):
@@ -140,6 +141,10 @@ def test_nothing_is_built_on_damage():
         assert "damaged" in failure("FailedPrecondition", lambda: store.view("p", parent))
     kill_daemon()
     assert "damaged" in failure("FailedPrecondition", lambda: store.prepare("p", "next"))
+    assert "damaged" in failure("FailedPrecondition", lambda: store.commit("c", "before"))
+    store.prepare("alone")
+    store.unpack("alone", NEXT)
+    assert "damaged" in failure("FailedPrecondition", lambda: store.commit("c", "alone", parent="next"))
     equal(["base"], store.keys(filters=__import__("interfaces").GLib.Variant("as", ["state==damaged"])))
 
 
