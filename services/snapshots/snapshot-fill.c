@@ -57,6 +57,14 @@ static int forget(SnapshotManager *manager, int64_t id) {
         return 0;
 }
 
+void snapshot_fill_forget(SnapshotManager *manager, int64_t id) {
+        int r = forget(manager, id);
+        if (r >= 0)
+                return;
+        log_warning("a snapshot that was not filled stays until the next start: %s", strerror(-r));
+        manager->in_step = false;
+}
+
 static int on_retry(sd_event_source *source, uint64_t now, void *userdata) {
         SnapshotFill *fill = userdata;
         if (forget(fill->manager, fill->argument.id) >= 0) {
@@ -176,7 +184,7 @@ static void fills_run(SnapshotManager *manager) {
 int snapshot_fill_start(SnapshotManager *manager, const SnapshotFillSpec *spec, Fault *fault) {
         SnapshotFill *fill = new0(SnapshotFill, 1);
         if (!fill) {
-                (void) forget(manager, spec->snapshot->id);
+                snapshot_fill_forget(manager, spec->snapshot->id);
                 return -ENOMEM;
         }
         *fill = (SnapshotFill){

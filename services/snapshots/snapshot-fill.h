@@ -14,4 +14,6 @@ typedef struct SnapshotFillSpec {
 
 /* If it fails, now or later, the snapshot is gone. */
 int snapshot_fill_start(SnapshotManager *manager, const SnapshotFillSpec *spec, Fault *fault);
+/* It will not be filled: record and tree go, now or at the next start. */
+void snapshot_fill_forget(SnapshotManager *manager, int64_t id);
 void snapshot_fill_free_all(SnapshotManager *manager);

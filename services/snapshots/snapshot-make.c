@@ -145,7 +145,9 @@ static int start_fill(SnapshotManager *manager, const SnapshotRequest *request, 
                 return 0;
         if (!to_fill) {
                 int r = snapshot_store_set_state(manager->store, snapshot->id, SNAPSHOT_PREPARED, NULL);
-                return r < 0 ? r : 0;
+                if (r < 0)
+                        snapshot_fill_forget(manager, snapshot->id);
+                return r < 0 ? fault_set_errno(fault, r, "Can't record that the snapshot is prepared") : 0;
         }
         const SnapshotFillSpec spec = {
                 .snapshot = snapshot,
