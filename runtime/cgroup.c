@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -250,6 +251,20 @@ static int walk(int fd, int (*visit)(int cgroup, int argument), int argument) {
         return r;
 }
 
+/* The container may have made them as deep as it likes, and each level takes a descriptor. */
+static int walk_deep(int fd, int (*visit)(int cgroup, int argument), int argument) {
+        struct rlimit before, most;
+        bool raised = getrlimit(RLIMIT_NOFILE, &before) >= 0;
+        if (raised) {
+                most = (struct rlimit){ .rlim_cur = before.rlim_max, .rlim_max = before.rlim_max };
+                raised = setrlimit(RLIMIT_NOFILE, &most) >= 0;
+        }
+        int r = walk(fd, visit, argument);
+        if (raised)
+                (void) setrlimit(RLIMIT_NOFILE, &before);
+        return r;
+}
+
 static int signal_members(int cgroup, int signal) {
         _cleanup_free_ char *text = NULL;
         int r = fd_read_line_at(cgroup, "cgroup.procs", &text);
@@ -276,7 +291,7 @@ int cgroup_signal(int root, const char *path, int signal) {
                 fd_close(fd);
                 return r;
         }
-        return walk(fd, signal_members, signal);
+        return walk_deep(fd, signal_members, signal);
 }
 
 /* cgroup.events tells by POLLPRI when "populated" changes. */
@@ -329,7 +344,7 @@ int cgroup_remove(int root, const char *path, Fault *fault) {
                 r = -errno;
         /* Still there: the container made cgroups below its own. */
         if (r == -EBUSY || r == -ENOTEMPTY) {
-                r = walk(TAKE_FD(fd), NULL, 0);
+                r = walk_deep(TAKE_FD(fd), NULL, 0);
                 if (r >= 0 && unlinkat(root, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
                         r = -errno;
         }

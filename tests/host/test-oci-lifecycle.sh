@@ -235,6 +235,19 @@ END
         nothing_left
 }
 
+test_cgroups_deeper_than_the_limit_of_descriptors() {
+        bundle . sleep 100
+        oci create -b "$bundle" box </dev/null >/dev/null 2>&1
+        python3 -c '
+import os
+os.chdir("/sys/fs/cgroup/crt-test-oci/box")
+for i in range(100):
+    os.mkdir("d")
+    os.chdir("d")'
+        ( ulimit -Sn 40; oci delete --force box )
+        nothing_left
+}
+
 test_two_creations_of_one_name_make_one_container() {
         bundle . sleep 100
         local made=0 i pids=()
