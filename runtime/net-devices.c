@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ static bool is_in(const struct if_nameindex *links, unsigned index) {
         return false;
 }
 
-/* Its number may be another one there, and its name a pattern: it is what was not there before. */
+/* What was not there before: for a name that is a pattern, and for what has moved but not got its name. */
 static unsigned find_new(const struct if_nameindex *before) {
         struct if_nameindex *after = if_nameindex();
         unsigned found = 0;
@@ -59,7 +60,8 @@ static int move_one(unsigned index, const char *name, int from, int to, unsigned
         if (!before)
                 return fault_set_errno(fault, -errno, "the interfaces that are there");
         r = net_link_move(from, index, to, name);
-        *moved = find_new(before);
+        /* Its number may be another one there. Others may make interfaces there, too: names are surer. */
+        *moved = r >= 0 && !strchr(name, '%') ? if_nametoindex(name) : find_new(before);
         if_freenameindex(before);
         if (r < 0)
                 (void) fault_set_errno(fault, r, "moving it to %s", name);
