@@ -18,6 +18,7 @@
 #include "lib/strv.h"
 #include "runtime/cgroup.h"
 #include "runtime/init-report.h"
+#include "runtime/intel-rdt.h"
 #include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-output.h"
@@ -193,11 +194,23 @@ static int remove_cgroup(const StateFile *state, Fault *fault) {
         return 0;
 }
 
+/* A class that can't be removed hinders nothing but the next container of that name, which is told. */
+static void remove_from_resctrl(const StateFile *state) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
+        Fault fault = FAULT_NULL;
+        if (!state_file_is_in_resctrl(state))
+                return;
+        if (state_file_read_config(state, &config, &fault) >= 0)
+                intel_rdt_remove(config, state->id);
+        fault_done(&fault);
+}
+
 int oci_remove_container(StateFile *state, Fault *fault) {
         _cleanup_(runtime_config_freep) RuntimeConfig *hooks = oci_hooks_prepare_poststop(state);
         int r = remove_cgroup(state, fault);
         if (r < 0)
                 return r;
+        remove_from_resctrl(state);
         r = state_file_remove(state);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': removing its state", state->id);

@@ -13,6 +13,7 @@
 #include "runtime/cgroup-driver.h"
 #include "runtime/cgroup-resources.h"
 #include "runtime/cgroup.h"
+#include "runtime/intel-rdt.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
@@ -102,6 +103,7 @@ int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault) {
                 .config_text = session->config_text,
                 .config_size = session->config_size,
                 .pid = pid,
+                .in_resctrl = session->container && session->config->intel_rdt.given,
         };
         return state_file_write(&session->state, &record, fault);
 }
@@ -114,6 +116,8 @@ void oci_session_done(OciSession *session) {
                 container_free(session->container);
                 if (session->cgroup >= 0)
                         (void) cgroup_remove(session->hierarchy, session->cgroup_path, NULL);
+                if (session->container)
+                        intel_rdt_remove(session->config, session->options->id);
                 if (session->state.directory >= 0)
                         (void) state_file_remove(&session->state);
                 /* The first hooks have run: the last ones end what they began. */

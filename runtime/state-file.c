@@ -222,6 +222,7 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
             (r = add(document, "created", json_object_new_string(created))) < 0 ||
             (r = add(document, "annotations", annotations_to_json(record->config))) < 0 ||
             (r = add(document, "hooks", json_object_new_boolean(has_late_hooks(record->config)))) < 0 ||
+            (r = add(document, "resctrl", json_object_new_boolean(record->in_resctrl))) < 0 ||
             (r = add(document, "startTime", json_object_new_uint64(start_time))) < 0)
                 return r;
         *ret = TAKE_PTR(document);
@@ -310,10 +311,18 @@ const char *state_file_get_string(const StateFile *state, const char *name) {
                        : NULL;
 }
 
-bool state_file_has_hooks(const StateFile *state) {
+static bool is_true(const StateFile *state, const char *name) {
         json_object *value = NULL;
-        return state->document && json_object_object_get_ex(state->document, "hooks", &value) &&
+        return state->document && json_object_object_get_ex(state->document, name, &value) &&
                json_object_get_boolean(value);
+}
+
+bool state_file_has_hooks(const StateFile *state) {
+        return is_true(state, "hooks");
+}
+
+bool state_file_is_in_resctrl(const StateFile *state) {
+        return is_true(state, "resctrl");
 }
 
 /* Whoever creates it holds the lock; one that was killed does not. Other than the lock of this process

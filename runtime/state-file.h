@@ -61,6 +61,7 @@ typedef struct StateFileRecord {
         const char *config_text; /* what config was parsed from */
         size_t config_size;
         pid_t pid;
+        bool in_resctrl; /* "delete" removes what was made there */
 } StateFileRecord;
 
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
@@ -91,6 +92,8 @@ int state_file_read_cgroup(const StateFile *state, char **ret);
 const char *state_file_get_string(const StateFile *state, const char *name);
 /* True if its configuration has hooks that are still to run: without, it need not be read. */
 bool state_file_has_hooks(const StateFile *state);
+/* True if something was made for it in resctrl. */
+bool state_file_is_in_resctrl(const StateFile *state);
 /* Of init; 0 when there is none any more. */
 pid_t state_file_pid(const StateFile *state, ContainerStatus status);
 /* The JSON of the OCI operation "state". */
