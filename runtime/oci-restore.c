@@ -24,8 +24,38 @@
 #define DESCRIPTORS_SIZE_MAX (1024U * 1024U)
 #define PID_NAME "criu.pid"
 
+/* Where this process was before it went into a mount namespace of its own. */
+typedef struct Place {
+        int namespace, root, directory;
+} Place;
+
+#define PLACE_NULL ((Place){ -EBADF, -EBADF, -EBADF })
+
+static int place_remember(Place *place, Fault *fault) {
+        place->namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+        place->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        place->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return place->namespace < 0 || place->root < 0 || place->directory < 0
+                       ? fault_set_errno(fault, -errno, "the own mount namespace")
+                       : 0;
+}
+
+/* What comes later (hooks, removing the container) is for the host's tree as it is then. */
+static int place_return(const Place *place, Fault *fault) {
+        if (setns(place->namespace, CLONE_NEWNS) < 0 || fchdir(place->root) < 0 || chroot(".") < 0 ||
+            fchdir(place->directory) < 0)
+                return fault_set_errno(fault, -errno, "back into the own mount namespace");
+        return 0;
+}
+
+static void place_done(Place *place) {
+        fd_close(place->namespace);
+        fd_close(place->root);
+        fd_close(place->directory);
+}
+
 /* criu wants the root file system to be a mount, and one that is not shared. It is made in a mount namespace
- * of this process, which goes with it. */
+ * of this process, which it leaves again. */
 static int mount_root(const OciSession *session, char **ret, Fault *fault) {
         const char *path = session->config->root_path;
         if (!path)
@@ -76,7 +106,7 @@ static int read_pid(const StateFile *state, pid_t *ret, Fault *fault) {
         return 0;
 }
 
-static int run_criu(OciSession *session, pid_t *ret, Fault *fault) {
+static int run_criu_here(OciSession *session, pid_t *ret, Fault *fault) {
         const OciCheckpointOptions *given = &session->options->checkpoint;
         _cleanup_(oci_criu_done) OciCriu criu = OCI_CRIU_INIT;
         _cleanup_free_ char *root = NULL;
@@ -99,6 +129,16 @@ static int run_criu(OciSession *session, pid_t *ret, Fault *fault) {
             (r = add_descriptors(&criu, fault)) < 0 || (r = oci_criu_run(&criu, fault)) < 0)
                 return r;
         return read_pid(&session->state, ret, fault);
+}
+
+static int run_criu(OciSession *session, pid_t *ret, Fault *fault) {
+        _cleanup_(place_done) Place place = PLACE_NULL;
+        int r = place_remember(&place, fault);
+        if (r < 0)
+                return r;
+        r = run_criu_here(session, ret, fault);
+        int back = place_return(&place, r < 0 ? NULL : fault);
+        return r < 0 ? r : back;
 }
 
 static int restore(OciSession *session, pid_t *ret_pid, int *ret_pidfd, Fault *fault) {

@@ -32,6 +32,32 @@ test_what_is_saved_goes_on_where_it_was() {
         nothing_left
 }
 
+# What stands in for criu makes a sibling, as criu would (clone3(2) with CLONE_PARENT), and no container.
+test_after_a_restore_the_runtime_is_where_it_was() {
+        cat >"$scratch/criu" <<END
+#!/usr/bin/python3
+import ctypes, os, sys
+with open("$scratch/of-criu", "w") as file:
+    file.write(os.readlink("/proc/self/ns/mnt"))
+path = next(word.partition("=")[2] for word in sys.argv if word.startswith("--pidfile="))
+pid = ctypes.CDLL(None).syscall(435, (ctypes.c_uint64 * 8)(0x8000), 64)
+if pid == 0:
+    os.execvp("sleep", ["sleep", "1"])
+with open(path, "w") as file:
+    print(pid, file=file)
+END
+        printf '#!/bin/sh\nreadlink /proc/self/ns/mnt >%s\n' "$scratch/of-hook" >"$scratch/hook"
+        chmod +x "$scratch/criu" "$scratch/hook"
+        mkdir -p "$scratch/images3"
+        echo '[]' >"$scratch/images3/descriptors.json"
+        bundle '.hooks = {poststop: [{path: "'"$scratch"'/hook"}]}' true
+        output=$(oci --criu "$scratch/criu" restore --image-path "$scratch/images3" -b "$bundle" box 2>&1) || true
+        [[ -s $scratch/of-hook ]] || fail "$output"
+        equal "$(readlink /proc/self/ns/mnt)" "$(cat "$scratch/of-hook")"
+        [[ $(cat "$scratch/of-criu") != "$(cat "$scratch/of-hook")" ]]
+        nothing_left
+}
+
 test_it_can_be_left_running() {
         works || skip "criu does not work with this kernel: $(criu check 2>&1 | head -n 1)"
         start_counting
