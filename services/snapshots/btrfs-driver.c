@@ -16,9 +16,14 @@
 #include "services/snapshots/tree-copy.h"
 #include "services/snapshots/whole-tree.h"
 
+/* A snapshot has empty directories where the tree has other subvolumes, so such a tree is copied. */
 static int btrfs_clone(int from, int tree, const char *name, Fault *fault) {
         if (from >= 0 && btrfs_subvolume_is(from)) {
-                int r = btrfs_subvolume_snapshot(from, tree, name);
+                int r = btrfs_subvolume_has_others(from);
+                if (r == 0)
+                        r = btrfs_subvolume_snapshot(from, tree, name);
+                else if (r > 0)
+                        r = -EXDEV;
                 if (r != -EXDEV)
                         return r < 0 ? fault_set_errno(fault, r, "Can't make a snapshot of a subvolume") : 0;
         }

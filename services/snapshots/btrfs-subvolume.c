@@ -21,6 +21,13 @@ bool btrfs_subvolume_is(int directory) {
                fstat(directory, &st) >= 0 && st.st_ino == ROOT_INODE;
 }
 
+int btrfs_subvolume_has_others(int subvolume) {
+        struct btrfs_ioctl_get_subvol_rootref_args found = { 0 };
+        if (ioctl(subvolume, BTRFS_IOC_GET_SUBVOL_ROOTREF, &found) < 0)
+                return errno == EOVERFLOW ? 1 : -errno; /* more than one answer holds */
+        return found.num_items > 0;
+}
+
 /* name: a component that the caller made up, or that is in a directory of the file system: neither is longer
  * than NAME_MAX. */
 static void set_name(struct btrfs_ioctl_vol_args *arguments, const char *name) {

@@ -8,6 +8,8 @@
 
 /* The root directory of one. */
 bool btrfs_subvolume_is(int directory);
+/* 1 there are other subvolumes in it, 0 not. */
+int btrfs_subvolume_has_others(int subvolume);
 int btrfs_subvolume_make(int parent, const char *name);
 /* -EXDEV: they are on two file systems. */
 int btrfs_subvolume_snapshot(int subvolume, int parent, const char *name);

@@ -41,6 +41,7 @@ enum { DIRECTORY_FD = 4, TRASH_FD };
 /* Sharing what files hold, subvolumes, and fs-verity. */
 static const unsigned long tree_ioctls[] = {
         FICLONE,
+        BTRFS_IOC_GET_SUBVOL_ROOTREF,
         BTRFS_IOC_SUBVOL_CREATE,
         BTRFS_IOC_SNAP_CREATE_V2,
         BTRFS_IOC_SNAP_DESTROY,

@@ -164,6 +164,25 @@ def test_btrfs():
     check_driver("btrfs", "btrfs")
 
 
+def test_subvolumes_in_a_tree_are_committed_with_it():
+    with Disk("btrfs", environment="CRT_SNAPSHOTS_DRIVER=btrfs"):
+        store.put("base", layer(entry("below", b"b")))
+        store.prepare("a", "base")
+        with store.mount("a") as path:
+            for name in ("one", "one/two"):
+                subprocess.run(["btrfs", "-q", "subvolume", "create", f"{path}/{name}"], check=True)
+                with open(f"{path}/{name}/file", "w", encoding="ascii") as file:
+                    file.write(name)
+        store.commit("c", "a")
+        store.prepare("next", "c")
+        with store.mount("next") as path:
+            for name, expected in (("below", "b"), ("one/file", "one"), ("one/two/file", "one/two")):
+                with open(f"{path}/{name}", encoding="ascii") as file:
+                    equal(expected, file.read())
+        store.clear()
+        check_disk()
+
+
 def test_copies_with_and_without_reflinks():
     check_driver("xfs", "copy")
     check_driver("ext4", "copy")
