@@ -11,10 +11,10 @@
 
 typedef struct BoundSnapshot {
         struct BoundSnapshot *next;
-        SnapshotsBound *bound; /* weak */
+        SnapshotsBound *bound; /* weak; NULL: forgotten while the connection is asked about */
         int64_t id;
         PeerWatch *watch; /* NULL: the connection has ended, or is still asked about */
-        bool asking;
+        bool asking;      /* on_peer_known() will be called */
 } BoundSnapshot;
 
 struct SnapshotsBound {
@@ -34,8 +34,24 @@ static void bound_snapshot_free(BoundSnapshot *snapshot) {
                 place = &(*place)->next;
         if (*place)
                 *place = snapshot->next;
-        peer_watch_free(snapshot->watch);
-        free(snapshot);
+        snapshot->watch = peer_watch_free(snapshot->watch);
+        snapshot->bound = NULL;
+        if (!snapshot->asking) /* else on_peer_known() frees it */
+                free(snapshot);
+}
+
+static BoundSnapshot *find(const SnapshotsBound *bound, int64_t id) {
+        BoundSnapshot *snapshot = bound->snapshots;
+        while (snapshot && snapshot->id != id)
+                snapshot = snapshot->next;
+        return snapshot;
+}
+
+/* It was removed or committed, by whomever. */
+static void forget(int64_t id, void *userdata) {
+        BoundSnapshot *snapshot = find(userdata, id);
+        if (snapshot)
+                bound_snapshot_free(snapshot);
 }
 
 /* ---- the end ---- */
@@ -49,19 +65,21 @@ static void retry_later(SnapshotsBound *bound) {
 /* Gone, kept because something else happened to it meanwhile, or still mounted: then it stays on the list.
  */
 static void remove_snapshot(BoundSnapshot *bound) {
-        SnapshotManager *manager = bound->bound->manager;
+        SnapshotsBound *all = bound->bound;
+        SnapshotManager *manager = all->manager;
+        int64_t id = bound->id;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
-        int r = snapshot_store_get_by_id(manager->store, bound->id, &snapshot);
+        int r = snapshot_store_get_by_id(manager->store, id, &snapshot);
         if (r >= 0 && snapshot.bound) /* a committed one is bound no more */
                 r = snapshot_manager_remove(manager, snapshot.namespace, snapshot.key, &fault);
         if (r == -EBUSY) {
-                retry_later(bound->bound);
+                retry_later(all);
                 return;
         }
         if (r < 0 && r != -ENOENT)
                 log_warning("a snapshot stays though its client is gone: %s", fault_text(&fault, r));
-        bound_snapshot_free(bound);
+        forget(id, all); /* if the manager has not said so already */
 }
 
 static void on_peer_gone(void *userdata) {
@@ -98,16 +116,21 @@ static BoundSnapshot *bound_snapshot_new(SnapshotsBound *bound, int64_t id) {
         return snapshot;
 }
 
-static BoundSnapshot *find(const SnapshotsBound *bound, int64_t id) {
-        BoundSnapshot *snapshot = bound->snapshots;
-        while (snapshot && snapshot->id != id)
-                snapshot = snapshot->next;
-        return snapshot;
+int snapshots_bound_check(const Snapshot *snapshot, const Peer *peer, Fault *fault) {
+        if (peer_uid(peer) == 0 || peer_uid(peer) == snapshot->uid)
+                return 0;
+        return fault_set(fault, -EACCES,
+                         "The snapshot '%s' is not yours: only who made it can bind it to a connection",
+                         snapshot->key);
 }
 
 int snapshots_bound_add(SnapshotsBound *bound, const Snapshot *snapshot, Peer *peer, Fault *fault) {
         BoundSnapshot *known = find(bound, snapshot->id);
         PeerWatch *watch = NULL;
+        if (known && known->asking) { /* what an earlier one was bound to does not matter any more */
+                bound_snapshot_free(known);
+                known = NULL;
+        }
         int r = known ? 0 : (known = bound_snapshot_new(bound, snapshot->id)) ? 0 : -ENOMEM;
         if (r >= 0)
                 r = peer_watch_new(peer, on_peer_gone, known, &watch);
@@ -126,6 +149,10 @@ int snapshots_bound_add(SnapshotsBound *bound, const Snapshot *snapshot, Peer *p
 static void on_peer_known(Peer *peer, void *userdata) {
         BoundSnapshot *snapshot = userdata;
         snapshot->asking = false;
+        if (!snapshot->bound) {
+                free(snapshot);
+                return;
+        }
         if (!peer || peer_watch_new(peer, on_peer_gone, snapshot, &snapshot->watch) < 0)
                 on_peer_gone(snapshot);
 }
@@ -160,6 +187,8 @@ int snapshots_bound_new(SnapshotManager *manager, PeerRegistry *peers, Snapshots
                 r = mount_watch_listen(manager->mounts, manager->event, on_mount_gone, bound);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't find out which snapshots are bound to clients");
+        manager->unbind = forget;
+        manager->unbind_userdata = bound;
         on_mount_gone(bound); /* those whose connections have ended */
         *ret = TAKE_PTR(bound);
         return 0;
@@ -168,6 +197,7 @@ int snapshots_bound_new(SnapshotManager *manager, PeerRegistry *peers, Snapshots
 SnapshotsBound *snapshots_bound_free(SnapshotsBound *bound) {
         if (!bound)
                 return NULL;
+        bound->manager->unbind = NULL;
         while (bound->snapshots)
                 bound_snapshot_free(bound->snapshots);
         sd_event_source_disable_unref(bound->retry);

@@ -14,6 +14,8 @@ int snapshots_bound_new(SnapshotManager *manager, PeerRegistry *peers, Snapshots
 SnapshotsBound *snapshots_bound_free(SnapshotsBound *bound);
 DEFINE_CLEANUP(SnapshotsBound *, snapshots_bound_free);
 
+/* What is bound will be removed, which only its maker and root may ask for: -EACCES. */
+int snapshots_bound_check(const Snapshot *snapshot, const Peer *peer, Fault *fault);
 int snapshots_bound_add(SnapshotsBound *bound, const Snapshot *snapshot, Peer *peer, Fault *fault);
 /* Somebody must be here when the connections end. */
 bool snapshots_bound_is_busy(const SnapshotsBound *bound);

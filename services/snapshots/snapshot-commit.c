@@ -138,6 +138,8 @@ static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
                 r = check_trusted(commit, fault);
         if (r >= 0)
                 r = commit_record(commit, fault);
+        if (r >= 0)
+                snapshot_manager_unbind(commit->manager, commit->id);
         snapshot_chains_forget(commit->manager->chains);
         commit->on_end(r, fault, commit->userdata);
         commit_free(commit);

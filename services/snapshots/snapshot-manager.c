@@ -114,6 +114,11 @@ int snapshot_manager_update(SnapshotManager *manager, const char *namespace, con
 
 /* ---- removing ---- */
 
+void snapshot_manager_unbind(SnapshotManager *manager, int64_t id) {
+        if (manager->unbind)
+                manager->unbind(id, manager->unbind_userdata);
+}
+
 /* First the record, then the tree: killed in between, the tree is without a record and goes to the trash at
  * the next start. */
 int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, const char *key, Fault *fault) {
@@ -131,6 +136,7 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
                 r = snapshot_store_remove(manager->store, &snapshot, fault);
         if (r < 0)
                 return r;
+        snapshot_manager_unbind(manager, snapshot.id);
         mount_watch_remove(manager->mounts, snapshot.id);
         tree_mounts_release(manager->tree_mounts, snapshot.id);
         if (snapshot.kind == SNAPSHOT_COMMITTED)

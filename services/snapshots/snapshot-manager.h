@@ -33,11 +33,13 @@ typedef struct SnapshotManager {
         UserNamespaces *users;
         SnapshotChains *chains;
         TrashCollector *trash;
-        SnapshotCommit *commits; /* waiting for the disk; snapshot-commit.c */
-        SnapshotSync *syncs;     /* the workers that some of them wait for */
-        SnapshotFill *fills;     /* being prepared; snapshot-fill.c */
-        bool in_step;            /* records and trees, as far as is known */
-        SnapshotHold *holds;     /* what is being read; snapshot-hold.c */
+        SnapshotCommit *commits;                    /* waiting for the disk; snapshot-commit.c */
+        SnapshotSync *syncs;                        /* the workers that some of them wait for */
+        SnapshotFill *fills;                        /* being prepared; snapshot-fill.c */
+        bool in_step;                               /* records and trees, as far as is known */
+        SnapshotHold *holds;                        /* what is being read; snapshot-hold.c */
+        void (*unbind)(int64_t id, void *userdata); /* was removed, or is committed; may be NULL */
+        void *unbind_userdata;
 } SnapshotManager;
 
 typedef struct SnapshotManagerSpec {
@@ -56,6 +58,9 @@ DEFINE_CLEANUP(SnapshotManager *, snapshot_manager_free);
 /* Commits that wait, or trees that are being deleted. */
 bool snapshot_manager_is_busy(const SnapshotManager *manager);
 bool snapshot_manager_is_committing(const SnapshotManager *manager);
+
+/* Whatever connection it was bound to need not be watched any more. */
+void snapshot_manager_unbind(SnapshotManager *manager, int64_t id);
 
 /* Labels: see label_change(). */
 int snapshot_manager_update(SnapshotManager *manager, const char *namespace, const char *key,

@@ -97,6 +97,8 @@ int snapshots_bus_mount(sd_bus_message *message, SnapshotManager *manager, Snaps
                 return r;
         options.mount.no_setuid = peer_uid(peer) != 0;
         r = snapshot_store_get(manager->store, bus_call_namespace(message), key, &snapshot, &fault);
+        if (r >= 0 && options.bound)
+                r = snapshots_bound_check(&snapshot, peer, &fault);
         _cleanup_close_ int fd = r < 0 ? r : snapshot_mount(manager, &snapshot, &options.mount, &fault);
         r = fd < 0 ? fd : options.bound ? snapshots_bound_add(bound, &snapshot, peer, &fault) : 0;
         if (r < 0)

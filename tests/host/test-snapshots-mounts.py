@@ -315,6 +315,41 @@ def test_a_snapshot_ends_with_its_client():
     check_disk()
 
 
+BIND = """
+try:
+    store.mount("p", bound=True).close()
+    print("bound")
+except GLib.Error as error:
+    print(error.message)
+"""
+
+
+def test_only_its_maker_can_bind_a_snapshot():
+    set_rule("subject.user == 'alice' && action.id.indexOf('org.crt.snapshots.') == 0")
+    namespace = f"u{int(subprocess.check_output(['id', '-u', 'alice']))}"
+    store.prepare("p", namespace=namespace)
+    status, text = run_as("alice", BIND)
+    assert status == 0 and "not yours" in text and "AccessDenied" in text, text
+    equal(["p"], store.keys(namespace=namespace))
+    store.remove("p", namespace=namespace)
+    equal((0, "bound\n"), run_as("alice", "store.prepare('p')\n" + BIND))
+    wait_for(lambda: store.keys(namespace=namespace) == [], what="the end of what was bound")
+
+
+def test_what_was_removed_or_committed_is_bound_no_more():
+    store.prepare("a")
+    store.prepare("b")
+    client, tree = client_that_mounts("a", bound=True)
+    tree.close()
+    client.mount("b", bound=True).close()
+    store.remove("a")
+    store.commit("kept", "b")
+    store.prepare("a")
+    client.connection.close_sync()
+    time.sleep(0.3)
+    equal(["a", "kept"], store.keys())
+
+
 def test_what_is_still_mounted_goes_when_it_is_not_any_more():
     store.put("base", BASE)
     store.prepare("a", "base")
