@@ -4,13 +4,14 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (GLib, Store, check_disk, equal, failure, main_pid, rows, run_cases, sha256,  # noqa: E402
-                           systemctl, wait_for)
+from content_store import (STATE, GLib, Store, check_disk, equal, failure, main_pid, rows, run_cases,  # noqa: E402
+                           sha256, systemctl, wait_for)
 
 store = Store()
 INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
@@ -104,6 +105,23 @@ def test_a_lease_ends_when_its_time_is_over():
     time.sleep(0.6)
     equal(["longer"], ids())
     equal([("longer",)], rows("SELECT id FROM leases"))
+
+
+def test_what_can_not_end_now_ends_later():
+    for name in range(20):
+        create(f"l{name}", until=usec(2))
+    begun = time.time()
+    holder = sqlite3.connect(f"{STATE}/content.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    time.sleep(6.5)  # each try waits two seconds for the holder
+    log = subprocess.run(["journalctl", "-q", "-o", "cat", "-u", "crt-content", f"--since=@{begun:.0f}"],
+                         stdout=subprocess.PIPE, text=True, check=True).stdout
+    holder.execute("ROLLBACK")
+    holder.close()
+    equal(1, log.count("can't be removed"))
+    equal([(20,)], rows("SELECT COUNT(*) FROM leases"))
+    create("more", until=usec(0.2))
+    wait_for(lambda: not rows("SELECT 1 FROM leases"), what="the end of all")
 
 
 def client(code):
