@@ -2,6 +2,7 @@
 
 #include "services/snapshots/unpack-task.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/worker-run.h"
@@ -218,6 +220,30 @@ static void queue_start_tasks(UnpackQueue *queue) {
         }
 }
 
+/* Whatever the record says: a boot forgets that it was mounted, and nobody shall have a layer's DiffID on
+ * other files. 1: it is. */
+static int is_empty(const SnapshotManager *manager, int64_t id) {
+        char path[TREE_PATH_SIZE];
+        int fd = path_open(manager->trees.trees, tree_path(id, "fs", path), O_RDONLY | O_DIRECTORY, 0,
+                           PATH_BENEATH);
+        if (fd < 0)
+                return fd;
+        DIR *directory = fdopendir(fd);
+        if (!directory) {
+                int r = -errno;
+                fd_close(fd);
+                return r;
+        }
+        const struct dirent *entry;
+        do {
+                errno = 0;
+                entry = readdir(directory);
+        } while (entry && (string_equal(entry->d_name, ".") || string_equal(entry->d_name, "..")));
+        int r = entry ? 0 : errno > 0 ? -errno : 1;
+        (void) closedir(directory);
+        return r;
+}
+
 static int check_empty(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
         int r = snapshot_check_use(snapshot, SNAPSHOT_USE_UNPACK, fault);
         if (r < 0)
@@ -230,7 +256,15 @@ static int check_empty(SnapshotManager *manager, const Snapshot *snapshot, Fault
         if (snapshot->mounted != MOUNTED_NEVER)
                 return fault_set(fault, -EBUSY, "The snapshot '%s' is not fresh: it was used already",
                                  snapshot->key);
-        return snapshot_commit_check_idle(manager, snapshot, fault);
+        r = snapshot_commit_check_idle(manager, snapshot, fault);
+        if (r < 0)
+                return r;
+        r = is_empty(manager, snapshot->id);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't look into the tree of '%s'", snapshot->key);
+        return r > 0 ? 0
+                     : fault_set(fault, -EBUSY, "The snapshot '%s' is not fresh: there are files in it",
+                                 snapshot->key);
 }
 
 int unpack_task_check(UnpackQueue *queue, const char *namespace, const char *key, Fault *fault) {

@@ -93,6 +93,18 @@ def test_trees_without_records_and_records_without_trees_are_put_in_order():
     check_disk()
 
 
+def test_no_layer_is_unpacked_into_what_has_files():
+    store.prepare("a")
+    with store.mount("a") as path:
+        with open(f"{path}/mine", "w", encoding="ascii") as file:
+            file.write("mine")
+    systemctl("stop", "crt-snapshots")
+    change_records(BOOTED)
+    failure("FailedPrecondition", lambda: store.unpack("a", DATA))
+    with store.mount("a") as path:
+        equal(["mine"], os.listdir(path))
+
+
 def test_what_was_not_synced_does_not_outlive_a_boot():
     store.put("base", DATA)
     store.prepare("unpacked")
