@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/strv.h"
 
 #define CACHE_SIZE 8
 #define PROC_PATH_SIZE 48
@@ -169,12 +170,22 @@ int user_namespaces_get(UserNamespaces *cache, const UserMap *uids, const UserMa
 
 /* ---- a caller's own ---- */
 
+/* Asks no file system, unlike ioctl() and fstat(): that of the caller's file need never answer. */
+static bool is_user_namespace(int fd) {
+        char path[FD_PROC_PATH_SIZE], target[sizeof("user:[18446744073709551615]")];
+        ssize_t n = readlink(fd_proc_path(fd, path), target, sizeof(target) - 1);
+        if (n < 0)
+                return false;
+        target[n] = '\0';
+        return string_after(target, "user:[");
+}
+
 /* Its owner can become any user in it, and has written its maps or had them written. */
 int user_namespace_check(int fd, uid_t user, Fault *fault) {
         struct stat own, given;
         uid_t owner;
-        if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWUSER || ioctl(fd, NS_GET_OWNER_UID, &owner) < 0 ||
-            fstat(fd, &given) < 0)
+        if (!is_user_namespace(fd) || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWUSER ||
+            ioctl(fd, NS_GET_OWNER_UID, &owner) < 0 || fstat(fd, &given) < 0)
                 return fault_set(fault, -EINVAL, "option 'userns': is no user namespace");
         if (stat("/proc/self/ns/user", &own) >= 0 && own.st_ino == given.st_ino &&
             own.st_dev == given.st_dev)
