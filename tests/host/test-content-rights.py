@@ -4,11 +4,12 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import Store, check_disk, equal, outcome, run_cases, sha256, write  # noqa: E402
+from content_store import STATE, Store, check_disk, equal, outcome, run_cases, sha256, write  # noqa: E402
 from polkit_rules import PolkitRule  # noqa: E402
 
 set_rule = PolkitRule("content").set
@@ -37,6 +38,11 @@ def do_many(client, count):
     return len(streams)
 
 
+def do_leases(client, name, count, **options):
+    for i in range(count):
+        client.call("CreateLease", f"{name}{i}", **options)
+
+
 ACTIONS = {
     "Ingest": lambda client, reference, **options: client.ingest(reference, **options)[1],
     "Commit": lambda client, reference, **options: client.commit(reference, **options),
@@ -47,6 +53,7 @@ ACTIONS = {
     "Ingests": lambda client: len(client.ingests()),
     "Put": do_put,
     "Many": do_many,
+    "Leases": do_leases,
 }
 
 
@@ -104,6 +111,16 @@ def test_a_rule_can_see_verb_and_object():
     refused(as_alice("Abort", "mine"))
 
 
+def test_a_rule_can_see_the_lease():
+    set_rule(f'{ALICE} && action.lookup("verb") == "CreateLease"')
+    equal("done", as_alice("Leases", "l", 2))
+    set_rule(f'{ALICE} && action.id == "org.crt.content.write" && action.lookup("lease") != "l1"')
+    equal("done", as_alice("Ingest", "r", lease="l0"))
+    refused(as_alice("Ingest", "s", lease="l1"))
+    refused(as_alice("Commit", "r", lease="l1"))
+    equal("done", as_alice("Ingest", "s"))
+
+
 def test_another_namespace_takes_two_rights():
     set_rule(f'{ALICE} && action.id == "org.crt.content.write"')
     refused(as_alice("Put", "r", namespace="system"))
@@ -122,6 +139,27 @@ def test_one_user_has_a_limit_and_others_do_not_feel_it():
     for path in [p for p in store.ingests() if "many_200" in p]:
         store.abort("many 0", namespace=path.split("/")[5])
     equal("done", as_alice("Ingest", "one in its place"))
+
+
+def in_database(sql, *values):
+    """Beside the service, which runs."""
+    store.list()
+    connection = sqlite3.connect(f"{STATE}/content.db")
+    connection.execute(sql, values)
+    connection.commit()
+    connection.close()
+
+
+def test_leases_count_before_systemd_is_asked():
+    set_rule(ALICE)
+    in_database("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1023)"
+                " INSERT INTO leases (namespace, id, created, until, flat, binding, owner, proof, uid)"
+                " SELECT 'u' || ?1, 'l' || i, 1, 0, 0, '', '', '', ?1 FROM n", int(uid()))
+    equal("org.crt.Error.FailedPrecondition", as_alice("Leases", "unit", 1, unit="none.service"))
+    equal("done", as_alice("Leases", "last", 1))
+    equal("org.crt.Error.LimitsExceeded", as_alice("Leases", "unit", 1, unit="none.service"))
+    equal("org.crt.Error.LimitsExceeded", as_alice("Leases", "more", 1))
+    in_database("DELETE FROM leases")
 
 
 def test_images_may_act_for_everyone():
