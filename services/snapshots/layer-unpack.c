@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -15,6 +16,10 @@
 #include "lib/process.h"
 #include "services/snapshots/layer-parts.h"
 #include "services/snapshots/layer-relay.h"
+
+/* Together a second. */
+#define END_POLLS 100
+#define END_POLL_MILLISECONDS 10
 
 /* ---- in the two others ---- */
 
@@ -102,20 +107,31 @@ static int start_writer(const LayerUnpack *unpack, ChunkPipe *pipe, pid_t *ret) 
 
 /* ---- in the relay ---- */
 
-static int part_end(pid_t pid, siginfo_t *ret) {
+static int part_end(pid_t pid, int flags, siginfo_t *ret) {
         int r;
         *ret = (siginfo_t){ 0 };
         do
-                r = waitid(P_PID, (id_t) pid, ret, WEXITED);
+                r = waitid(P_PID, (id_t) pid, ret, WEXITED | flags);
         while (r < 0 && errno == EINTR);
         return r < 0 ? -errno : 0;
+}
+
+/* A part that was taken over may close its socket and live on: nobody waits for it for long. */
+static int part_end_soon(pid_t pid, siginfo_t *ret) {
+        for (unsigned i = 0; i < END_POLLS; i++) {
+                int r = part_end(pid, WNOHANG, ret);
+                if (r < 0 || ret->si_pid > 0)
+                        return r;
+                (void) poll(NULL, 0, END_POLL_MILLISECONDS);
+        }
+        return -ETIMEDOUT;
 }
 
 /* What killed a part that did not say it. */
 static int explain_death(const LayerRelay *relay, const pid_t pids[2], Fault *fault) {
         bool is_writer = relay->gone == LAYER_SIDE_WRITE;
         siginfo_t info;
-        if (part_end(pids[is_writer], &info) < 0 || info.si_code == CLD_EXITED)
+        if (part_end_soon(pids[is_writer], &info) < 0 || info.si_code == CLD_EXITED)
                 return -EIO;
         fault_done(fault);
         if (info.si_status == SIGXCPU)
@@ -166,11 +182,12 @@ int layer_unpack(const LayerUnpack *unpack, LayerResult *ret, Fault *fault) {
                 r = relay_all(unpack, &relay, pids, ret, fault);
         chunk_end_done(&relay.from);
         chunk_end_done(&relay.to);
-        for (size_t i = 0; i < ELEMENTS_OF(pids) && (r >= 0 || !unpack->confine); i++) {
+        /* Those that are confined end with this process, however it went. */
+        for (size_t i = 0; i < ELEMENTS_OF(pids) && !unpack->confine; i++) {
                 if (pids[i] > 0 && r < 0)
                         (void) kill(pids[i], SIGKILL);
                 if (pids[i] > 0)
-                        (void) part_end(pids[i], &info);
+                        (void) part_end(pids[i], 0, &info);
         }
         return r;
 }

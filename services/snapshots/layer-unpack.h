@@ -46,8 +46,8 @@ typedef struct LayerUnpack {
         LayerPace pace;
 
         /* In each of the three, before it sees a foreign byte: gives up what it does not need. Whoever is
-         * confined ends its process when layer_unpack() has failed: the others may still run and end with
-         * it. May be NULL. */
+         * confined ends its process after layer_unpack(), however it went: the others may still run, and
+         * must be in a PID namespace that ends with it. May be NULL. */
         int (*confine)(LayerPart part, Fault *fault);
         /* Now and then, with the bytes of the layer that were read. May be NULL. */
         void (*on_progress)(uint64_t bytes, void *userdata);
