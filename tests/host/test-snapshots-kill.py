@@ -106,6 +106,7 @@ ACTIONS = [do_layer, do_layer, do_layer, do_prepare, do_prepare, do_view, do_com
 
 
 def check(world):
+    store.keys()  # whoever was killed last is started again, and tidies up
     wait_for(lambda: not worker_pids("crt-tree") + worker_pids("crt-diff") + worker_pids(), what="the workers' end")
     check_disk()
     there = {info["key"]: info for info in store.list()[0]}
