@@ -12,8 +12,9 @@
  *        BUS_PAGE_TAKE: append its a{sv} to page.reply; BUS_PAGE_PASS: go on; BUS_PAGE_FULL: stop.
  *   return bus_page_send(&page);
  *
- * One call looks at LIMIT_PAGE_MAX things at most, and not for longer than LIMIT_PAGE_USEC, so that no filter
- * keeps the service from its other work: a page may be shorter than asked for, and even empty, and only an empty "next" is the end. */
+ * One call looks at LIMIT_PAGE_MAX things at most, and not for longer than LIMIT_PAGE_USEC, so that no
+ * filter keeps the service from its other work: a page may be shorter than asked for, and even empty, and
+ * only an empty "next" is the end. */
 
 #include <systemd/sd-bus.h>
 

@@ -223,8 +223,9 @@ static int migrate(Database *database, const char *name, const char *const *migr
         return 0;
 }
 
-/* SQLite maps the index of its log. On btrfs, which writes nothing in place unless it is told to, such a write can
- * find the disk full, and then the kernel has no other way to say so than to kill the process (SIGBUS). */
+/* SQLite maps the index of its log. On btrfs, which writes nothing in place unless it is told to, such a
+ * write can find the disk full, and then the kernel has no other way to say so than to kill the process
+ * (SIGBUS). */
 static void write_index_in_place(int directory, const char *name) {
         char index[NAME_MAX + 1];
         int flags;
