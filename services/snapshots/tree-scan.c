@@ -19,7 +19,7 @@
 struct TreeScanLevel {
         DirectoryNames names;
         size_t next;
-        int fd; /* -EBADF: closed for now */
+        int fd; /* -EBADF: closed meanwhile */
         dev_t device;
         ino_t inode;
 };
