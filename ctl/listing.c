@@ -159,3 +159,12 @@ int listing_show_entries(const Context *context, sd_bus_message *message, Fault 
                 r = -ENOMEM;
         return r < 0 ? r : pager_show(context, text, size, fault);
 }
+
+int listing_show_answer(Context *context, const BusTarget *target, const char *member, const char *argument,
+                        Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int r = client_invoke(&context->client, target, member, argument, &reply, fault);
+        if (r < 0)
+                return argument ? fault_prefix(fault, r, "%s", argument) : r;
+        return listing_show_entries(context, reply, fault);
+}

@@ -25,3 +25,7 @@ int listing_show(Context *context, const Listing *listing, const ListingOptions 
 
 /* An a{sv} at which the message stands, as JSON on standard output. */
 int listing_show_entries(const Context *context, sd_bus_message *message, Fault *fault);
+
+/* Calls member(argument, options), argument may be NULL, and shows the a{sv} that it answers. */
+int listing_show_answer(Context *context, const BusTarget *target, const char *member, const char *argument,
+                        Fault *fault);

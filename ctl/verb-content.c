@@ -62,10 +62,7 @@ const Verb verb_content_ingests = {
 /* ---- content stat, content usage ---- */
 
 static int run_content_stat(Context *context, void *options, char **operands, Fault *fault) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        int r = client_invoke(&context->client, &target_content, "Stat", operands[0], &reply, fault);
-        return r < 0 ? fault_prefix(fault, r, "%s", operands[0])
-                     : listing_show_entries(context, reply, fault);
+        return listing_show_answer(context, &target_content, "Stat", operands[0], fault);
 }
 
 const Verb verb_content_stat = {
@@ -78,9 +75,7 @@ const Verb verb_content_stat = {
 };
 
 static int run_content_usage(Context *context, void *options, char **operands, Fault *fault) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        int r = client_invoke(&context->client, &target_content, "StatNamespace", NULL, &reply, fault);
-        return r < 0 ? r : listing_show_entries(context, reply, fault);
+        return listing_show_answer(context, &target_content, "StatNamespace", NULL, fault);
 }
 
 const Verb verb_content_usage = {

@@ -42,10 +42,7 @@ const Verb verb_snapshot_ls = {
 };
 
 static int run_snapshot_stat(Context *context, void *options, char **operands, Fault *fault) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        int r = client_invoke(&context->client, &target_snapshots, "Stat", operands[0], &reply, fault);
-        return r < 0 ? fault_prefix(fault, r, "%s", operands[0])
-                     : listing_show_entries(context, reply, fault);
+        return listing_show_answer(context, &target_snapshots, "Stat", operands[0], fault);
 }
 
 const Verb verb_snapshot_stat = {
@@ -256,10 +253,7 @@ const Verb verb_snapshot_mount = {
 /* ---- snapshot usage, cleanup, verify ---- */
 
 static int run_snapshot_usage(Context *context, void *options, char **operands, Fault *fault) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        int r = client_invoke(&context->client, &target_snapshots, "Usage", operands[0], &reply, fault);
-        return r < 0 ? fault_prefix(fault, r, "%s", operands[0])
-                     : listing_show_entries(context, reply, fault);
+        return listing_show_answer(context, &target_snapshots, "Usage", operands[0], fault);
 }
 
 const Verb verb_snapshot_usage = {
@@ -272,9 +266,7 @@ const Verb verb_snapshot_usage = {
 };
 
 static int run_snapshot_cleanup(Context *context, void *options, char **operands, Fault *fault) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        int r = client_invoke(&context->client, &target_snapshots, "Cleanup", NULL, &reply, fault);
-        return r < 0 ? r : listing_show_entries(context, reply, fault);
+        return listing_show_answer(context, &target_snapshots, "Cleanup", NULL, fault);
 }
 
 const Verb verb_snapshot_cleanup = {
