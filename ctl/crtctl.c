@@ -139,8 +139,14 @@ static const Verb *verb_find(char **argv, int argc, int *ret_words) {
         return found;
 }
 
+/* Whether verbs of two words begin with this one. */
 static bool verb_is_family(const char *word) {
-        return string_equal(word, "content") || string_equal(word, "snapshot");
+        size_t length = strlen(word);
+        for (size_t g = 0; g < ELEMENTS_OF(verb_groups); g++)
+                for (const Verb *const *v = verb_groups[g].verbs; *v; v++)
+                        if (strncmp((*v)->name, word, length) == 0 && (*v)->name[length] == ' ')
+                                return true;
+        return false;
 }
 
 /* "run: option '-Z' is not known; see 'crtctl run --help'". */

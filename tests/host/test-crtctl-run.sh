@@ -201,7 +201,9 @@ test_usage_has_hints() {
         contains "$(<"$scratch/error")" "crtctl run --help"
         exits 1 crtctl frobnicate 2>"$scratch/error"
         contains "$(<"$scratch/error")" "crtctl --help"
-        crtctl --help | grep -q '^  run IMAGE'
+        exits 1 crtctl lease 2>"$scratch/error"
+        contains "$(<"$scratch/error")" "lease: what of it?"
+        contains "$(crtctl --help)" $'\n  run IMAGE'
         man --warnings -l "$source_root/man/crtctl.1" 2>&1 >/dev/null | equal "" "$(cat)"
 }
 
