@@ -46,10 +46,25 @@ CASES = {
 }
 
 
+def beside():
+    """What three scripts that run beside each other come to, and in how many pieces their cases are shown."""
+    def task(name):
+        script_text = f"for i in 1 2 3; do echo ok {name}; sleep 0.05; done; exit 1"
+        return lambda results: testrun.run_script(results, "", ["/bin/sh", "-c", script_text])
+
+    results, output = testrun.Results(), io.StringIO()
+    with contextlib.redirect_stdout(output):
+        testrun.side_by_side(results, [task(name) for name in "abc"])
+    shown = [line.split()[1] for line in output.getvalue().splitlines() if line.startswith("ok ")]
+    runs = sum(1 for before, name in zip([None] + shown, shown) if name != before)
+    return results.passed, len(results.failures), runs
+
+
 def special_cases():
     yield "tap that ended early fails", tap("1..2\nok 1 - a\n", "ERROR", 0), (1, 1, 0)
     yield "a test that timed out fails", tap("", "TIMEOUT", -15), (0, 1, 0)
     yield "a crash after good cases fails", tap("ok 1 - a\n", "FAIL", -11), (1, 1, 0)
+    yield "scripts side by side are counted, each in one piece", beside(), (9, 3, 3)
     yield "a test skipped as a whole is skipped", tap("", "SKIP", 77), (0, 0, 1)
 
 

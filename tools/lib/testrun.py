@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs one kind of test each and reports case by case."""
 
+import concurrent.futures
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -21,11 +23,25 @@ CRASHES = (r"AddressSanitizer|runtime error: |UndefinedBehaviorSanitizer"
 
 
 class Results:
-    """Counts cases and prints them as they come."""
+    """Counts cases and prints them as they come, or holds what is to be printed until they are added to others."""
 
-    def __init__(self):
+    def __init__(self, held=False):
         self.passed = self.skipped = 0
         self.failures = []
+        self.held = [] if held else None
+
+    def print(self, text):
+        if self.held is None:
+            print(text, flush=True)
+        else:
+            self.held.append(text)
+
+    def add_all(self, others):
+        self.passed += others.passed
+        self.skipped += others.skipped
+        self.failures += others.failures
+        for text in others.held:
+            self.print(text)
 
     def add(self, outcome, name, text=""):
         if outcome == "ok":
@@ -34,7 +50,7 @@ class Results:
             self.skipped += 1
         else:
             self.failures.append(name)
-        print(f"{outcome} {name}" + (f": {text}" if text else ""), flush=True)
+        self.print(f"{outcome} {name}" + (f": {text}" if text else ""))
 
     def check(self, name, good, text=""):
         self.add("ok" if good else "not ok", name, "" if good else text)
@@ -64,7 +80,7 @@ def build(results, folder, name, options, compiler=None):
     done = subprocess.run([os.path.join(TOP, "tools", "build"), folder, *options], env=environment,
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if not results.check(name, done.returncode == 0, "does not build, or with warnings"):
-        print(indent(done.stdout), flush=True)
+        results.print(indent(done.stdout))
     return done.returncode == 0
 
 
@@ -105,7 +121,7 @@ def meson_test(results, prefix, test):
     elif not good and len(results.failures) == failed_before:
         results.add("not ok", title, f"{test['result']}, status {test.get('returncode')}")
     if len(results.failures) > failed_before:
-        print(indent(test.get("stdout", "")), indent(test.get("stderr", ""), 40), sep="\n", flush=True)
+        results.print(indent(test.get("stdout", "")) + "\n" + indent(test.get("stderr", ""), 40))
 
 
 def meson_tests(results, folder, prefix="", names=()):
@@ -126,7 +142,7 @@ def meson_tests(results, folder, prefix="", names=()):
                 tests += 1
     if tests == 0 or (done.returncode != 0 and len(results.failures) == failed_before):
         results.add("not ok", f"{prefix}meson test", f"{tests} tests, status {done.returncode}")
-        print(indent(done.stdout), flush=True)
+        results.print(indent(done.stdout))
 
 
 def meson_test_names(folder):
@@ -147,7 +163,7 @@ def script_line(results, prefix, line):
             else:
                 results.add(outcome, prefix + name, text)
             return True
-    print("    " + line.strip("\n"), flush=True)
+    results.print("    " + line.strip("\n"))
     return False
 
 
@@ -159,15 +175,12 @@ def run_script(results, prefix, command, long=False):
                                stderr=subprocess.STDOUT, text=True, errors="replace",
                                env={**os.environ, "LONG": "1"} if long else None, start_new_session=True)
 
-    def too_long(_number, _frame):
-        os.killpg(process.pid, signal.SIGKILL)
-
-    signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(LONG_TIMEOUT if long else FILE_TIMEOUT)
+    timer = threading.Timer(LONG_TIMEOUT if long else FILE_TIMEOUT, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
     for line in process.stdout:
         cases += script_line(results, prefix, line.rstrip("\n"))
     status = process.wait()
-    signal.alarm(0)
+    timer.cancel()
     if status < 0:
         results.add("not ok", prefix.strip(": "), f"ended by signal {-status}")
     elif cases == 0:
@@ -195,14 +208,15 @@ def host_options(tool, path):
 def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint: disable=too-many-arguments
     """One test file on a fresh private host, or a fresh virtual machine, that has crt from this build."""
     stem = os.path.splitext(os.path.basename(path))[0].removeprefix("test-")
-    name = f"test-{os.getpid()}"
+    name = f"test-{os.getpid()}-{threading.get_native_id()}"
     label = f"{prefix}{stem}: "
+    began = time.monotonic()
     started = subprocess.run([tool, "start", "--name", name, "--build", folder, "--no-build",
                               *host_options(tool, path)],
                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if started.returncode != 0:
         results.add("not ok", label.strip(": "), f"the {os.path.basename(tool)} did not start")
-        print(indent(started.stdout), flush=True)
+        results.print(indent(started.stdout))
         return
     try:
         inside = os.path.join(SOURCES_IN_HOST, os.path.relpath(path, TOP))
@@ -211,9 +225,23 @@ def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint
         crashes = on_host(tool, name, "sh", "-c",
                           f"journalctl --sync; journalctl -q --no-pager -g '{CRASHES}'").stdout
         if not results.check(f"{label}nothing crashed", not crashes.strip(), "see the journal"):
-            print(indent(on_host(tool, name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80), flush=True)
+            results.print(indent(on_host(tool, name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80))
     finally:
         subprocess.run([tool, "stop", "--name", name], check=False)
+        results.print(f"    {time.monotonic() - began:.0f} s")
+
+
+def side_by_side(results, tasks):
+    """Runs functions that take results, as many at once as there are processors; shows each when it has ended."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for ended in concurrent.futures.as_completed([pool.submit(run_held, task) for task in tasks]):
+            results.add_all(ended.result())
+
+
+def run_held(task):
+    results = Results(held=True)
+    task(results)
+    return results
 
 
 def main_guard():
