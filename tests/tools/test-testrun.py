@@ -34,6 +34,7 @@ def tap(text, result="OK", code=0):
 
 CASES = {
     "tap counts each line": (tap, "1..3\nok 1 - a\nnot ok 2 - b\nok 3 - c # SKIP no root\n", (1, 1, 1)),
+    "tap that skips without a reason fails": (tap, "ok 1 - a # SKIP\n", (0, 1, 0)),
     "tap without a name counts": (tap, "ok 1\nok 2\n", (2, 0, 0)),
     "comments are no cases": (tap, "# ok 1 - a\nTAP version 13\nokay\nok 1 - b\n", (1, 0, 0)),
     "a test without tap counts once": (tap, "hello\n", (1, 0, 0)),

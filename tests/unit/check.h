@@ -24,6 +24,7 @@ typedef struct Check {
         { #function, function }
 
 static jmp_buf check_jump;
+__attribute__((unused)) static const char *check_skip_reason;
 
 __attribute__((noreturn, unused)) static void check_end(const char *file, int line, const char *text) {
         printf("# %s:%i: %s\n", file, line, text);
@@ -31,7 +32,7 @@ __attribute__((noreturn, unused)) static void check_end(const char *file, int li
 }
 
 __attribute__((noreturn, unused)) static void check_skip(const char *reason) {
-        printf("# SKIP %s\n", reason);
+        check_skip_reason = reason;
         longjmp(check_jump, 2);
 }
 
@@ -85,8 +86,8 @@ __attribute__((unused)) static int check_run(const Check *checks) {
                         checks[i].function();
                 if (how == 1)
                         failed++;
-                printf("%s %u - %s%s\n", how == 1 ? "not ok" : "ok", i + 1, checks[i].name,
-                       how == 2 ? " # SKIP" : "");
+                printf("%s %u - %s%s%s\n", how == 1 ? "not ok" : "ok", i + 1, checks[i].name,
+                       how == 2 ? " # SKIP " : "", how == 2 ? check_skip_reason : "");
                 fflush(stdout);
         }
         return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -21,7 +21,7 @@
 
 typedef struct Buffer {
         uint8_t *data;
-        size_t size;
+        size_t size, room;
 } Buffer;
 
 static void buffer_done(Buffer *buffer) {
@@ -29,7 +29,7 @@ static void buffer_done(Buffer *buffer) {
 }
 
 static Buffer make_plain(size_t size) {
-        Buffer plain = { malloc(size + 1), size };
+        Buffer plain = { malloc(size + 1), size, size + 1 };
         CHECK(plain.data);
         uint32_t x = 1;
         for (size_t i = 0; i < size; i++) {
@@ -40,7 +40,10 @@ static Buffer make_plain(size_t size) {
 }
 
 static void append(Buffer *to, const void *data, size_t size) {
-        to->data = realloc(to->data, to->size + size + 1);
+        if (to->size + size >= to->room) {
+                to->room = 2 * (to->size + size) + 1;
+                to->data = realloc(to->data, to->room);
+        }
         CHECK(to->data);
         if (size > 0)
                 memcpy(to->data + to->size, data, size);
@@ -236,7 +239,7 @@ static void refuses_damaged_zstd(void) {
         check_refuses(&packed, COMPRESSION_ZSTD, "damaged");
         /* A window of 2^41 bytes. */
         static const uint8_t huge[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8, 0x01, 0x00, 0x00 };
-        Buffer window = { (uint8_t *) huge, sizeof(huge) };
+        Buffer window = { (uint8_t *) huge, sizeof(huge), 0 };
         check_refuses(&window, COMPRESSION_ZSTD, "damaged");
 }
 

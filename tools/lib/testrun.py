@@ -102,7 +102,10 @@ def tap_cases(output):
         if match["failed"]:
             yield "not ok", match["name"].strip(), comment
         elif directive.startswith("SKIP"):
-            yield "skip", match["name"].strip(), match["reason"] or "no reason given"
+            if match["reason"]:
+                yield "skip", match["name"].strip(), match["reason"]
+            else:
+                yield "not ok", match["name"].strip(), "skipped without a reason"
         else:
             yield "ok", match["name"].strip(), ""
         comment = ""
