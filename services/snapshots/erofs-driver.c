@@ -17,27 +17,24 @@
 #include "services/snapshots/image-mount.h"
 #include "services/snapshots/layered-tree.h"
 #include "services/snapshots/snapshot-driver.h"
+#include "services/snapshots/tree-stage.h"
 #include "services/snapshots/tree-store.h"
-
-#define IMAGE_UNFINISHED "layer.unfinished"
 
 static int erofs_probe(int trees, Fault *fault) {
         _cleanup_close_ int context = fsopen("erofs", FSOPEN_CLOEXEC);
         if (context < 0)
-                return fault_set(fault, -EOPNOTSUPP, "The kernel does not have EROFS");
+                return errno == ENODEV ? fault_set(fault, -EOPNOTSUPP, "The kernel does not have EROFS")
+                                       : fault_set_errno(fault, -errno,
+                                                         "Can't find out whether the kernel has EROFS");
         return layered_tree_probe(trees, fault);
 }
 
 static int write_image(int tree, int files, Fault *fault) {
-        if (unlinkat(tree, IMAGE_UNFINISHED, 0) < 0 && errno != ENOENT)
-                return fault_set_errno(fault, -errno, "Can't remove an unfinished image");
         _cleanup_close_ int image =
                 path_open(tree, IMAGE_UNFINISHED, O_RDWR | O_CREAT | O_EXCL, 0600, PATH_BENEATH);
         if (image < 0)
                 return fault_set_errno(fault, image, "Can't make the image of the layer");
         int r = erofs_image_write(files, image, fault);
-        if (r < 0)
-                (void) unlinkat(tree, IMAGE_UNFINISHED, 0);
         return r < 0 ? r : fsync(image) < 0 ? fault_set_errno(fault, -errno, "Can't write the image") : 0;
 }
 
@@ -56,22 +53,21 @@ static int erofs_finish(const SnapshotFinish *finish, Fault *fault) {
                                              O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         if (tree < 0)
                 return fault_set_errno(fault, tree, "Can't open the tree");
+        int r = tree_stage_begin(tree, finish->trash);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't begin to make the image of the layer");
         _cleanup_close_ int files = path_open(tree, "fs", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-        int r = files == -ENOENT ? 0 /* an earlier try was killed when the image was done */
-                : files < 0      ? fault_set_errno(fault, files, "Can't open the tree")
-                                 : write_image(tree, files, fault);
-        if (r >= 0 && files >= 0) {
-                r = seal_image(tree);
-                if (r < 0)
-                        return fault_set_errno(fault, r, "Can't seal the image of the layer");
-        }
+        r = files < 0 ? fault_set_errno(fault, files, "Can't open the tree")
+                      : write_image(tree, files, fault);
+        if (r < 0)
+                return r;
+        r = seal_image(tree);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't seal the image of the layer");
         static const char *const parts[] = { "fs", "work", "notes" };
-        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(parts); i++) {
-                r = tree_discard_part(tree, parts[i], finish->trash);
-                if (r < 0)
-                        return fault_set_errno(fault, r, "Can't discard what the image was made from");
-        }
-        return r;
+        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(parts); i++)
+                r = tree_stage_replace(tree, parts[i], NULL);
+        return r < 0 ? fault_set_errno(fault, r, "Can't put aside what the image was made from") : 0;
 }
 
 const SnapshotDriver erofs_driver = {

@@ -14,6 +14,7 @@
 
 /* In a tree's directory. */
 #define IMAGE_FILE "layer.erofs"
+#define IMAGE_UNFINISHED "layer.unfinished"
 #define IMAGE_VERITY "verity" /* the digest that fs-verity must measure; not there: none */
 
 /* Where it is mounted, relative to trees. */

@@ -20,6 +20,8 @@
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/trash-collector.h"
 #include "services/snapshots/tree-argument.h"
+#include "services/snapshots/tree-quota.h"
+#include "services/snapshots/tree-stage.h"
 #include "services/snapshots/worker-run.h"
 
 #define COMMITS_PER_SYNC 8
@@ -133,11 +135,23 @@ static int commit_record(const SnapshotCommit *commit, Fault *fault) {
                                     : snapshot_store_commit(manager->store, &store, fault);
 }
 
+/* What the commit took away goes, or is there again. */
+static void commit_settle(const SnapshotCommit *commit, bool committed) {
+        SnapshotManager *manager = commit->manager;
+        int r = tree_stage_settle_by_id(manager->trees.trees, manager->trees.trash, commit->id, committed);
+        if (r < 0)
+                log_warning("the tree of %s is put in order at the next start: %s", commit->name,
+                            strerror(-r));
+        manager->in_step = manager->in_step && r >= 0;
+        trash_collector_start(manager->trash);
+}
+
 static void commit_end(SnapshotCommit *commit, int r, Fault *fault) {
         if (r >= 0)
                 r = check_trusted(commit, fault);
         if (r >= 0)
                 r = commit_record(commit, fault);
+        commit_settle(commit, r >= 0);
         if (r >= 0)
                 snapshot_manager_unbind(commit->manager, commit->id);
         snapshot_chains_forget(commit->manager->chains);
@@ -154,6 +168,7 @@ static bool commits_retry(const SnapshotSync *sync) {
                 return false;
         for (SnapshotCommit *c = sync->manager->commits; c; c = c->next)
                 if (c->sync == sync) {
+                        commit_settle(c, false);
                         c->alone = true;
                         c->sync = NULL;
                 }
@@ -196,7 +211,6 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
         SnapshotManager *manager = sync->manager;
         sync->run = worker_run_free(sync->run);
         sync->namespace = NULL;
-        trash_collector_start(manager->trash); /* drivers throw away what they replace */
 
         /* The kernel tells once that something could not be written, and not which file: nothing that is not
          * known to be on the disk is believed any more. */
@@ -218,6 +232,13 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
         sync_start(manager);
 }
 
+static int release_quota(const SnapshotManager *manager, const Snapshot *snapshot) {
+        if (snapshot->size_max == 0 || snapshot->driver == DRIVER_BTRFS)
+                return 0;
+        _cleanup_close_ int tree = tree_store_get(&manager->trees, snapshot->id);
+        return tree < 0 ? tree : tree_quota_release(tree);
+}
+
 /* What the worker is told, and a view of what the tree is put on if that matters: only a layer that was
  * unpacked by itself has yet to be told of its parent. */
 static int sync_add(SyncStart *start, const SnapshotCommit *commit, Fault *fault) {
@@ -226,6 +247,9 @@ static int sync_add(SyncStart *start, const SnapshotCommit *commit, Fault *fault
         int r = snapshot_store_get_by_id(manager->store, commit->id, &snapshot);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't look up the snapshot '%s'", commit->name);
+        r = release_quota(manager, &snapshot);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't commit '%s' without its limit", snapshot.key);
         TreeArgument argument = {
                 .id = commit->id,
                 .driver = snapshot.driver,

@@ -93,14 +93,6 @@ static int mount_writable(SnapshotManager *manager, const Snapshot *snapshot, co
         return TAKE_FD(fd);
 }
 
-/* Its files went when the image was done, but the record of the commit was not written any more. */
-static bool is_image_already(const SnapshotManager *manager, const Snapshot *snapshot) {
-        char path[TREE_PATH_SIZE];
-        return snapshot->kind == SNAPSHOT_ACTIVE && snapshot->driver == DRIVER_EROFS &&
-               faccessat(manager->trees.trees, tree_path(snapshot->id, "fs", path), F_OK,
-                         AT_SYMLINK_NOFOLLOW) < 0;
-}
-
 static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
                           const SnapshotMountOptions *options, Fault *fault) {
         _cleanup_free_ SnapshotLayer *chain = NULL;
@@ -108,11 +100,6 @@ static int mount_snapshot(SnapshotManager *manager, const Snapshot *snapshot,
         int r = snapshot_chains_get(manager->chains, manager->store, snapshot, &chain, &count);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't find what '%s' is built on", snapshot->key);
-        if (is_image_already(manager, snapshot))
-                return fault_set(
-                        fault, -EBUSY,
-                        "The snapshot '%s' was being committed when the service ended: commit it again",
-                        snapshot->key);
         return snapshot->kind == SNAPSHOT_ACTIVE && !options->read_only
                        ? mount_writable(manager, snapshot, chain, count, options, fault)
                        : mount_read_only(manager, snapshot, chain, count, options, fault);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "lib/log.h"
+#include "services/snapshots/tree-stage.h"
 
 /* Numbers, gathered first and acted on afterwards: neither a directory nor a query is changed while it is
  * read. */
@@ -33,16 +34,19 @@ static int compare_ids(const void *a, const void *b) {
 
 /* Both in the order of numbers, side by side. */
 typedef struct Recovery {
+        const SnapshotManager *manager;
         IdList trees;
         size_t next;
         IdList without_record; /* trees */
         IdList without_tree;   /* records */
+        IdList staged;         /* both, with a commit that was begun */
 } Recovery;
 
 static void recovery_done(Recovery *recovery) {
         free(recovery->trees.ids);
         free(recovery->without_record.ids);
         free(recovery->without_tree.ids);
+        free(recovery->staged.ids);
 }
 
 static int visit_tree(int64_t id, void *userdata) {
@@ -60,7 +64,9 @@ static int visit_number(int64_t id, bool has_tree, void *userdata) {
         bool found = recovery->next < trees->count && trees->ids[recovery->next] == id;
         if (found && has_tree) {
                 recovery->next++;
-                return 0;
+                return tree_stage_is_begun(recovery->manager->trees.trees, id)
+                               ? id_list_add(&recovery->staged, id)
+                               : 0;
         }
         return has_tree ? id_list_add(&recovery->without_tree, id) : 0; /* found: as one without a record */
 }
@@ -91,13 +97,24 @@ static int forget_record(SnapshotManager *manager, int64_t id) {
                        : snapshot_store_set_damage(manager->store, &snapshot, "The whole tree is missing");
 }
 
+/* A commit counts when it is recorded. */
+static int settle(SnapshotManager *manager, int64_t id) {
+        _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
+        int r = snapshot_store_get_by_id(manager->store, id, &snapshot);
+        return r < 0 ? r
+                     : tree_stage_settle_by_id(manager->trees.trees, manager->trees.trash, id,
+                                               snapshot.kind == SNAPSHOT_COMMITTED);
+}
+
 static int put_in_step(SnapshotManager *manager) {
-        _cleanup_(recovery_done) Recovery recovery = { 0 };
+        _cleanup_(recovery_done) Recovery recovery = { .manager = manager };
         int r = compare(manager, &recovery);
         for (size_t i = 0; r >= 0 && i < recovery.without_record.count; i++)
                 r = tree_store_discard(&manager->trees, recovery.without_record.ids[i], NULL);
         for (size_t i = 0; r >= 0 && i < recovery.without_tree.count; i++)
                 r = forget_record(manager, recovery.without_tree.ids[i]);
+        for (size_t i = 0; r >= 0 && i < recovery.staged.count; i++)
+                r = settle(manager, recovery.staged.ids[i]);
         return r;
 }
 

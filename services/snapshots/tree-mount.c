@@ -281,7 +281,7 @@ int tree_mounts_open_merged(TreeMounts *mounts, const SnapshotLayer *layers, siz
 int tree_mounts_is_in_use(const TreeMounts *mounts, int64_t upper) {
         int r = fchdir(mounts->trees) < 0 ? -errno : overlay_mount_is_in_use(upper);
         (void) !chdir("/");
-        return r == -ENOENT ? 0 : r; /* an image has taken its place */
+        return r;
 }
 
 /* overlayfs leaves this behind to refuse a second mount (Documentation/filesystems/overlayfs.rst, "Volatile

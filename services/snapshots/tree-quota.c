@@ -62,6 +62,16 @@ int tree_quota_set(int tree, int64_t id, uint64_t size_max, Fault *fault) {
         return r < 0 ? fault_set_errno(fault, r, "Can't limit the size of the snapshot") : 0;
 }
 
+int tree_quota_release(int tree) {
+        struct fsxattr attributes;
+        if (ioctl(tree, FS_IOC_FSGETXATTR, &attributes) < 0)
+                return errno == ENOTTY || errno == EOPNOTSUPP ? 0 : -errno;
+        if (!(attributes.fsx_xflags & FS_XFLAG_PROJINHERIT))
+                return 0;
+        attributes.fsx_xflags &= ~FS_XFLAG_PROJINHERIT;
+        return ioctl(tree, FS_IOC_FSSETXATTR, &attributes) < 0 ? -errno : 0;
+}
+
 void tree_quota_drop(int trees, int64_t id) {
         if (is_enforced(trees))
                 (void) set_limit(trees, project_of(id), 0);

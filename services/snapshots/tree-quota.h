@@ -10,5 +10,8 @@
 
 /* For a directory in which nothing was made yet. -EOPNOTSUPP with a sentence: not here. */
 int tree_quota_set(int tree, int64_t id, uint64_t size_max, Fault *fault);
+/* What is made directly in that directory from now on is no part of the project: what a commit makes beside
+ * the tree shall not count against what may be written to it. 0 also where there are no projects. */
+int tree_quota_release(int tree);
 /* The tree is about to be thrown away: the kernel may forget its number. */
 void tree_quota_drop(int trees, int64_t id);

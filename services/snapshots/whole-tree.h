@@ -3,7 +3,7 @@
 
 /* What the drivers whose trees hold everything have in common. A layer that was unpacked by itself is
  * applied to a clone of its parent, which then takes its place; and what somebody may still write to is
- * replaced by a clone of itself. Killed at any point, doing it again leads to the same. */
+ * replaced by a clone of itself (tree-stage.h). Killed at any point, doing it again leads to the same. */
 
 #include <stdbool.h>
 

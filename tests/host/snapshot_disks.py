@@ -10,6 +10,7 @@ from snapshot_trees import STATE, use_setting
 
 MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F"],
+    "ext4-projects": ["mkfs.ext4", "-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"],
     "xfs": ["mkfs.xfs", "-q", "-f", "-m", "reflink=1"],
     "btrfs": ["mkfs.btrfs", "-q", "-f"],
 }

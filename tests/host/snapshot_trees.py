@@ -212,7 +212,8 @@ def check_disk():
 def mounts():
     """Of trees, in the host's own table."""
     with open("/proc/self/mountinfo", encoding="ascii") as table:
-        return [line for line in table if f"{STATE}/" in line or "upperdir" in line and "crt-host" not in line]
+        return [line for line in table if f"{STATE}/" in line or "upperdir" in line and
+                " crt-host " not in line and " crt-vm " not in line]
 
 
 def main_pid():

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A commit that fails late, or is killed, costs nothing: what somebody has mounted is there, and the same tree."""
+
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
+from snapshot_disks import Disk  # noqa: E402
+from interfaces import GLib  # noqa: E402
+
+store = Snapshots()
+BASE = layer("d/", entry("d/below", b"below"))
+TREES = (("copy", "xfs"), ("copy", "ext4"), ("btrfs", "btrfs"))
+CALL = ["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"]
+
+
+def number_of(key):
+    return rows(f"SELECT id FROM snapshots WHERE key = '{key}'")[0][0]
+
+
+def text_of(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def put_text(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+class Late:
+    """The worker gets as far as the manifest, and no further: it fails there, or waits."""
+
+    def __init__(self, key, waits=False):
+        self.path, self.waits = f"{STATE}/trees/{number_of(key)}/manifest", waits
+
+    def __enter__(self):
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        (os.mkfifo if self.waits else os.mkdir)(self.path)
+
+    def __exit__(self, *_):
+        (os.unlink if self.waits else os.rmdir)(self.path)
+
+
+def parts_of(key):
+    return sorted(os.listdir(f"{STATE}/trees/{number_of(key)}"))
+
+
+def begin_commit(name, key):
+    """Until its worker has put another tree into the place of this one, and waits for a reader of the manifest."""
+    call = subprocess.Popen([*CALL, "Commit", "ssa{sv}", name, key, "0"], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+    tree = f"{STATE}/trees/{number_of(key)}"
+    wait_for(lambda: os.path.exists(f"{tree}/old/fs") and os.path.exists(f"{tree}/fs"), what="the copy of the tree")
+    return call
+
+
+def check_live(path, key):
+    """The tree that is mounted at path is the one that the snapshot has, and all of it is there."""
+    equal("below", text_of(f"{path}/d/below"))
+    equal("mine", text_of(f"{path}/mine"))
+    put_text(f"{path}/again", "written afterwards")
+    with store.mount(key) as other:
+        equal("written afterwards", text_of(f"{other}/again"))
+        equal(os.stat(path).st_ino, os.stat(other).st_ino)
+
+
+def test_a_tree_outlives_a_commit_that_fails_late():
+    for driver, kind in TREES:
+        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            store.put("base", BASE)
+            store.prepare("a", "base")
+            with store.mount("a") as path:
+                put_text(f"{path}/mine", "mine")
+                with Late("a"):
+                    failure("Failed", lambda: store.commit("c", "a"))
+                    wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+                check_live(path, "a")
+                equal(["fs"], parts_of("a"))
+                equal(["a", "base"], store.keys())
+                store.commit("c", "a")
+            store.view("v", "c")
+            with store.mount("v") as path:
+                equal("written afterwards", text_of(f"{path}/again"))
+            store.clear()
+            check_disk()
+
+
+def test_a_tree_outlives_a_commit_that_is_killed_late():
+    for driver, kind in TREES:
+        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            store.put("base", BASE)
+            store.prepare("a", "base")
+            with store.mount("a") as path:
+                put_text(f"{path}/mine", "mine")
+                for end in ("worker", "service"):
+                    with Late("a", waits=True):
+                        call = begin_commit("c", "a")
+                        if end == "worker":
+                            os.kill(worker_pids("crt-tree")[0], signal.SIGKILL)
+                        else:
+                            kill_daemon()
+                        assert call.wait(60) != 0, "it succeeded"
+                        equal(["a", "base"], store.keys())
+                        wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+                    check_live(path, "a")
+                    equal(["fs"], parts_of("a"))
+                store.commit("c", "a")
+            store.view("v", "c")
+            with store.mount("v") as path:
+                equal("mine", text_of(f"{path}/mine"))
+            store.clear()
+            check_disk()
+
+
+def test_what_was_to_be_an_image_can_be_mounted_again():
+    with Disk("ext4", environment="CRT_SNAPSHOTS_DRIVER=erofs"):
+        store.put("base", BASE)
+        store.prepare("a", "base")
+        with store.mount("a") as path:
+            put_text(f"{path}/mine", "mine")
+        with Late("a"):
+            failure("Failed", lambda: store.commit("c", "a"))
+        equal(["fs", "work"], parts_of("a"))
+        with store.mount("a") as path:
+            equal("mine", text_of(f"{path}/mine"))
+            put_text(f"{path}/more", "more")
+        store.commit("c", "a")
+        store.view("v", "c")
+        with store.mount("v") as path:
+            equal(["d", "mine", "more"], sorted(os.listdir(path)))
+        store.clear()
+        check_disk()
+
+
+def test_one_that_fails_does_not_take_others_along():
+    with Disk("xfs", environment="CRT_SNAPSHOTS_DRIVER=copy"):
+        store.put("base", BASE)
+        for key in ("a", "b"):
+            store.prepare(key, "base")
+            with store.mount(key) as path:
+                put_text(f"{path}/mine", key)
+        with Late("a"):
+            calls = [subprocess.Popen([*CALL, "Commit", "ssa{sv}", f"c{key}", key, "0"], stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL) for key in ("a", "b")]
+            equal([True, False], [call.wait(60) != 0 for call in calls])
+        equal(["a", "base", "cb"], store.keys())
+        store.commit("ca", "a")
+        for key in ("a", "b"):
+            store.view(f"v{key}", f"c{key}")
+            with store.mount(f"v{key}") as path:
+                equal(key, text_of(f"{path}/mine"))
+        store.clear()
+        check_disk()
+
+
+def clean():
+    use_setting(None)
+    store.clear()
+    check_disk()
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
