@@ -43,8 +43,14 @@ typedef struct Scan {
 static int entry_fault(const Scan *scan, size_t index, int r, Fault *fault) {
         if (r == -ENOSPC || r == -EDQUOT)
                 return fault_set(fault, -ENOSPC, "No space left for the image of the layer");
-        return fault_set_errno(fault, r, "Can't take '%s' into the image of the layer",
-                               scan->tree->inodes[index].name);
+        const char *name = index > 0 ? scan->tree->inodes[index].name : "/";
+        if (r == -E2BIG) /* of erofs-xattr.h */
+                return fault_set(
+                        fault, -EDQUOT,
+                        "'%s' has more extended attributes than an image of a layer can hold (values "
+                        "of up to 65535 bytes, 256 KiB in all)",
+                        name);
+        return fault_set_errno(fault, r, "Can't take '%s' into the image of the layer", name);
 }
 
 /* ---- names ---- */
@@ -273,7 +279,7 @@ int erofs_tree_read(ErofsTree *tree, int root, int image, Fault *fault) {
         Scan scan = { .tree = tree, .levels = new0(ScanLevel, DEPTH_MAX) };
         *tree = (ErofsTree){ .image = image, .blocks = 1 }; /* the first is the superblock's */
         int r = scan.levels ? scan_root(&scan, root) : -ENOMEM;
-        r = r < 0 ? fault_set_errno(fault, r, "Can't read the tree") : scan_all(&scan, fault);
+        r = r < 0 ? entry_fault(&scan, 0, r, fault) : scan_all(&scan, fault);
         while (scan.count > 0)
                 fd_close(scan.levels[--scan.count].fd);
         free(scan.levels);

@@ -28,11 +28,24 @@ int layered_tree_make(int tree, int parent, Fault *fault) {
 int layered_tree_probe(int trees, Fault *fault) {
         int r = fchdir(trees) < 0 ? -errno : overlay_mount_try_upper();
         (void) !chdir("/");
-        if (r < 0)
+        switch (-r) {
+        case EOPNOTSUPP: /* no attributes */
+        case EPERM:
+        case EINVAL: /* not as an upper directory */
+        case ENODEV: /* no overlayfs */
+        case ENOSYS:
                 return fault_set(fault, -EOPNOTSUPP,
                                  "overlayfs can't write to the file system of the snapshots: %s",
                                  fault_text(NULL, r));
-        return 0;
+        case ENOSPC: /* with room, it could */
+        case EDQUOT:
+                return 0;
+        default:
+                return r < 0 ? fault_set_errno(fault, r,
+                                               "Can't find out whether overlayfs can write to the file "
+                                               "system of the snapshots")
+                             : 0;
+        }
 }
 
 const SnapshotDriver overlay_driver = {

@@ -51,7 +51,8 @@ typedef struct SnapshotDriver {
         /* A mount for writing is known to have ended, or not: it is an overlay. */
         bool tells_use;
 
-        /* In the daemon, once: 0, or why trees can't be kept that way here: -EOPNOTSUPP with a sentence. */
+        /* In the daemon, once: 0, or why trees can't be kept that way here: -EOPNOTSUPP with a sentence.
+         * Anything else: it could not be found out. */
         int (*probe)(int trees, Fault *fault);
         /* In the daemon: makes what is to be in a fresh tree. parent: as above, but of a layered tree only
          * its own directory (owner and mode of the root are those of what is on top). 1: a worker must fill

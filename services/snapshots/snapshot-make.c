@@ -40,6 +40,9 @@ int snapshot_make_choose_driver(const SnapshotManager *manager, const char *name
                         *ret = preferred[i];
                         return 0;
                 }
+                /* Trees are not kept another way because the disk fails at the moment. */
+                if (r != -EOPNOTSUPP)
+                        return fault_set(fault, r, "%s", fault_text(&reason, r));
                 log_info("%s", fault_text(&reason, r));
         }
         return fault_set(fault, -EOPNOTSUPP, "The file system can't hold snapshots");

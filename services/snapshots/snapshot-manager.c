@@ -155,7 +155,7 @@ int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, con
 }
 
 void snapshot_manager_fail(SnapshotManager *manager, int64_t id) {
-        int r = snapshot_store_set_state(manager->store, id, SNAPSHOT_FAILED, NULL);
+        int r = snapshot_store_set_failed(manager->store, id);
         if (r < 0)
                 log_warning("can't record that an unpacking failed: %s", strerror(-r));
         int k = tree_store_discard(&manager->trees, id, NULL);

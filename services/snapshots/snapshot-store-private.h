@@ -11,6 +11,8 @@ struct SnapshotStore {
         Database *database;
         StoreReserve reserve;
         SnapshotStoreStart start;
+        int64_t *failed; /* unpackings that failed, which could not be written down */
+        size_t failed_count;
 };
 
 uint64_t snapshot_store_now(void);

@@ -153,15 +153,24 @@ SnapshotStore *snapshot_store_free(SnapshotStore *store) {
                 return NULL;
         database_free(store->database);
         store_reserve_done(&store->reserve);
+        free(store->failed);
         return mfree(store);
 }
 
 /* ---- reading ---- */
 
-static int take_one(DatabaseRows *rows, Snapshot *ret) {
+static int read_snapshot(const SnapshotStore *store, DatabaseRows *rows, Snapshot *ret) {
+        int r = snapshot_from_row(rows, ret);
+        for (size_t i = 0; r >= 0 && i < store->failed_count; i++)
+                if (store->failed[i] == ret->id)
+                        ret->state = SNAPSHOT_FAILED;
+        return r;
+}
+
+static int take_one(const SnapshotStore *store, DatabaseRows *rows, Snapshot *ret) {
         int r = database_rows_next(rows);
         if (r > 0)
-                r = snapshot_from_row(rows, ret);
+                r = read_snapshot(store, rows, ret);
         else if (r == 0)
                 r = -ENOENT;
         database_rows_done(rows);
@@ -174,7 +183,7 @@ int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *
         int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.namespace = ? AND s.key = ?",
                                "ss", namespace, key);
         if (r >= 0)
-                r = take_one(&rows, ret);
+                r = take_one(store, &rows, ret);
         if (r == -ENOENT)
                 return fault_set(fault, -ENOENT, "There is no snapshot '%s' in the namespace %s", key,
                                  namespace);
@@ -184,7 +193,7 @@ int snapshot_store_get(SnapshotStore *store, const char *namespace, const char *
 int snapshot_store_get_by_id(SnapshotStore *store, int64_t id, Snapshot *ret) {
         DatabaseRows rows;
         int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.id = ?", "i", id);
-        return r < 0 ? r : take_one(&rows, ret);
+        return r < 0 ? r : take_one(store, &rows, ret);
 }
 
 int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, size_t *ret_count) {
@@ -270,13 +279,14 @@ int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret) 
         return r > 0 ? 0 : r < 0 ? r : -EIO;
 }
 
-static int visit_rows(DatabaseRows *rows, uint32_t limit, SnapshotVisit visit, void *userdata) {
+static int visit_rows(const SnapshotStore *store, DatabaseRows *rows, uint32_t limit, SnapshotVisit visit,
+                      void *userdata) {
         int r;
         for (uint32_t i = 0; (r = database_rows_next(rows)) > 0; i++) {
                 if (i == limit)
                         break;
                 Snapshot snapshot = { 0 };
-                r = snapshot_from_row(rows, &snapshot);
+                r = read_snapshot(store, rows, &snapshot);
                 if (r >= 0)
                         r = visit(&snapshot, userdata);
                 snapshot_done(&snapshot);
@@ -293,7 +303,7 @@ int snapshot_store_list(SnapshotStore *store, const char *namespace, const char 
         int r = database_query(store->database, &rows,
                                SNAPSHOT_SELECT "WHERE s.namespace = ? AND s.key > ? ORDER BY s.key LIMIT ?",
                                "ssi", namespace, after ?: "", (int64_t) limit + 1);
-        return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
+        return r < 0 ? r : visit_rows(store, &rows, limit, visit, userdata);
 }
 
 int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
@@ -302,7 +312,7 @@ int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit,
         int r = database_query(store->database, &rows,
                                SNAPSHOT_SELECT "WHERE s.id > ? ORDER BY s.id LIMIT ?", "ii", after,
                                (int64_t) limit + 1);
-        return r < 0 ? r : visit_rows(&rows, limit, visit, userdata);
+        return r < 0 ? r : visit_rows(store, &rows, limit, visit, userdata);
 }
 
 int snapshot_store_visit_numbers(SnapshotStore *store, SnapshotNumberVisit visit, void *userdata) {
@@ -325,7 +335,7 @@ int snapshot_store_visit_numbers(SnapshotStore *store, SnapshotNumberVisit visit
 int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata) {
         DatabaseRows rows;
         int r = database_query(store->database, &rows, SNAPSHOT_SELECT "WHERE s.bound IS NOT NULL", "");
-        return r < 0 ? r : visit_rows(&rows, UINT32_MAX, visit, userdata);
+        return r < 0 ? r : visit_rows(store, &rows, UINT32_MAX, visit, userdata);
 }
 
 /* ---- writing ---- */
@@ -415,6 +425,18 @@ int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState sta
         int r = write_state(store, id, state, diff_id);
         if (r == -ENOSPC && store_reserve_release(&store->reserve))
                 r = write_state(store, id, state, diff_id);
+        return r;
+}
+
+int snapshot_store_set_failed(SnapshotStore *store, int64_t id) {
+        int r = snapshot_store_set_state(store, id, SNAPSHOT_FAILED, NULL);
+        if (r >= 0)
+                return 0;
+        int64_t *larger = reallocarray(store->failed, store->failed_count + 1, sizeof(*larger));
+        if (larger) {
+                store->failed = larger;
+                store->failed[store->failed_count++] = id;
+        }
         return r;
 }
 

@@ -68,6 +68,9 @@ int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault 
 /* There may be room on the disk again for what removing needs on a full one. */
 void snapshot_store_make_room(SnapshotStore *store);
 int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id);
+/* SNAPSHOT_FAILED, for whoever reads it from now on, even if that can't be written: then negative, and the
+ * next start writes it unless this end is noted as orderly. */
+int snapshot_store_set_failed(SnapshotStore *store, int64_t id);
 int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted);
 /* NULL: to none any more. */
 int snapshot_store_set_bound(SnapshotStore *store, int64_t id, const char *connection);

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
 from snapshot_disks import Disk, loop_devices  # noqa: E402
+from snapshot_trees import journal, slow_layer, use_setting, write  # noqa: E402
 from interfaces import GLib  # noqa: E402
 
 store = Snapshots()
@@ -239,6 +240,70 @@ def test_subvolumes_that_a_container_made_go_with_its_tree():
         check_disk()
         equal("", subprocess.run(["btrfs", "subvolume", "list", STATE], check=True, text=True,
                                  capture_output=True).stdout)
+
+
+def test_a_disk_that_fails_does_not_change_the_driver():
+    """Nobody finds trees kept another way because the question could not be answered for once."""
+    with Disk("xfs"):
+        equal("overlayfs", made_with())
+        for error in ("EIO", "EUCLEAN"):
+            try:
+                use_setting(f"SystemCallFilter=~setxattr:{error}")
+                raise AssertionError("it started")
+            except subprocess.CalledProcessError:
+                pass
+            assert "Can't find out whether overlayfs can write" in journal("-u", "crt-snapshots", "-n", "30")
+        use_setting("SystemCallFilter=~setxattr:ENOTSUP")
+        equal("copy", made_with())
+        use_setting("SystemCallFilter=~setxattr:ENOSPC")
+        equal("overlayfs", made_with())
+        use_setting("Environment=")
+
+
+def made_with():
+    store.prepare("a")
+    driver = store.stat("a")["driver"]
+    store.remove("a")
+    return driver
+
+
+def test_an_unpacking_that_a_read_only_disk_ended_is_known_to_have_failed():
+    with Disk("ext4"):
+        store.put("kept", BASE)
+        store.prepare("p")
+        job, write_end, rest = slow_layer("p", store)
+        subprocess.run(["mount", "-o", "remount,abort", STATE], check=True)  # as after an error of the disk
+        try:
+            write(write_end, rest)
+        except OSError:
+            pass
+        os.close(write_end)
+        failure("ReadOnly", lambda: store.wait(job))
+        equal("failed", store.stat("p")["state"])
+        equal(["failed"], [s["state"] for s in store.list()[0] if s["key"] == "p"])
+        try:
+            store.remove("p")
+            raise AssertionError("it was removed")
+        except GLib.Error as error:
+            assert "Read-only" in error.message or "Input/output" in error.message, error.message
+        equal("prepared", store.stat("kept")["state"])
+
+
+def test_more_attributes_than_an_image_can_hold_are_named():
+    with Disk("xfs", environment="CRT_SNAPSHOTS_DRIVER=erofs"):
+        store.prepare("a")
+        with store.mount("a") as path:
+            with open(f"{path}/file", "wb"):
+                pass
+            for i in range(5):
+                os.setxattr(f"{path}/file", f"user.{i}", bytes(60000))
+        sentence = failure("LimitsExceeded", lambda: store.commit("c", "a"))
+        assert "'file'" in sentence and "extended attributes" in sentence, sentence
+        with store.mount("a") as path:
+            os.removexattr(f"{path}/file", "user.3")
+        store.commit("c", "a")
+        store.clear()
+        check_disk()
 
 
 def test_a_stopped_worker_holds_nobody_up():
