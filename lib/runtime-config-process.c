@@ -100,7 +100,24 @@ const char *runtime_capability_to_string(unsigned number) {
         return number < ELEMENTS_OF(capability_names) ? capability_names[number] : NULL;
 }
 
-static int parse_capability_set(const JsonNode *node, const char *key, uint64_t *ret, Fault *fault) {
+static int note_unknown_capability(RuntimeProcess *process, const char *name) {
+        size_t count = 0;
+        for (; process->unknown_capabilities && process->unknown_capabilities[count]; count++)
+                if (string_equal(process->unknown_capabilities[count], name))
+                        return 0;
+        const char **larger = realloc(process->unknown_capabilities, (count + 2) * sizeof(char *));
+        if (!larger)
+                return -ENOMEM;
+        larger[count] = name;
+        larger[count + 1] = NULL;
+        process->unknown_capabilities = larger;
+        return 0;
+}
+
+/* "Runtimes SHOULD NOT fail if the container configuration requests capabilities that cannot be granted",
+ * and a name that is newer than this program is one of them; whoever makes the container warns of it. */
+static int parse_capability_set(const JsonNode *node, const char *key, RuntimeProcess *process,
+                                uint64_t *ret, Fault *fault) {
         _cleanup_free_ const char **names = NULL;
         int r = config_get_strings(node, key, JSON_OPTIONAL, &names, fault);
         if (r <= 0)
@@ -108,29 +125,30 @@ static int parse_capability_set(const JsonNode *node, const char *key, uint64_t 
         uint64_t set = 0;
         STRV_FOREACH (name, names) {
                 int number = string_table_find(capability_names, ELEMENTS_OF(capability_names), name);
-                if (number < 0)
-                        return json_fault_member(node, key, fault, -EBADMSG, "'%s' is not a capability",
-                                                 name);
-                set |= UINT64_C(1) << number;
+                if (number >= 0)
+                        set |= UINT64_C(1) << number;
+                else if ((r = note_unknown_capability(process, name)) < 0)
+                        return r;
         }
         *ret = set;
         return 0;
 }
 
-static int parse_capabilities(const JsonNode *process, RuntimeCapabilities *sets, Fault *fault) {
+static int parse_capabilities(const JsonNode *parent, RuntimeProcess *process, Fault *fault) {
         static const char *const members[] = {
                 "bounding", "effective", "permitted", "inheritable", "ambient", NULL,
         };
+        RuntimeCapabilities *sets = &process->capabilities;
         JsonNode node;
-        int r = json_get(process, "capabilities", json_type_object, JSON_OPTIONAL, &node, fault);
+        int r = json_get(parent, "capabilities", json_type_object, JSON_OPTIONAL, &node, fault);
         if (r <= 0)
                 return r;
         config_note_unknown(&node, members);
-        if ((r = parse_capability_set(&node, "bounding", &sets->bounding, fault)) < 0 ||
-            (r = parse_capability_set(&node, "effective", &sets->effective, fault)) < 0 ||
-            (r = parse_capability_set(&node, "permitted", &sets->permitted, fault)) < 0 ||
-            (r = parse_capability_set(&node, "inheritable", &sets->inheritable, fault)) < 0 ||
-            (r = parse_capability_set(&node, "ambient", &sets->ambient, fault)) < 0)
+        if ((r = parse_capability_set(&node, "bounding", process, &sets->bounding, fault)) < 0 ||
+            (r = parse_capability_set(&node, "effective", process, &sets->effective, fault)) < 0 ||
+            (r = parse_capability_set(&node, "permitted", process, &sets->permitted, fault)) < 0 ||
+            (r = parse_capability_set(&node, "inheritable", process, &sets->inheritable, fault)) < 0 ||
+            (r = parse_capability_set(&node, "ambient", process, &sets->ambient, fault)) < 0)
                 return r;
         /* capabilities(7): what the kernel would answer with EPERM, said with the name of the field. */
         if (sets->effective & ~sets->permitted)
@@ -258,7 +276,7 @@ int config_parse_process(const JsonNode *node, RuntimeProcess *process, Fault *f
             (r = config_get_strings(node, "args", JSON_REQUIRED, &process->args, fault)) < 0 ||
             (r = config_get_strings(node, "env", JSON_OPTIONAL, &process->env, fault)) < 0 ||
             (r = json_get_string(node, "cwd", JSON_REQUIRED, &process->cwd, fault)) < 0 ||
-            (r = parse_capabilities(node, &process->capabilities, fault)) < 0 ||
+            (r = parse_capabilities(node, process, fault)) < 0 ||
             (r = parse_rlimits(node, process, fault)) < 0 ||
             (r = json_get_bool(node, "noNewPrivileges", JSON_OPTIONAL, &process->no_new_privileges, fault)) <
                     0 ||
@@ -304,6 +322,7 @@ int runtime_process_parse(json_object *document, RuntimeProcess *ret, Fault *fau
 
 void runtime_process_done(RuntimeProcess *process) {
         free(process->additional_gids);
+        free(process->unknown_capabilities);
         free(process->args);
         free(process->env);
         free(process->rlimits);

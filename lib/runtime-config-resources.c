@@ -282,15 +282,29 @@ static int parse_hugepage_limit(const JsonNode *node, void *element, Fault *faul
         return 0;
 }
 
+/* Files that do something to the cgroup or to the processes in it, and hold no limit of theirs: what is in
+ * the cgroup, and whether it runs, is the runtime's. */
+static bool is_operation(const char *file) {
+        static const char *const operations[] = {
+                "cgroup.procs", "cgroup.threads", "cgroup.subtree_control",
+                "cgroup.type",  "cgroup.freeze",  "cgroup.kill",
+                NULL,
+        };
+        return strv_contains(operations, file);
+}
+
 static int parse_unified(const JsonNode *node, RuntimeResources *resources, Fault *fault) {
         int r = config_get_pairs(node, "unified", &resources->unified, &resources->unified_count, fault);
         if (r <= 0)
                 return r;
         for (size_t i = 0; i < resources->unified_count; i++) {
                 const char *key = resources->unified[i].key;
-                if (strchr(key, '/') || !strchr(key, '.') || string_after(key, "cgroup.") || key[0] == '.')
+                if (strchr(key, '/') || !strchr(key, '.') || key[0] == '.')
                         return json_fault_member(node, "unified", fault, -EBADMSG,
                                                  "'%s' is not a controller's file", key);
+                if (is_operation(key))
+                        return json_fault_member(node, "unified", fault, -EBADMSG,
+                                                 "'%s' is for the runtime, and no limit", key);
         }
         return 0;
 }

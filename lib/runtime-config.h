@@ -233,6 +233,7 @@ typedef struct RuntimeProcess {
         const char **env;  /* NULL-terminated */
         const char *cwd;
         RuntimeCapabilities capabilities;
+        const char **unknown_capabilities; /* NULL-terminated, or NULL: to be warned of */
         RuntimeRlimit *rlimits;
         size_t rlimit_count;
         bool no_new_privileges;

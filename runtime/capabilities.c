@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/strv.h"
 
 #define CAPABILITY_NUMBERS 64U
 
@@ -26,11 +27,17 @@ bool capabilities_have_own(unsigned number) {
         return read_own(&own) >= 0 && (own & (UINT64_C(1) << number));
 }
 
+static void warn_of_unknown(const RuntimeProcess *process) {
+        STRV_FOREACH (name, process->unknown_capabilities)
+                log_warning("config.process.capabilities: '%.64s' is not known, and left out", name);
+}
+
 /* A new user namespace gives all capabilities, over what belongs to it. */
 int capabilities_prepare(ContainerPlan *plan, Fault *fault) {
         const RuntimeCapabilities *wanted = &plan->config->process.capabilities;
         uint64_t own = 0;
         plan->capabilities = *wanted;
+        warn_of_unknown(&plan->config->process);
         if (plan_has_user_namespace(plan))
                 return 0;
         int r = read_own(&own);

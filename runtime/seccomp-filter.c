@@ -114,19 +114,22 @@ static int add_rule(scmp_filter_ctx filter, const RuntimeSeccompRule *rule, uint
         return r == -EEXIST ? 0 : r;
 }
 
-/* A profile names more system calls than one kernel or libseccomp knows. One that is to be allowed and is
- * not known falls to the default; one that is to be denied would be let through where the default allows. */
+static bool lets_pass(RuntimeSeccompAction action) {
+        return action == RUNTIME_SECCOMP_ALLOW || action == RUNTIME_SECCOMP_LOG;
+}
+
+/* A profile names more system calls than one kernel or libseccomp knows. One that is to be let pass and is
+ * not known falls to the default, which at most says no or writes it down; one that is to be denied would be
+ * let through where the default does that. */
 static int add_name(scmp_filter_ctx filter, const RuntimeSeccomp *seccomp, size_t index, const char *name,
                     Fault *fault) {
         const RuntimeSeccompRule *rule = &seccomp->rules[index];
         uint32_t action = action_of(rule->action, rule->errno_return);
         if (action == action_of(seccomp->default_action, seccomp->default_errno_return))
                 return 0;
-        bool lets_pass = seccomp->default_action == RUNTIME_SECCOMP_ALLOW ||
-                         seccomp->default_action == RUNTIME_SECCOMP_LOG;
         int number = seccomp_syscall_resolve_name(name);
         if (number == __NR_SCMP_ERROR) {
-                if (lets_pass)
+                if (lets_pass(seccomp->default_action) && !lets_pass(rule->action))
                         return fault_set(fault, -EOPNOTSUPP,
                                          "config.linux.seccomp.syscalls[%zu].names: '%s' is not known to "
                                          "libseccomp, and the default action would let it pass",

@@ -37,6 +37,13 @@ test_clocks_are_joined() {
 # Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
 scheduled() { inside ".process.scheduler = $1" sh -c 'cut -d" " -f19,40,41 /proc/1/stat' || fail "$output"; }
 
+test_a_capability_that_nobody_knows_is_left_out() {
+        inside '.process.capabilities = {bounding: ["CAP_OF_TOMORROW", "CAP_KILL"], permitted: ["CAP_OF_TOMORROW"]}' \
+                grep CapBnd /proc/self/status || fail "$output"
+        equal 1 "$(grep -c "'CAP_OF_TOMORROW' is not known, and left out" <<<"$output")"
+        contains "$output" 0000000000000020
+}
+
 test_scheduler() {
         scheduled '{policy: "SCHED_BATCH", nice: 7}'
         equal "7 0 3" "$output"

@@ -73,6 +73,18 @@ static void capabilities(void) {
         CHECK(!runtime_capability_to_string(CAP_LAST_CAP + 1));
         for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
                 CHECK(runtime_capability_to_string(i));
+        CHECK(!config->process.unknown_capabilities);
+}
+
+static void capabilities_that_nobody_knows_are_noted(void) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config =
+                parsed(PROCESS(",\"capabilities\":{\"bounding\":[\"CAP_X\",\"CAP_KILL\"],"
+                               "\"permitted\":[\"CAP_X\",\"cap_kill\"]}"));
+        CHECK(config->process.capabilities.bounding == UINT64_C(1) << CAP_KILL);
+        CHECK(config->process.capabilities.permitted == 0);
+        CHECK_STRING(config->process.unknown_capabilities[0], "CAP_X");
+        CHECK_STRING(config->process.unknown_capabilities[1], "cap_kill");
+        CHECK(!config->process.unknown_capabilities[2]);
 }
 
 static void namespaces_mounts_and_devices(void) {
@@ -173,10 +185,11 @@ static void malformed_members_are_named(void) {
                 { PROCESS(",\"user\":{\"uid\":4294967295}"), -EBADMSG, "config.process.user.uid: must be" },
                 { PROCESS(",\"user\":{\"additionalGids\":[1,-1]}"), -EBADMSG,
                   "config.process.user.additionalGids[1]: is not a group number" },
-                { PROCESS(",\"capabilities\":{\"bounding\":[\"CAP_X\"]}"), -EBADMSG,
-                  "config.process.capabilities.bounding: 'CAP_X' is not a capability" },
                 { PROCESS(",\"capabilities\":{\"effective\":[\"CAP_KILL\"]}"), -EBADMSG,
                   "config.process.capabilities.effective: has what is not in permitted" },
+                { LINUX("\"resources\":{\"unified\":{\"cgroup.max.depth\":\"3\",\"cgroup.procs\":\"1\"}}"),
+                  -EBADMSG,
+                  "config.linux.resources.unified: 'cgroup.procs' is for the runtime, and no limit" },
                 { PROCESS(",\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]"), -EBADMSG,
                   "config.process.rlimits[0].type: 'RLIMIT_X' is not known" },
                 { LINUX("\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"pid\"}]"), -EBADMSG,
@@ -336,6 +349,7 @@ int main(void) {
                 CHECK_CASE(a_process),
                 CHECK_CASE(what_is_not_given),
                 CHECK_CASE(capabilities),
+                CHECK_CASE(capabilities_that_nobody_knows_are_noted),
                 CHECK_CASE(namespaces_mounts_and_devices),
                 CHECK_CASE(resources),
                 CHECK_CASE(seccomp),

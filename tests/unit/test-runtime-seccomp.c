@@ -239,6 +239,29 @@ static void remove_cache(int directory, const char *path) {
         CHECK_INT(system(command), 0);
 }
 
+static void what_nobody_knows_may_be_let_pass(void) {
+        static const struct {
+                const char *fallback, *action;
+                bool taken;
+        } cases[] = {
+                { "ERRNO", "ALLOW", true }, { "ERRNO", "KILL_PROCESS", true }, { "LOG", "ALLOW", true },
+                { "ALLOW", "LOG", true },   { "LOG", "ERRNO", false },         { "ALLOW", "TRAP", false },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                char text[256];
+                _cleanup_free_ struct sock_filter *filter = NULL;
+                size_t count = 0;
+                snprintf(text, sizeof(text),
+                         "{\"defaultAction\":\"SCMP_ACT_%s\",\"syscalls\":[{\"names\":[\"no_such_call\"],"
+                         "\"action\":\"SCMP_ACT_%s\"}]}",
+                         cases[i].fallback, cases[i].action);
+                RuntimeConfig *config = parse(text);
+                CHECK_INT(seccomp_filter_compile(config->seccomp, &filter, &count, NULL),
+                          cases[i].taken ? 0 : -EOPNOTSUPP);
+                runtime_config_free(config);
+        }
+}
+
 static void the_cache_gives_back_what_was_put_in(void) {
         char path[64];
         int directory = open_cache(path);
@@ -289,6 +312,7 @@ int main(void) {
                 CHECK_CASE(all_arguments_have_to_match_but_one_given_twice_may_match_either),
                 CHECK_CASE(foreign_architectures_are_killed_unless_named),
                 CHECK_CASE(what_can_not_be_denied_is_refused),
+                CHECK_CASE(what_nobody_knows_may_be_let_pass),
                 CHECK_CASE(the_cache_gives_back_what_was_put_in),
                 CHECK_CASE(the_cache_does_not_believe_a_foreign_or_damaged_entry),
                 {},
