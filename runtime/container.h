@@ -33,6 +33,7 @@ typedef struct ContainerRequest {
         int start_fd;  /* init waits for one byte here instead of for container_start(), and reports a */
         int result_fd; /* failed execve here as an InitReport: for a start by a later process */
         bool keep_session_keyring; /* the payload shares the caller's session keyring */
+        bool no_pivot;             /* the root is moved over "/", which is an initramfs's */
 
         /* The caller's own work that can go on while init sets itself up (limits of the cgroup, say), or
          * NULL. It is done before container_create() returns; when it fails, that fails. */

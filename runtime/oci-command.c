@@ -77,6 +77,14 @@ int oci_open_cgroup(const StateFile *state, Fault *fault) {
         return fd < 0 ? fault_set_errno(fault, fd, "container '%s': its cgroup /%s", state->id, path) : fd;
 }
 
+static int wait_for_end(int init) {
+        struct pollfd ended = { .fd = init, .events = POLLIN };
+        int r;
+        while ((r = poll(&ended, 1, KILL_TIMEOUT_MS)) < 0 && errno == EINTR)
+                ;
+        return r > 0 ? 0 : -ETIMEDOUT;
+}
+
 /* Init has the read side of "start" open, and the only write side of "result", close-on-exec:
  *   1. "result" is opened, so that nothing said there gets lost;
  *   2. the byte is written; from here on the container counts as started, and hooks of the container may run
@@ -105,6 +113,10 @@ static int start_init(StateFile *state, Fault *fault) {
                 return 0;
         if (n != sizeof(report))
                 return fault_set(fault, -EIO, "container '%s': its init said nothing useful", state->id);
+        /* It is about to end, and then the container is stopped. */
+        _cleanup_close_ int init = state_file_open_init(state);
+        if (init >= 0)
+                (void) wait_for_end(init);
         return init_report_to_fault(&report, fault);
 }
 
@@ -165,13 +177,11 @@ int oci_kill(const OciOptions *options, Fault *fault) {
 }
 
 static int kill_init(int init, const char *id, Fault *fault) {
-        struct pollfd ended = { .fd = init, .events = POLLIN };
         int r = process_send_signal(init, SIGKILL);
         if (r < 0 && r != -ESRCH)
                 return fault_set_errno(fault, r, "container '%s'", id);
-        while ((r = poll(&ended, 1, KILL_TIMEOUT_MS)) < 0 && errno == EINTR)
-                ;
-        return r > 0 ? 0 : fault_set(fault, -ETIMEDOUT, "container '%s' does not die", id);
+        r = wait_for_end(init);
+        return r < 0 ? fault_set(fault, r, "container '%s' does not die", id) : 0;
 }
 
 static int remove_cgroup(const StateFile *state, Fault *fault) {
@@ -230,10 +240,13 @@ int oci_delete(const OciOptions *options, Fault *fault) {
         if (r < 0)
                 return r;
 
+        /* One that was created, and not started, needs no force: callers of runc count on that, although the
+         * specification knows only of those that are stopped. */
         init = state_file_open_init(&state);
-        if (init >= 0 && !options->force)
+        ContainerStatus status = state_file_status(&state);
+        if (init >= 0 && !options->force && status != CONTAINER_CREATED)
                 return fault_set(fault, -EBUSY, "container '%s' is %s; stop it first, or use --force",
-                                 options->id, container_status_to_string(state_file_status(&state)));
+                                 options->id, container_status_to_string(status));
         if (init >= 0 && (r = kill_init(init, options->id, fault)) < 0)
                 return r;
 

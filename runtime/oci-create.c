@@ -67,6 +67,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.start_fd = session->start_fd;
         request.result_fd = session->result_fd;
         request.keep_session_keyring = session->options->no_new_keyring;
+        request.no_pivot = session->options->no_pivot;
         request.meanwhile = apply_resources;
         request.userdata = session;
         session->cloned = true;

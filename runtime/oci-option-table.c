@@ -40,7 +40,7 @@ const OciOption oci_option_table[] = {
         TEXT("pidfd-socket", 0, pidfd_socket, CREATE | COMMAND(EXEC), "PATH",
              "send a pidfd of the process to this socket"),
         WORD("preserve-fds", 0, CREATE | COMMAND(EXEC), "N", "hand on N more descriptors, from 3 on"),
-        FLAG("no-pivot", 0, no_pivot, MAKES, "refused: the host's tree would stay reachable"),
+        FLAG("no-pivot", 0, no_pivot, MAKES, "move the root over /, out of an initramfs"),
         FLAG("no-new-keyring", 0, no_new_keyring, CREATE, "share the caller's session keyring"),
         FLAG("detach", 'd', detach, COMMAND(RUN) | COMMAND(EXEC) | COMMAND(RESTORE), "do not wait"),
         FLAG("keep", 0, keep, COMMAND(RUN), "do not delete the container at its end"),

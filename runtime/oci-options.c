@@ -247,9 +247,6 @@ static int read_arguments(OciOptions *options, size_t count, Fault *fault) {
 
 /* Those that contradict one another, or are of no use. */
 static int check(OciOptions *options, Fault *fault) {
-        if (options->no_pivot)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "--no-pivot: not supported: the host's tree would stay reachable");
         if (string_is_empty(options->log))
                 options->log = NULL;
         static const char *const levels[] = { "error", "warning", "info", "debug" };

@@ -17,6 +17,7 @@
 #include "lib/strv.h"
 #include "runtime/hooks.h"
 #include "runtime/mount-target.h"
+#include "runtime/no-pivot.h"
 
 static const uint64_t propagation_flags[] = {
         [RUNTIME_PROPAGATION_DEFAULT] = MS_PRIVATE,       [RUNTIME_PROPAGATION_PRIVATE] = MS_PRIVATE,
@@ -114,6 +115,9 @@ static int prepare_shared(ContainerPlan *plan, Fault *fault) {
 int rootfs_prepare(ContainerPlan *plan, Fault *fault) {
         if (!plan_owns_mounts(plan))
                 return prepare_shared(plan, fault);
+        int r = no_pivot_check(plan, fault);
+        if (r < 0)
+                return r;
         if (plan->request->rootfs_fd >= 0) {
                 plan->rootfs_fd = plan->request->rootfs_fd;
         } else {
@@ -128,7 +132,7 @@ int rootfs_prepare(ContainerPlan *plan, Fault *fault) {
                 return -errno;
         if (!S_ISDIR(st.st_mode))
                 return fault_set(fault, -ENOTDIR, "config.root.path: is not a directory");
-        int r = set_propagation(
+        r = set_propagation(
                 plan->rootfs_fd,
                 plan->config->root_propagation == RUNTIME_PROPAGATION_SLAVE ? MS_SLAVE : MS_PRIVATE, true);
         return r < 0 ? fault_set_errno(fault, r, "the root file system is no detached mount") : 0;
@@ -182,22 +186,30 @@ int rootfs_step_readonly(ContainerPlan *plan, Fault *fault) {
 
 /* pivot_root(".", "."): the old root comes to lie on top of the new one, and is taken off again. Nothing of
  * the host is reachable by path after this. */
+static int pivot(Fault *fault) {
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+                return fault_set_errno(fault, -errno, "pivot_root%s",
+                                       errno == EINVAL ? " (in an initramfs there is only --no-pivot)" : "");
+        if (umount2(".", MNT_DETACH) < 0)
+                return fault_set_errno(fault, -errno, "unmounting the host's file systems");
+        return 0;
+}
+
 int rootfs_step_pivot(ContainerPlan *plan, Fault *fault) {
         if (fchdir(plan->rootfs_fd) < 0)
                 return -errno;
         if (!plan_owns_mounts(plan))
                 return chroot(".") < 0 ? fault_set_errno(fault, -errno, "chroot") : 0;
-        if (syscall(SYS_pivot_root, ".", ".") < 0)
-                return fault_set_errno(fault, -errno, "pivot_root");
-        if (umount2(".", MNT_DETACH) < 0)
-                return fault_set_errno(fault, -errno, "unmounting the host's file systems");
+        int r = plan->request->no_pivot ? no_pivot_change_root(plan, fault) : pivot(fault);
+        if (r < 0)
+                return r;
         if (chdir("/") < 0)
                 return -errno;
 
         RuntimePropagation wanted = plan->config->root_propagation;
         if (wanted != RUNTIME_PROPAGATION_SHARED && wanted != RUNTIME_PROPAGATION_UNBINDABLE)
                 return 0;
-        int r = set_propagation(plan->rootfs_fd, propagation_flags[wanted],
-                                plan->config->root_propagation_recursive);
+        r = set_propagation(plan->rootfs_fd, propagation_flags[wanted],
+                            plan->config->root_propagation_recursive);
         return r < 0 ? fault_set_errno(fault, r, "config.linux.rootfsPropagation") : 0;
 }

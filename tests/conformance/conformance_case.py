@@ -14,6 +14,7 @@ class Case:
     level: str    # MUST, SHOULD or MAY: what a difference weighs
     says: str     # the statement, in a few words
     changes: dict = dataclasses.field(default_factory=dict)
+    otherwise: str = dataclasses.field(default="", kw_only=True)  # why the runtime under test may do something else
 
     def prepare(self, runtime):
         runtime.write(self.changes)

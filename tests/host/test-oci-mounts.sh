@@ -183,6 +183,53 @@ test_propagation_of_the_root() {
         contains "$seen" "unbindable unbindable"
 }
 
+# Without pivot_root(2): the host's root stays below, and nothing that was mounted on it.
+test_a_root_that_is_moved_over_the_hosts() {
+        bundle . sleep 1000
+        mkdir -p "$scratch/a place"
+        mount -t tmpfs a-place "$scratch/a place"
+        mount -t tmpfs on-top "$scratch/a place"
+        oci run --no-pivot --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        umount "$scratch/a place"
+        umount "$scratch/a place"
+        equal "$(ls "$rootfs")" "$(oci exec box ls /)"
+        equal "" "$(oci exec box cut -d" " -f5 /proc/self/mountinfo | grep -v -e '^/$' -e '^/proc' -e '^/dev' -e '^/sys')"
+        cat >"$scratch/escape.py" <<'END'
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+space = os.open(f"/proc/{sys.argv[1]}/ns/mnt", os.O_RDONLY)
+def enter():
+    assert libc.setns(space, 0x20000) == 0, ctypes.get_errno()
+enter()
+up = os.open("/", os.O_RDONLY)
+os.chroot("/tmp")
+os.fchdir(up)
+for _ in range(20):
+    os.chdir("..")
+print(" ".join(sorted(os.listdir("."))))
+os.chroot(".")
+# Who may unmount finds the host's root without what was mounted on it.
+assert libc.umount2(b"/", 2) == 0, ctypes.get_errno()
+enter()
+print(os.path.exists("/usr"), os.path.exists("/proc/self"), os.path.exists("/sys/kernel"))
+END
+        output=$(python3 "$scratch/escape.py" "$(oci state box | jq .pid)")
+        equal "$(ls "$rootfs" | xargs)" "$(sed -n 1p <<<"$output")"
+        equal "True False False" "$(sed -n 2p <<<"$output")"
+        oci delete --force box
+        nothing_left
+        # With hooks the root is first where they look for it.
+        bundle '.hooks = {createRuntime: [{path: "/bin/true"}]} | .linux.rootfsPropagation = "shared"' \
+                awk '$5 == "/"' /proc/self/mountinfo
+        contains "$(oci run --no-pivot -b "$bundle" box)" shared:
+        nothing_left
+        bundle '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+                | .linux.gidMappings = .linux.uidMappings' true
+        fails oci run --no-pivot -b "$bundle" box
+        contains "$output" "--no-pivot: not with a user namespace"
+        nothing_left
+}
+
 test_what_is_mounted_is_changed() {
         inside "$(mounts '{destination: "/dev/shm", type: "none", source: "none", options: ["remount", "ro", "nosuid"]}')" sh -c 'touch /dev/shm/x' && fail written
         contains "$output" "Read-only file system"
