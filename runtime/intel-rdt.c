@@ -171,6 +171,28 @@ int intel_rdt_join(ContainerPlan *plan, pid_t pid, Fault *fault) {
         return r;
 }
 
+int intel_rdt_update_at(int resctrl, const char *class, const char *l3_schema, const char *bandwidth,
+                        Fault *fault) {
+        const RuntimeIntelRdt changed = { .l3_schema = l3_schema, .bandwidth = bandwidth, .clos_id = class };
+        _cleanup_close_ int fd = path_open(resctrl, class, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        return fd < 0 ? fault_set_errno(fault, fd, "the container's class %s in resctrl", class)
+                      : apply_schemata(fd, &changed, true, fault);
+}
+
+int intel_rdt_update(const RuntimeConfig *config, const char *id, const char *l3_schema,
+                     const char *bandwidth, Fault *fault) {
+        const RuntimeIntelRdt *rdt = &config->intel_rdt;
+        if (!rdt->given)
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "--l3-cache-schema, --mem-bw-schema: the container was made without "
+                                 "config.linux.intelRdt");
+        _cleanup_close_ int resctrl = open_resctrl();
+        if (resctrl < 0)
+                return fault_set(fault, -EOPNOTSUPP,
+                                 "--l3-cache-schema, --mem-bw-schema: no resctrl file system is mounted");
+        return intel_rdt_update_at(resctrl, rdt->clos_id ? rdt->clos_id : id, l3_schema, bandwidth, fault);
+}
+
 void intel_rdt_remove_at(int resctrl, const RuntimeIntelRdt *rdt, const char *id) {
         const char *name = rdt->clos_id ? rdt->clos_id : id;
         _cleanup_free_ char *group = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* crt-oci-scope UNIT SLICE PID [NAME=TYPE VALUE]…: has systemd make a transient scope around a process, and
- * waits until it stands. On failure one sentence on standard output. crt-oci executes it with
+ * waits until it stands. crt-oci-scope --update UNIT NAME=TYPE VALUE…: gives one that stands other
+ * properties. On failure one sentence on standard output. crt-oci executes it with
  * --systemd-cgroup: it is the only part that speaks D-Bus, to root's manager or to the user's own. */
 
 #include <errno.h>
@@ -147,6 +148,18 @@ static int append_property(sd_bus_message *m, const char *property) {
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+static int append_given(sd_bus_message *m, const Scope *scope) {
+        int r = 0;
+        for (char **property = scope->properties; *property && r >= 0; property++) {
+                r = append_property(m, *property);
+                if (r == -EINVAL) {
+                        (void) printf("the property '%s' is not understood\n", *property);
+                        return -EBADMSG;
+                }
+        }
+        return r;
+}
+
 static int append_properties(sd_bus_message *m, const Scope *scope) {
         int r = sd_bus_message_open_container(m, 'a', "(sv)");
         if (r >= 0)
@@ -156,13 +169,8 @@ static int append_properties(sd_bus_message *m, const Scope *scope) {
                                           "b", 0, "CPUAccounting", "b", 1, "MemoryAccounting", "b", 1,
                                           "IOAccounting", "b", 1, "TasksAccounting", "b", 1, "PIDs", "au", 1,
                                           scope->pid);
-        for (char **property = scope->properties; *property && r >= 0; property++) {
-                r = append_property(m, *property);
-                if (r == -EINVAL) {
-                        (void) printf("the property '%s' is not understood\n", *property);
-                        return -EBADMSG;
-                }
-        }
+        if (r >= 0)
+                r = append_given(m, scope);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -249,9 +257,32 @@ static int start_anew(sd_bus *bus, Scope *scope, sd_bus_error *error) {
         return start(bus, scope, error);
 }
 
+static int open_bus(sd_bus **ret) {
+        return geteuid() == 0 ? sd_bus_open_system(ret) : sd_bus_open_user(ret);
+}
+
+/* Until the scope ends, and no longer. */
+static int update_scope(const Scope *scope, sd_bus_error *error) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r = open_bus(&bus);
+        if (r >= 0)
+                r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_INTERFACE,
+                                                   "SetUnitProperties");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "sb", scope->unit, 1);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sv)");
+        if (r >= 0)
+                r = append_given(m, scope);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_call(bus, m, 0, error, NULL);
+}
+
 static int make_scope(Scope *scope, sd_bus_error *error) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        int r = geteuid() == 0 ? sd_bus_open_system(&bus) : sd_bus_open_user(&bus);
+        int r = open_bus(&bus);
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved",
                                         on_job_removed, scope);
@@ -264,8 +295,17 @@ static int make_scope(Scope *scope, sd_bus_error *error) {
 int main(int argc, char *argv[]) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         uint64_t pid;
+        if (argc > 3 && string_equal(argv[1], "--update")) {
+                Scope scope = { .unit = argv[2], .properties = argv + 3 };
+                int r = update_scope(&scope, &error);
+                if (r < 0 && r != -EBADMSG)
+                        (void) printf("%s\n", error.message ? error.message : strerror(-r));
+                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        }
         if (argc < 4 || string_to_uint64(argv[3], INT32_MAX, &pid) < 0) {
-                (void) fputs("usage: crt-oci-scope UNIT SLICE PID [NAME=TYPE VALUE]...\n", stderr);
+                (void) fputs("usage: crt-oci-scope UNIT SLICE PID [NAME=TYPE VALUE]...\n"
+                             "       crt-oci-scope --update UNIT NAME=TYPE VALUE...\n",
+                             stderr);
                 return 2;
         }
         Scope scope = { .unit = argv[1], .slice = argv[2], .pid = (uint32_t) pid, .properties = argv + 4 };

@@ -103,6 +103,7 @@ int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault) {
                 .config_text = session->config_text,
                 .config_size = session->config_size,
                 .pid = pid,
+                .in_scope = session->options->systemd_cgroup && session->cgroup >= 0,
                 .in_resctrl = session->container && session->config->intel_rdt.given,
         };
         return state_file_write(&session->state, &record, fault);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,8 +14,10 @@
 #include "lib/strv.h"
 #include "runtime/cgroup-resources.h"
 #include "runtime/cgroup.h"
+#include "runtime/intel-rdt.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-output.h"
+#include "runtime/systemd-scope.h"
 
 #define RESOURCES_SIZE_MAX (4U * 1024U * 1024U)
 
@@ -74,11 +77,9 @@ static int build_resources(const OciUpdateOptions *update, json_object **ret, Fa
                         return r;
                 any |= value != NULL;
         }
-        if (update->l3_cache_schema || update->mem_bw_schema)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "--l3-cache-schema, --mem-bw-schema: not supported by "
-                                 "update");
-        if (!any && !update->kernel_memory && !update->kernel_memory_tcp)
+        any |= update->kernel_memory || update->kernel_memory_tcp || update->l3_cache_schema ||
+               update->mem_bw_schema;
+        if (!any)
                 return fault_set(fault, -EINVAL, "update: nothing to change is given");
         *ret = TAKE_PTR(resources);
         return 0;
@@ -101,7 +102,6 @@ static int lift_limits(int cgroup, RuntimeResources *resources, Fault *fault) {
                 { &resources->memory_limit, "memory.max", "max" },
                 { &resources->memory_swap, "memory.swap.max", "max" },
                 { &resources->memory_reservation, "memory.low", "0" },
-                { &resources->cpu_quota, "cpu.max", "max" },
                 { &resources->pids_limit, "pids.max", "max" },
         };
         for (size_t i = 0; i < ELEMENTS_OF(limits); i++) {
@@ -135,6 +135,23 @@ static void complete_swap(int cgroup, RuntimeResources *resources) {
                 resources->memory_limit = (int64_t) limit;
 }
 
+/* Period and quota stand in one file: of the two, the one that is not given stays. */
+static void complete_quota(int cgroup, RuntimeResources *resources) {
+        _cleanup_free_ char *text = NULL;
+        int64_t quota = -1, period = 0;
+        bool has_quota = resources->cpu_quota != RUNTIME_UNSET && resources->cpu_quota != 0;
+        bool has_period = resources->cpu_period > 0;
+        if (has_quota == has_period || fd_read_line_at(cgroup, "cpu.max", &text) < 0)
+                return;
+        if (sscanf(text, "max %" SCNi64, &period) != 1 &&
+            sscanf(text, "%" SCNi64 " %" SCNi64, &quota, &period) != 2)
+                return;
+        if (has_quota)
+                resources->cpu_period = period;
+        else
+                resources->cpu_quota = quota;
+}
+
 static int open_cgroup(const StateFile *state, const RuntimeResources *resources, Fault *fault) {
         _cleanup_free_ char *path = NULL;
         int cgroup = oci_open_cgroup(state, fault);
@@ -147,6 +164,33 @@ static int open_cgroup(const StateFile *state, const RuntimeResources *resources
         if (r < 0)
                 fd_close(cgroup);
         return r < 0 ? r : cgroup;
+}
+
+/* A copy is enough: what is lifted is taken out of it. */
+static int write_limits(int cgroup, RuntimeResources resources, Fault *fault) {
+        int r = lift_limits(cgroup, &resources, fault);
+        return r < 0 ? r : cgroup_resources_update(cgroup, &resources, fault);
+}
+
+/* systemd would otherwise write what it knows of the scope at its next reload. It writes what it is told
+ * now, too, some of it rounded: so the exact numbers are written once more. */
+static int tell_systemd(const StateFile *state, int cgroup, const RuntimeResources *resources,
+                        Fault *fault) {
+        _cleanup_free_ char *path = NULL;
+        int r = state_file_read_cgroup(state, &path);
+        if (r >= 0)
+                r = systemd_scope_update(path, resources, fault);
+        return r < 0 ? r : write_limits(cgroup, *resources, fault);
+}
+
+static int update_resctrl(const StateFile *state, const OciUpdateOptions *update, Fault *fault) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
+        if (!update->l3_cache_schema && !update->mem_bw_schema)
+                return 0;
+        int r = state_file_read_config(state, &config, fault);
+        return r < 0 ? r
+                     : intel_rdt_update(config, state->id, update->l3_cache_schema, update->mem_bw_schema,
+                                        fault);
 }
 
 int oci_update(const OciOptions *options, Fault *fault) {
@@ -169,6 +213,9 @@ int oci_update(const OciOptions *options, Fault *fault) {
         if (cgroup < 0)
                 return cgroup;
         complete_swap(cgroup, &resources);
-        r = lift_limits(cgroup, &resources, fault);
-        return r < 0 ? r : cgroup_resources_update(cgroup, &resources, fault);
+        complete_quota(cgroup, &resources);
+        r = write_limits(cgroup, resources, fault);
+        if (r >= 0 && state_file_is_in_scope(&state))
+                r = tell_systemd(&state, cgroup, &resources, fault);
+        return r < 0 ? r : update_resctrl(&state, &options->update, fault);
 }

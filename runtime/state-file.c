@@ -87,10 +87,26 @@ int state_file_lock(StateFile *state) {
         return st.st_nlink > 0 ? 0 : -ENOENT;
 }
 
-static int open_directory(int root, const char *id, bool lock, StateFile *ret) {
+/* While a process creates the container it has a record lock, too, which ends with that process: other than
+ * the lock of the directory, which init has inherited, it tells whether there still is somebody. */
+static void mark_creation(const StateFile *state, bool creates) {
+        struct flock record = { .l_type = creates ? F_RDLCK : F_UNLCK, .l_whence = SEEK_SET };
+        (void) fcntl(state->directory, F_SETLK, &record);
+}
+
+/* Whoever creates it may wait for this process, a hook that it runs for example: nobody waits for that. */
+static int lock_unless_being_created(StateFile *state) {
+        struct flock record = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        if (flock(state->directory, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK &&
+            fcntl(state->directory, F_GETLK, &record) >= 0 && record.l_type != F_UNLCK)
+                return -EINPROGRESS;
+        return state_file_lock(state);
+}
+
+static int open_directory(int root, const char *id, int (*lock)(StateFile *state), StateFile *ret) {
         StateFile state = STATE_FILE_INIT;
         state.directory = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int r = state.directory < 0 ? -errno : lock ? state_file_lock(&state) : 0;
+        int r = state.directory < 0 ? -errno : lock ? lock(&state) : 0;
         if (r >= 0) {
                 state.root = root;
                 state.id = strdup(id);
@@ -113,9 +129,10 @@ int state_file_create(int root, const char *id, StateFile *ret, Fault *fault) {
                         return fault_set(fault, -EEXIST, "a container '%s' exists already", id);
                 return fault_set_errno(fault, -errno, "container '%s'", id);
         }
-        r = open_directory(root, id, true, ret);
+        r = open_directory(root, id, state_file_lock, ret);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s'", id);
+        mark_creation(ret, true);
         if (mkfifoat(ret->directory, STATE_FILE_START, 0600) < 0 ||
             mkfifoat(ret->directory, STATE_FILE_RESULT, 0600) < 0) {
                 r = fault_set_errno(fault, -errno, "container '%s'", id);
@@ -130,9 +147,11 @@ static int open_state(int root, const char *id, bool lock, StateFile *ret, Fault
         if (r < 0)
                 return r;
         StateFile state = STATE_FILE_INIT;
-        r = open_directory(root, id, lock, &state);
+        r = open_directory(root, id, lock ? lock_unless_being_created : NULL, &state);
         if (r == -ENOENT)
                 return fault_set(fault, r, "container '%s' does not exist", id);
+        if (r == -EINPROGRESS)
+                return fault_set(fault, -EBUSY, "container '%s' is being created", id);
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s'", id);
 
@@ -223,6 +242,7 @@ static int build_document(const StateFile *state, const StateFileRecord *record,
             (r = add(document, "annotations", annotations_to_json(record->config))) < 0 ||
             (r = add(document, "hooks", json_object_new_boolean(has_late_hooks(record->config)))) < 0 ||
             (r = add(document, "resctrl", json_object_new_boolean(record->in_resctrl))) < 0 ||
+            (r = add(document, "scope", json_object_new_boolean(record->in_scope))) < 0 ||
             (r = add(document, "startTime", json_object_new_uint64(start_time))) < 0)
                 return r;
         *ret = TAKE_PTR(document);
@@ -250,6 +270,7 @@ int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fau
                 r = -errno;
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': writing its state", state->id);
+        mark_creation(state, false);
         json_document_free(state->document);
         state->document = TAKE_PTR(document);
         return 0;
@@ -323,6 +344,10 @@ bool state_file_has_hooks(const StateFile *state) {
 
 bool state_file_is_in_resctrl(const StateFile *state) {
         return is_true(state, "resctrl");
+}
+
+bool state_file_is_in_scope(const StateFile *state) {
+        return is_true(state, "scope");
 }
 
 /* Whoever creates it holds the lock; one that was killed does not. Other than the lock of this process

@@ -44,7 +44,8 @@ int state_file_open_cache(int root);
 
 /* A new container. -EEXIST if there is one of that name. */
 int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
-/* -ENOENT if there is none. */
+/* -ENOENT if there is none; -EBUSY while it is being created, for whoever does that may wait for the caller.
+ */
 int state_file_open(int root, const char *id, StateFile *ret, Fault *fault);
 /* Without a lock: what it says may be history. */
 int state_file_peek(int root, const char *id, StateFile *ret, Fault *fault);
@@ -62,6 +63,7 @@ typedef struct StateFileRecord {
         size_t config_size;
         pid_t pid;
         bool in_resctrl; /* "delete" removes what was made there */
+        bool in_scope;   /* of systemd, which "update" has to tell */
 } StateFileRecord;
 
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
@@ -94,6 +96,8 @@ const char *state_file_get_string(const StateFile *state, const char *name);
 bool state_file_has_hooks(const StateFile *state);
 /* True if something was made for it in resctrl. */
 bool state_file_is_in_resctrl(const StateFile *state);
+/* True if its cgroup is a scope of systemd. */
+bool state_file_is_in_scope(const StateFile *state);
 /* Of init; 0 when there is none any more. */
 pid_t state_file_pid(const StateFile *state, ContainerStatus status);
 /* The JSON of the OCI operation "state". */

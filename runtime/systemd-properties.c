@@ -137,16 +137,40 @@ static int add_annotation(char ***list, const RuntimePair *pair, Fault *fault) {
         return strv_appendf(list, "%s=? %s", name, pair->value);
 }
 
-int systemd_scope_properties(const RuntimeConfig *config, char ***ret, Fault *fault) {
-        _cleanup_strv_ char **list = NULL;
-        int r = add_resources(&list, &config->resources);
-        for (size_t i = 0; i < config->resources.unified_count && r >= 0; i++) {
-                const RuntimePair *pair = &config->resources.unified[i];
-                r = add_unified(&list, pair);
+static int add_all_resources(char ***list, const RuntimeResources *resources, Fault *fault) {
+        int r = add_resources(list, resources);
+        for (size_t i = 0; i < resources->unified_count && r >= 0; i++) {
+                const RuntimePair *pair = &resources->unified[i];
+                r = add_unified(list, pair);
                 if (r == -EINVAL || r == -ERANGE)
                         return fault_set(fault, r, "config.linux.resources.unified: %s: '%s'", pair->key,
                                          pair->value);
         }
+        return r;
+}
+
+/* A reservation that is lifted is none; a cgroup that is idle no more has the usual weight. */
+int systemd_scope_changes(const RuntimeResources *resources, char ***ret, Fault *fault) {
+        _cleanup_strv_ char **list = NULL;
+        RuntimeResources changed = *resources; /* weak */
+        int r = 0;
+        if (changed.memory_reservation == -1) {
+                changed.memory_reservation = RUNTIME_UNSET;
+                r = add_number(&list, "MemoryLow", 0);
+        }
+        if (r >= 0 && changed.cpu_idle == 0 && changed.cpu_shares <= 0)
+                r = add_number(&list, "CPUWeight", UINT64_MAX);
+        if (r >= 0)
+                r = add_all_resources(&list, &changed, fault);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(list);
+        return 0;
+}
+
+int systemd_scope_properties(const RuntimeConfig *config, char ***ret, Fault *fault) {
+        _cleanup_strv_ char **list = NULL;
+        int r = add_all_resources(&list, &config->resources, fault);
         for (size_t i = 0; i < config->annotation_count && r >= 0; i++)
                 r = add_annotation(&list, &config->annotations[i], fault);
         if (r < 0)

@@ -150,7 +150,7 @@ static int build_arguments(const char *path, const RuntimeConfig *config, pid_t 
         return 0;
 }
 
-static int run_helper(char **arguments, Fault *fault) {
+static int run_helper(char **arguments, const char *unit, Fault *fault) {
         char answer[ANSWER_MAX];
         int pipe_fds[2];
         siginfo_t end;
@@ -173,8 +173,8 @@ static int run_helper(char **arguments, Fault *fault) {
                 return 0;
         answer[MAX_OF(n, 0)] = '\0';
         answer[strcspn(answer, "\n")] = '\0';
-        return fault_set(fault, -EIO, "--systemd-cgroup: the scope %s: %s", arguments[1],
-                         answer[0] ? answer : "systemd did not make it");
+        return fault_set(fault, -EIO, "--systemd-cgroup: the scope %s: %s", unit,
+                         answer[0] ? answer : "systemd did not do it");
 }
 
 static int create(int hierarchy, const char *path, const RuntimeConfig *config, int *ret_holder,
@@ -186,13 +186,28 @@ static int create(int hierarchy, const char *path, const RuntimeConfig *config, 
         if (r >= 0)
                 r = build_arguments(path, config, pid, &arguments, fault);
         if (r >= 0)
-                r = run_helper(arguments, fault);
+                r = run_helper(arguments, arguments[1], fault);
         if (r >= 0)
                 r = cgroup_open(hierarchy, path, &config->resources, fault);
         if (r < 0)
                 holder = process_kill_and_reap(holder);
         *ret_holder = holder;
         return r;
+}
+
+int systemd_scope_update(const char *path, const RuntimeResources *resources, Fault *fault) {
+        _cleanup_strv_ char **arguments = NULL, **properties = NULL;
+        const char *slash = strrchr(path, '/'), *unit = slash ? slash + 1 : path;
+        int r = systemd_scope_changes(resources, &properties, fault);
+        if (r < 0 || !properties)
+                return r;
+        if ((r = strv_append(&arguments, SCOPE_PROGRAM)) < 0 ||
+            (r = strv_append(&arguments, "--update")) < 0 || (r = strv_append(&arguments, unit)) < 0)
+                return r;
+        STRV_FOREACH (property, properties)
+                if ((r = strv_append(&arguments, property)) < 0)
+                        return r;
+        return run_helper(arguments, unit, fault);
 }
 
 const CgroupDriver systemd_scope_driver = {

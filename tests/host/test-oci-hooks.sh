@@ -165,6 +165,43 @@ test_a_hook_of_the_start_hinders_nobody() {
         done
 }
 
+# What hooks in the field do: they ask the runtime that runs them. None may wait for the one that waits for it.
+test_hooks_may_call_the_runtime() {
+        fresh
+        local ask=$scratch/ask said=$scratch/said kind program
+        program=$(command -v "${CRT_OCI:-crt-oci}")
+        cat >"$ask" <<END
+#!/bin/bash
+exec >>$said 2>&1
+status() { timeout 20 $program --root $state "\$@"; echo "\$1 \$?"; }
+echo "\$1"
+timeout 20 $program --root $state state box | jq -r .status
+status list -q
+for command in start pause resume "update --pids-limit 5" ps "events --stats" exec delete "delete --force"; do
+        set -- \$command box
+        [[ \$1 != exec ]] || set -- exec box true
+        status "\$@"
+done
+END
+        chmod +x "$ask"
+        for kind in prestart createRuntime createContainer; do
+                rm -f "$said"
+                inside ".hooks = {$kind: [{path: \"$ask\", args: [\"ask\", \"$kind\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 100}]}" true ||
+                        fail "$output"
+                contains "$(cat "$said")" "$kind"$'\ncreating\nbox\nlist 0\n'
+                equal 7 "$(grep -c "'box' is being created" "$said")"
+                equal 0 "$(grep -c " 124$" "$said")"
+                nothing_left
+        done
+        rm -f "$said"
+        bundle ".hooks = {poststart: [{path: \"$ask\", args: [\"ask\", \"poststart\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 100}]}" sleep 1000
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        contains "$(cat "$said")" $'poststart\nrunning\nbox\nlist 0\n'
+        contains "$(cat "$said")" "exec 0"
+        contains "$(cat "$said")" "delete 0"
+        nothing_left
+}
+
 test_a_hook_that_writes_all_the_time_is_killed_too() {
         fresh
         local started=$SECONDS

@@ -75,6 +75,29 @@ test_limits_are_properties() {
         no_scope
 }
 
+# Properties, which systemd keeps and writes again, also where this machine has no controllers for them.
+test_update_tells_systemd() {
+        scoped '.annotations = {"org.systemd.property.MemoryMax": "uint64 67108864", "org.systemd.property.TasksMax": "uint64 20",
+                "org.systemd.property.MemoryLow": "uint64 4096"}' sleep 100
+        sd create -b "$bundle" box
+        equal "67108864 20 4096" "$(property MemoryMax) $(property TasksMax) $(property MemoryLow)"
+        oci update --memory -1 --memory-reservation -1 box
+        equal "infinity 20 0" "$(property MemoryMax) $(property TasksMax) $(property MemoryLow)"
+        oci update --pids-limit -1 box
+        systemctl daemon-reload
+        equal "infinity infinity 0" "$(property MemoryMax) $(property TasksMax) $(property MemoryLow)"
+        # What systemd refuses is said.
+        fails env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/no/such/bus "${CRT_OCI:-crt-oci}" --root "$state" update --pids-limit -1 box
+        contains "$output" "the scope crt-box.scope: No such file"
+        oci delete --force box
+        no_scope
+        # It ends with the scope.
+        sd create -b "$bundle" box
+        equal 67108864 "$(property MemoryMax)"
+        oci delete box
+        no_scope
+}
+
 test_what_has_no_property_is_written() {
         grep -qw hugetlb /sys/fs/cgroup/cgroup.controllers || skip "no hugetlb controller"
         scoped '.linux.resources.hugepageLimits = [{pageSize: "2MB", limit: 4194304}]' cat /sys/fs/cgroup/hugetlb.2MB.max

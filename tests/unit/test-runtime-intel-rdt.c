@@ -95,6 +95,22 @@ static void monitoring_groups(void) {
         CHECK_STRING(tasks, "77");
 }
 
+static void a_class_gets_other_lines(void) {
+        _cleanup_close_ int resctrl = check_directory();
+        _cleanup_close_ int class = make_class(resctrl, "box", "L3:0=ff\n");
+        _cleanup_free_ char *first = NULL, *second = NULL;
+        CHECK_OK(intel_rdt_update_at(resctrl, "box", "L3:0=f", NULL, NULL));
+        CHECK_OK(fd_read_line_at(class, "schemata", &first));
+        CHECK_STRING(first, "L3:0=f\n");
+        /* The last line that was written: in resctrl each changes what it names. */
+        CHECK_OK(intel_rdt_update_at(resctrl, "box", "L3:0=3\nMB:0=9", "MB:0=50", NULL));
+        CHECK_OK(fd_read_line_at(class, "schemata", &second));
+        CHECK_STRING(second, "MB:0=50");
+        CHECK_FAULT(intel_rdt_update_at(resctrl, "../box", "L3:0=f", NULL, &fault), -EXDEV, "resctrl");
+        CHECK_FAULT(intel_rdt_update_at(resctrl, "other", "L3:0=f", NULL, &fault), -ENOENT,
+                    "the container's class other in resctrl");
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(a_class_that_is_there_is_joined),
@@ -102,6 +118,7 @@ int main(void) {
                 CHECK_CASE(a_class_without_schema_is_not_made),
                 CHECK_CASE(a_class_of_its_own_is_made_and_removed),
                 CHECK_CASE(monitoring_groups),
+                CHECK_CASE(a_class_gets_other_lines),
                 {},
         });
 }

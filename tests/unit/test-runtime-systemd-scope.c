@@ -116,12 +116,41 @@ static void what_is_no_property(void) {
         runtime_config_free(config);
 }
 
+static void changes_say_what_is_lifted(void) {
+        static const struct {
+                const char *text, *properties[4];
+        } cases[] = {
+                { "{\"memory\":{\"limit\":-1,\"reservation\":-1}}",
+                  { "MemoryLow=t 0", "MemoryMax=t 18446744073709551615" } },
+                { "{\"memory\":{\"reservation\":7}}", { "MemoryLow=t 7" } },
+                { "{\"cpu\":{\"idle\":0}}", { "CPUWeight=t 18446744073709551615" } },
+                { "{\"cpu\":{\"idle\":0,\"shares\":1024}}", { "CPUWeight=t 100" } },
+                { "{\"pids\":{\"limit\":-1},\"unified\":{\"memory.high\":\"max\"}}",
+                  { "TasksMax=t 18446744073709551615", "MemoryHigh=t 18446744073709551615" } },
+                { "{\"cpu\":{\"burst\":5}}", { NULL } },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                json_object *document = NULL;
+                _cleanup_strv_ char **properties = NULL;
+                RuntimeResources resources;
+                runtime_resources_init(&resources);
+                CHECK_OK(json_parse(cases[i].text, strlen(cases[i].text), "resources", &document, NULL));
+                CHECK_OK(runtime_resources_parse(document, &resources, NULL));
+                CHECK_OK(systemd_scope_changes(&resources, &properties, NULL));
+                for (size_t k = 0; k == 0 || cases[i].properties[k - 1]; k++)
+                        CHECK(string_equal(properties ? properties[k] : NULL, cases[i].properties[k]));
+                runtime_resources_done(&resources);
+                json_document_free(document);
+        }
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(names),
                 CHECK_CASE(paths_of_slices),
                 CHECK_CASE(resources_as_properties),
                 CHECK_CASE(what_is_no_property),
+                CHECK_CASE(changes_say_what_is_lifted),
                 {},
         });
 }

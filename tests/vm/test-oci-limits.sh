@@ -50,6 +50,27 @@ test_a_memory_limit_below_what_is_in_use() {
         oci delete --force box
 }
 
+test_a_scopes_new_limits_outlive_a_reload() {
+        needs memory
+        needs pids
+        bundle '.linux.cgroupsPath = "system.slice:crt:box" | .linux.resources += {memory: {limit: 67108864}, pids: {limit: 20}}' sleep 1000
+        oci --systemd-cgroup create -b "$bundle" box
+        local scope=/sys/fs/cgroup/system.slice/crt-box.scope
+        limits() { echo "$(cat $scope/memory.max) $(cat $scope/pids.max)$( [[ ! -e $scope/cpu.max ]] || echo " $(cat $scope/cpu.max)")"; }
+        equal "67108864 20" "$(limits | cut -d" " -f1,2)"
+        oci update --memory 134217728 --pids-limit 33 box
+        [[ ! -e $scope/cpu.max ]] || oci update --cpu-quota 30000 --cpu-period 60000 box
+        [[ ! -e $scope/cpu.max ]] || oci update --cpu-quota 15000 box
+        local before
+        before=$(limits)
+        [[ $before == "134217728 33" || $before == "134217728 33 15000 60000" ]] || fail "$before"
+        systemctl daemon-reload
+        # Something that makes systemd write all that it knows.
+        systemctl set-property --runtime crt-box.scope IOWeight=200
+        equal "$before" "$(limits)"
+        oci delete --force box
+}
+
 test_processes_are_refused() {
         needs pids
         limited '{pids: {limit: 8}}' sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; echo all' && fail "$output"
