@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The low-level SHA functions are deprecated in OpenSSL 3, but theirs is the only state that can be written
- * to disk and taken up again; EVP hides it. They run the same code for the CPU at hand (SHA-NI). */
-#define OPENSSL_SUPPRESS_DEPRECATED
-
 #include "lib/digest.h"
 
 #include <errno.h>
-#include <openssl/sha.h>
 #include <string.h>
 
 #include "lib/strv.h"
@@ -18,12 +13,9 @@ static const char *const algorithm_names[] = {
 };
 
 static const size_t algorithm_sizes[] = {
-        [DIGEST_SHA256] = SHA256_DIGEST_LENGTH,
-        [DIGEST_SHA512] = SHA512_DIGEST_LENGTH,
+        [DIGEST_SHA256] = 32,
+        [DIGEST_SHA512] = 64,
 };
-
-static_assert(sizeof(SHA256_CTX) <= sizeof(((DigestState *) NULL)->context), "room for the state");
-static_assert(sizeof(SHA512_CTX) <= sizeof(((DigestState *) NULL)->context), "room for the state");
 
 const char *digest_algorithm_to_string(DigestAlgorithm algorithm) {
         assert(algorithm >= 0 && algorithm < _DIGEST_ALGORITHM_MAX);
@@ -118,78 +110,4 @@ const char *digest_to_string(const Digest *digest, char buffer[DIGEST_STRING_MAX
 bool digest_equal(const Digest *a, const Digest *b) {
         return a->algorithm == b->algorithm &&
                memcmp(a->raw, b->raw, digest_algorithm_size(a->algorithm)) == 0;
-}
-
-int digest_state_init(DigestState *state, DigestAlgorithm algorithm) {
-        if (algorithm < 0 || algorithm >= _DIGEST_ALGORITHM_MAX)
-                return -EOPNOTSUPP;
-        *state = (DigestState){ .version = DIGEST_STATE_VERSION, .algorithm = (uint32_t) algorithm };
-        int ok = algorithm == DIGEST_SHA256 ? SHA256_Init((SHA256_CTX *) state->context)
-                                            : SHA512_Init((SHA512_CTX *) state->context);
-        return ok ? 0 : -EIO;
-}
-
-void digest_state_update(DigestState *state, const void *data, size_t size) {
-        if (size == 0)
-                return;
-        if (state->algorithm == DIGEST_SHA256)
-                (void) SHA256_Update((SHA256_CTX *) state->context, data, size);
-        else
-                (void) SHA512_Update((SHA512_CTX *) state->context, data, size);
-        state->bytes += size;
-}
-
-void digest_state_finish(const DigestState *state, Digest *ret) {
-        DigestState last = *state; /* padding goes into the copy */
-        *ret = (Digest){ .algorithm = (DigestAlgorithm) state->algorithm };
-        if (state->algorithm == DIGEST_SHA256)
-                (void) SHA256_Final(ret->raw, (SHA256_CTX *) last.context);
-        else
-                (void) SHA512_Final(ret->raw, (SHA512_CTX *) last.context);
-}
-
-/* What is checked beyond the version is what would make OpenSSL write outside the state. */
-bool digest_state_is_usable(const DigestState *state) {
-        if (state->version != DIGEST_STATE_VERSION)
-                return false;
-        if (state->algorithm == DIGEST_SHA256) {
-                const SHA256_CTX *context = (const SHA256_CTX *) state->context;
-                return context->md_len == SHA256_DIGEST_LENGTH &&
-                       context->num == state->bytes % SHA256_CBLOCK;
-        }
-        if (state->algorithm == DIGEST_SHA512) {
-                const SHA512_CTX *context = (const SHA512_CTX *) state->context;
-                return context->md_len == SHA512_DIGEST_LENGTH &&
-                       context->num == state->bytes % SHA512_CBLOCK;
-        }
-        return false;
-}
-
-int digest_of_data(DigestAlgorithm algorithm, const void *data, size_t size, Digest *ret) {
-        DigestState state;
-        int r = digest_state_init(&state, algorithm);
-        if (r < 0)
-                return r;
-        digest_state_update(&state, data, size);
-        digest_state_finish(&state, ret);
-        return 0;
-}
-
-int digest_chain_id(const Digest *parent, const Digest *diff_id, Digest *ret) {
-        if (!parent) {
-                *ret = *diff_id;
-                return 0;
-        }
-        DigestState state;
-        char buffer[DIGEST_STRING_MAX];
-        int r = digest_state_init(&state, DIGEST_SHA256);
-        if (r < 0)
-                return r;
-        digest_to_string(parent, buffer);
-        digest_state_update(&state, buffer, strlen(buffer));
-        digest_state_update(&state, " ", 1);
-        digest_to_string(diff_id, buffer);
-        digest_state_update(&state, buffer, strlen(buffer));
-        digest_state_finish(&state, ret);
-        return 0;
 }

@@ -118,7 +118,7 @@ static int normalize(OciPlatform *platform) {
         return normalize_variant(platform);
 }
 
-static bool part_is_valid(const char *part) {
+bool oci_platform_part_is_valid(const char *part) {
         size_t length = strspn(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
         return length > 0 && length <= PART_LENGTH_MAX && part[length] == '\0';
 }
@@ -150,7 +150,7 @@ int oci_platform_parse(const char *string, OciPlatform *ret, Fault *fault) {
                 return -ENOMEM;
 
         for (char *rest = copy, *part; (part = strsep(&rest, "/"));) {
-                if (count >= ELEMENTS_OF(parts) || !part_is_valid(part))
+                if (count >= ELEMENTS_OF(parts) || !oci_platform_part_is_valid(part))
                         return fault_set(fault, -EINVAL, "'%.256s' is not a platform like linux/arm64/v8",
                                          string);
                 parts[count++] = part;
@@ -171,28 +171,23 @@ int oci_platform_parse(const char *string, OciPlatform *ret, Fault *fault) {
         return 0;
 }
 
-static int get_part(const JsonNode *node, const char *key, JsonPresence presence, char **part,
-                    Fault *fault) {
-        const char *value = NULL;
-        int r = json_get_string(node, key, presence, &value, fault);
-        if (r <= 0)
-                return r;
-        if (value[0] == '\0' && presence == JSON_OPTIONAL)
+static int take_part(const char *part, char **ret) {
+        if (string_is_empty(part))
                 return 0;
-        if (!part_is_valid(value))
-                return json_fault_member(node, key, fault, -EBADMSG, "is not part of a platform's name");
-        return replace(part, value);
+        return oci_platform_part_is_valid(part) ? replace(ret, part) : -EINVAL;
 }
 
-int oci_platform_parse_json(const JsonNode *node, OciPlatform *ret, Fault *fault) {
+int oci_platform_from_parts(const OciPlatform *parts, OciPlatform *ret) {
         _cleanup_(oci_platform_done) OciPlatform platform = { 0 };
-        int r = get_part(node, "os", JSON_REQUIRED, &platform.os, fault);
+        int r = take_part(parts->os, &platform.os);
         if (r >= 0)
-                r = get_part(node, "architecture", JSON_REQUIRED, &platform.architecture, fault);
+                r = take_part(parts->architecture, &platform.architecture);
         if (r >= 0)
-                r = get_part(node, "variant", JSON_OPTIONAL, &platform.variant, fault);
+                r = take_part(parts->variant, &platform.variant);
         if (r >= 0)
-                r = get_part(node, "os.version", JSON_OPTIONAL, &platform.os_version, fault);
+                r = take_part(parts->os_version, &platform.os_version);
+        if (r >= 0 && (!platform.os || !platform.architecture))
+                r = -EINVAL;
         if (r >= 0)
                 r = normalize(&platform);
         if (r < 0)

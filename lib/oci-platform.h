@@ -22,6 +22,11 @@ typedef struct OciPlatform {
  * sentence. */
 int oci_platform_parse(const char *string, OciPlatform *ret, Fault *fault);
 
+/* Whether it can be the name of a system, of an architecture, of a variant. */
+bool oci_platform_part_is_valid(const char *part);
+/* The normal form of what a document gives; parts that are NULL or empty are not given. -EINVAL. */
+int oci_platform_from_parts(const OciPlatform *parts, OciPlatform *ret);
+
 /* From an object with os, architecture and variant (a descriptor's platform, an image config). */
 int oci_platform_parse_json(const JsonNode *node, OciPlatform *ret, Fault *fault);
 
