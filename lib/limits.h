@@ -15,6 +15,8 @@
 #define LIMIT_MANIFEST_LAYERS 500
 #define LIMIT_INDEX_MANIFESTS 1024
 #define LIMIT_ANNOTATIONS 1024
+#define LIMIT_CONFIG_KEPT (256U * 1024U) /* bytes of what it says, beside the name of its image */
+#define LIMIT_CONFIG_STRINGS 16384       /* variables, arguments */
 
 /* Names, in bytes. */
 #define LIMIT_REFERENCE_LENGTH 512

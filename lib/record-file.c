@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/strv.h"
 
 #define BUFFER_SIZE (64U * 1024U)
+#define DIGITS "0123456789abcdef"
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct RecordWriter {
@@ -27,14 +29,22 @@ struct RecordWriter {
 /* ---- writing ---- */
 
 int record_writer_new(const char *name, RecordWriter **ret) {
-        _cleanup_(record_writer_freep) RecordWriter *writer = malloc(sizeof(RecordWriter));
+        _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return -errno;
+        int r = record_writer_new_into(fd, ret);
+        if (r >= 0)
+                TAKE_FD(fd);
+        return r;
+}
+
+int record_writer_new_into(int fd, RecordWriter **ret) {
+        RecordWriter *writer = malloc(sizeof(RecordWriter));
         if (!writer)
                 return -ENOMEM;
         writer->written = writer->used = 0;
-        writer->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (writer->fd < 0)
-                return -errno;
-        *ret = TAKE_PTR(writer);
+        writer->fd = fd;
+        *ret = writer;
         return 0;
 }
 
@@ -46,7 +56,7 @@ RecordWriter *record_writer_free(RecordWriter *writer) {
         return NULL;
 }
 
-static int writer_flush(RecordWriter *writer) {
+int record_writer_flush(RecordWriter *writer) {
         int r = fd_write_all(writer->fd, writer->buffer, writer->used);
         if (r < 0)
                 return r;
@@ -56,25 +66,54 @@ static int writer_flush(RecordWriter *writer) {
 }
 
 static int writer_put(RecordWriter *writer, const char *data, size_t size) {
-        if (size > BUFFER_SIZE)
-                return -EINVAL;
-        if (record_writer_size(writer) + size > RECORD_FILE_MAX)
+        if (size > RECORD_FILE_MAX || record_writer_size(writer) + size > RECORD_FILE_MAX)
                 return -EFBIG;
-        if (writer->used + size > BUFFER_SIZE) {
-                int r = writer_flush(writer);
-                if (r < 0)
-                        return r;
+        while (size > 0) {
+                if (writer->used == BUFFER_SIZE) {
+                        int r = record_writer_flush(writer);
+                        if (r < 0)
+                                return r;
+                }
+                size_t piece = MIN_OF(size, BUFFER_SIZE - writer->used);
+                memcpy(writer->buffer + writer->used, data, piece);
+                writer->used += piece;
+                data += piece;
+                size -= piece;
         }
-        memcpy(writer->buffer + writer->used, data, size);
-        writer->used += size;
         return 0;
+}
+
+static bool is_control(unsigned char c) {
+        return c < ' ' || c == 0x7f;
 }
 
 static bool is_plain(const char *text) {
         for (; *text; text++)
-                if ((unsigned char) *text < ' ' || *text == 0x7f)
+                if (is_control((unsigned char) *text))
                         return false;
         return true;
+}
+
+static int writer_put_plain(RecordWriter *writer, const char *text) {
+        return is_plain(text) ? writer_put(writer, text, strlen(text)) : -EINVAL;
+}
+
+/* "\\0a": a backslash, and the byte in two digits, for control characters and the backslash itself. */
+static int writer_put_escaped(RecordWriter *writer, const char *text) {
+        int r = 0;
+        while (r >= 0 && *text) {
+                size_t plain = 0;
+                while (text[plain] && text[plain] != '\\' && !is_control((unsigned char) text[plain]))
+                        plain++;
+                r = writer_put(writer, text, plain);
+                text += plain;
+                if (r < 0 || !*text)
+                        break;
+                unsigned char c = (unsigned char) *text++;
+                const char escape[3] = { '\\', DIGITS[c >> 4], DIGITS[c & 15] };
+                r = writer_put(writer, escape, sizeof(escape));
+        }
+        return r;
 }
 
 int record_writer_add(RecordWriter *writer, const char *types, ...) {
@@ -91,7 +130,7 @@ int record_writer_add(RecordWriter *writer, const char *types, ...) {
                         text = va_arg(arguments, const char *);
                 if (!text)
                         text = "";
-                r = is_plain(text) ? writer_put(writer, text, strlen(text)) : -EINVAL;
+                r = *type == 't' ? writer_put_escaped(writer, text) : writer_put_plain(writer, text);
                 if (r >= 0)
                         r = writer_put(writer, type[1] ? "\t" : "\n", 1);
         }
@@ -104,7 +143,7 @@ size_t record_writer_size(const RecordWriter *writer) {
 }
 
 int record_writer_finish(RecordWriter *writer) {
-        int r = writer_flush(writer);
+        int r = record_writer_flush(writer);
         if (r < 0)
                 return r;
         if (lseek(writer->fd, 0, SEEK_SET) < 0 || fcntl(writer->fd, F_ADD_SEALS, SEALS) < 0)
@@ -154,7 +193,7 @@ int record_file_next(RecordFile *file, RecordField ret_fields[RECORD_FIELDS_MAX]
         ret_fields[0].data = line;
         for (const char *p = line; p <= end; p++) {
                 if (p < end && *p != '\t') {
-                        if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        if (is_control((unsigned char) *p))
                                 return -EBADMSG;
                         continue;
                 }
@@ -183,6 +222,38 @@ bool record_field_equal(const RecordField *field, const char *text) {
 
 char *record_field_copy(const RecordField *field) {
         return strndup(field->data, field->length);
+}
+
+static int digit_value(char c) {
+        const char *digit = c ? strchr(DIGITS, c) : NULL;
+        return digit ? (int) (digit - DIGITS) : -EBADMSG;
+}
+
+int record_field_text(const RecordField *field, char **ret) {
+        _cleanup_free_ char *text = malloc(field->length + 1);
+        size_t length = 0;
+        if (!text)
+                return -ENOMEM;
+        for (size_t i = 0; i < field->length; i++) {
+                char c = field->data[i];
+                if (c == '\\') {
+                        if (field->length - i < 3)
+                                return -EBADMSG;
+                        int high = digit_value(field->data[i + 1]), low = digit_value(field->data[i + 2]);
+                        if (high < 0 || low < 0)
+                                return -EBADMSG;
+                        c = (char) (high << 4 | low);
+                        if (c == '\0' || (c != '\\' && !is_control((unsigned char) c)))
+                                return -EBADMSG;
+                        i += 2;
+                }
+                text[length++] = c;
+        }
+        text[length] = '\0';
+        if (!string_is_utf8(text, length))
+                return -EBADMSG;
+        *ret = TAKE_PTR(text);
+        return 0;
 }
 
 int record_field_number(const RecordField *field, uint64_t *ret) {

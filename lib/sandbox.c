@@ -259,6 +259,10 @@ static int limits_apply(const Sandbox *sandbox) {
                 r = limit_set(RLIMIT_AS, sandbox->memory_limit);
         if (r >= 0 && sandbox->descriptor_limit > 0)
                 r = limit_set(RLIMIT_NOFILE, sandbox->descriptor_limit);
+        if (r >= 0 && sandbox->file_limit > 0)
+                r = limit_set(RLIMIT_FSIZE, sandbox->file_limit);
+        if (r >= 0 && sandbox->processor_limit > 0)
+                r = limit_set(RLIMIT_CPU, sandbox->processor_limit);
         return r;
 }
 

@@ -24,6 +24,8 @@ typedef struct Sandbox {
         uint64_t keep_capabilities;  /* bit mask of CAP_*; dropped from every set otherwise */
         uint64_t memory_limit;       /* RLIMIT_AS in bytes; 0: none */
         uint64_t descriptor_limit;   /* RLIMIT_NOFILE; 0: as it is */
+        uint64_t file_limit;         /* RLIMIT_FSIZE in bytes; 0: none */
+        uint64_t processor_limit;    /* RLIMIT_CPU in seconds; 0: none */
         const unsigned long *ioctls; /* the only requests of ioctl(2) that are let through */
         size_t ioctl_count;
 } Sandbox;

@@ -64,6 +64,37 @@ static void refuses_control_characters_in_a_field(void) {
         CHECK_ERROR(record_writer_add(writer, "s", "a\177b"), -EINVAL);
 }
 
+static void carries_any_text(void) {
+        static const char text[] = "a\tb\n\\\x01\x7f äöü\\09";
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        _cleanup_(record_file_done) RecordFile file = RECORD_FILE_NULL;
+        _cleanup_free_ char *back = NULL, *large = malloc(300001), *large_back = NULL;
+        RecordField fields[RECORD_FIELDS_MAX];
+
+        memset(large, 'x', 300000);
+        large[300000] = '\0';
+        CHECK_OK(record_writer_new("test", &writer));
+        CHECK_OK(record_writer_add(writer, "stt", "text", text, large));
+        _cleanup_close_ int fd = record_writer_finish(writer);
+        CHECK_OK(record_file_open(fd, &file));
+        CHECK(record_file_next(&file, fields) == 1);
+        CHECK_OK(record_field_text(&fields[1], &back));
+        CHECK_STRING(back, text);
+        CHECK_OK(record_field_text(&fields[2], &large_back));
+        CHECK(strcmp(large, large_back) == 0);
+        CHECK(record_file_next(&file, fields) == 0);
+}
+
+static void refuses_text_that_is_not_written_so(void) {
+        static const char *const texts[] = { "\\",   "\\0",  "a\\0", "\\00", "\\61",     "\\0A",
+                                             "\\g0", "\\-1", "\\80", "\xff", "\xc0\x80", "\xed\xa0\x80" };
+        for (size_t i = 0; i < ELEMENTS_OF(texts); i++) {
+                char *ret = NULL;
+                CHECK_ERROR(record_field_text(&(RecordField){ texts[i], strlen(texts[i]) }, &ret), -EBADMSG);
+                CHECK(!ret);
+        }
+}
+
 static void refuses_what_can_still_be_changed(void) {
         RecordFile file;
         _cleanup_close_ int memory = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -115,6 +146,8 @@ int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(gives_back_what_was_written),
                 CHECK_CASE(takes_a_long_list),
+                CHECK_CASE(carries_any_text),
+                CHECK_CASE(refuses_text_that_is_not_written_so),
                 CHECK_CASE(refuses_control_characters_in_a_field),
                 CHECK_CASE(refuses_what_can_still_be_changed),
                 CHECK_CASE(refuses_what_is_no_record),
