@@ -9,7 +9,9 @@
 #include <sys/un.h>
 
 #include "lib/fd.h"
+#include "lib/media-type.h"
 #include "lib/message.h"
+#include "lib/strv.h"
 
 #define MESSAGES_PER_TURN 64
 
@@ -41,7 +43,13 @@ static void lose(FetchClient *client, const char *reason) {
         client->on_lost(&fault, client->userdata);
 }
 
+/* What a worker that a registry has taken over says must not get further than it would have by itself: types
+ * are recorded and published, sentences are shown. */
 static bool is_from_worker(const FetchMessage *message) {
+        if (!string_is_empty(message->media_type) && !media_type_is_valid(message->media_type))
+                return false;
+        if (message->sentence)
+                string_make_printable((char *) message->sentence); /* in our buffer */
         return message->type == FETCH_RESOLVED || message->type == FETCH_PROGRESS ||
                message->type == FETCH_WRITTEN ||
                (message->type == FETCH_FAILED && message->error > 0 && message->error < 4096);

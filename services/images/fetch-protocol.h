@@ -5,9 +5,9 @@
  * most MESSAGE_SIZE_MAX bytes, descriptors beside it. One connection is one transfer's; closing it is how a
  * transfer is cancelled.
  *
- * The daemon decides what is fetched and reads the documents, once Content has verified them; the worker
- * only speaks HTTP. So a worker that a registry has taken over can give wrong bytes, which Content refuses,
- * and wrong answers about tags, and that is all.
+ * The daemon decides what is fetched and has the documents read (document-protocol.h), once Content has
+ * verified them; this worker only speaks HTTP. So a worker that a registry has taken over can give wrong
+ * bytes, which Content refuses, and wrong answers about tags, and that is all.
  *
  *   daemon → worker
  *     OPEN      flags (PLAIN_HTTP, LOOPBACK, HAS_CA), host, repository, username, password;

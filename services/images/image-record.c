@@ -18,6 +18,7 @@ void image_record_done(ImageRecord *record) {
         free(record->config);
         free(record->chain_id);
         free(record->platform);
+        free(record->config_records);
         strv_free(record->blobs);
         strv_free(record->chains);
         strv_free(record->labels);

@@ -20,10 +20,12 @@ typedef struct ImageRecord {
         uint64_t size;
         uint64_t created; /* microseconds since 1970, both */
         uint64_t pulled;
-        bool is_replacement; /* there was one of that name before; not kept */
-        char **blobs;        /* digests, in this order: indexes, manifest, config, layers */
-        char **chains;       /* names of its snapshots, the lowest first */
-        char **labels;       /* KEY=value, in the order of the keys */
+        bool is_replacement;  /* there was one of that name before; not kept */
+        char **blobs;         /* digests, in this order: indexes, manifest, config, layers */
+        char **chains;        /* names of its snapshots, the lowest first */
+        char *config_records; /* what the config says (document.h), to be kept; or NULL */
+        size_t config_size;
+        char **labels; /* KEY=value, in the order of the keys */
 } ImageRecord;
 
 void image_record_done(ImageRecord *record);

@@ -36,6 +36,10 @@ static const char *const migrations[] = {
         "INSERT OR IGNORE INTO documents SELECT manifest, kind, thing, CASE WHEN kind = 0 THEN 'unpacked'"
         " WHEN thing = config THEN 'config' ELSE 'layer' END, 0 FROM needs JOIN images"
         " USING (namespace, name) WHERE thing NOT IN (digest, manifest);",
+
+        "CREATE TABLE configs (namespace TEXT NOT NULL, name TEXT NOT NULL, config TEXT NOT NULL,"
+        " records BLOB NOT NULL, PRIMARY KEY (namespace, name),"
+        " FOREIGN KEY (namespace, name) REFERENCES images ON DELETE CASCADE);",
 };
 
 int image_store_open(int directory, ImageStore **ret, Fault *fault) {
@@ -175,6 +179,8 @@ int image_store_put(ImageStore *store, const ImageRecord *record, const char *un
                 r = image_documents_put(store, record);
         if (r >= 0)
                 r = image_labels_put(store, record);
+        if (r >= 0 && record->config_records)
+                r = image_store_put_config(store, record, record->config_records, record->config_size);
         if (r >= 0 && unpacking)
                 r = image_store_remove_unpacking(store, record->namespace, unpacking);
         if (r >= 0)

@@ -21,6 +21,11 @@ bool image_store_has(ImageStore *store, const char *namespace, const char *name)
  * unpacking: that of the transfer that it comes from, which ends with it; or NULL. */
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking);
 
+/* What the config of that record's image says, as crt-document told it (document.h): kept with the image and
+ * for that config only, and not if it is longer than LIMIT_CONFIG_KEPT. -ENOENT if it is not. */
+int image_store_get_config(ImageStore *store, const ImageRecord *record, char **ret, size_t *ret_size);
+int image_store_put_config(ImageStore *store, const ImageRecord *record, const char *records, size_t size);
+
 /* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
  * image_store_list_garbage(). -ENOENT. */
 int image_store_remove(ImageStore *store, const char *namespace, const char *name);

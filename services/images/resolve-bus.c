@@ -4,36 +4,32 @@
 
 #include "bus/bus-error.h"
 #include "bus/options.h"
-#include "lib/fd.h"
-#include "lib/limits.h"
-#include "lib/oci-image-config.h"
 #include "lib/strv.h"
+#include "services/images/document-client.h"
 #include "services/images/images-bus.h"
 
-/* One call that waits for Content to open the image's config. */
+/* What the image's config says is kept with its name, as crt-document has told it during the pull. Where
+ * that is not so (an image of an earlier version of crt, a very long config), one call waits for Content to
+ * open the config, and for crt-document to read it. */
 typedef struct ResolveCall {
+        ImageService *service; /* weak */
         sd_bus_message *message;
         ImageRecord record;
         StoreCall *call;
+        DocumentClient *reader;
 } ResolveCall;
 
 static ResolveCall *resolve_call_free(ResolveCall *call) {
         if (!call)
                 return NULL;
         store_call_free(call->call);
+        document_client_free(call->reader);
         sd_bus_message_unref(call->message);
         image_record_done(&call->record);
         free(call);
         return NULL;
 }
 DEFINE_CLEANUP(ResolveCall *, resolve_call_free);
-
-static int read_config(int fd, OciImageConfig *ret, Fault *fault) {
-        _cleanup_free_ char *data = NULL;
-        size_t size;
-        int r = fd_read_all(fd, LIMIT_IMAGE_CONFIG_SIZE, &data, &size);
-        return r < 0 ? r : oci_image_config_parse(data, size, ret, fault);
-}
 
 static int append_string(sd_bus_message *message, const char *key, const char *value) {
         return bus_append_entry(message, key, "s", value ? value : "");
@@ -95,58 +91,97 @@ static int append_answer(sd_bus_message *message, const ImageRecord *record, con
         return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
-static int answer(const ResolveCall *call, const OciImageConfig *config) {
+static int answer(sd_bus_message *message, const ImageRecord *record, const OciImageConfig *config) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        int r = sd_bus_message_new_method_return(call->message, &reply);
+        int r = sd_bus_message_new_method_return(message, &reply);
         if (r >= 0)
-                r = append_answer(reply, &call->record, config);
+                r = append_answer(reply, record, config);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-static void on_opened(StoreReply *store_reply, void *userdata) {
-        _cleanup_(resolve_call_freep) ResolveCall *call = userdata;
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        OciImageConfig config = { 0 };
+/* 1 if it was answered. */
+static int answer_from_store(ImageStore *store, sd_bus_message *message, const ImageRecord *record) {
+        _cleanup_(document_done) Document document = { 0 };
+        _cleanup_free_ char *records = NULL;
+        size_t size = 0;
+
+        int r = image_store_get_config(store, record, &records, &size);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        r = document_read(&(RecordFile){ .data = records, .size = size }, &document, NULL);
+        if (r < 0 || document.kind != DOCUMENT_CONFIG)
+                return 0;
+        r = answer(message, record, &document.config);
+        return r < 0 ? r : 1;
+}
+
+static void fail(ResolveCall *call, int r, Fault *fault) {
+        fault_prefix(fault, r, "config %s of %s", call->record.config, call->record.name);
+        (void) bus_reply_fault(call->message, r, fault);
+        resolve_call_free(call);
+}
+
+static void on_read(DocumentReply *reply, void *userdata) {
+        ResolveCall *call = userdata;
+        int r = reply->r;
+        if (r >= 0) {
+                (void) image_store_put_config(call->service->images, &call->record, reply->records,
+                                              reply->size);
+                r = answer(call->message, &call->record, &reply->document->config);
+        }
+        if (r < 0)
+                fail(call, r, &reply->fault);
+        else
+                resolve_call_free(call);
+}
+
+static void on_opened(StoreReply *reply, void *userdata) {
+        ResolveCall *call = userdata;
+        const DocumentSource source = { .fd = reply->fd, .is_config = true };
 
         call->call = NULL;
-        int r = store_reply->r;
-        if (r < 0)
-                fault_move(&fault, &store_reply->fault);
-        else
-                r = read_config(store_reply->fd, &config, &fault);
+        int r = reply->r;
         if (r >= 0)
-                r = answer(call, &config);
-        if (r < 0) {
-                fault_prefix(&fault, r, "config %s of %s", call->record.config, call->record.name);
-                (void) bus_reply_fault(call->message, r, &fault);
-        }
-        oci_image_config_done(&config);
+                r = document_client_read(call->reader, &source, on_read, call, &reply->fault);
+        if (r < 0)
+                fail(call, r, &reply->fault);
+}
+
+static int ask_content(ResolveCall *call, Fault *fault) {
+        int r = document_client_new(call->service->event, &call->reader, fault);
+        if (r < 0)
+                return r;
+        return store_call_new(call->service->stores,
+                              &(StoreArguments){
+                                      .method = STORE_CONTENT_OPEN,
+                                      .namespace = call->record.namespace,
+                                      .name = call->record.config,
+                                      .fd = -EBADF,
+                              },
+                              on_opened, call, &call->call);
 }
 
 int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         ImagesBus *images = userdata;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
         _cleanup_(resolve_call_freep) ResolveCall *call = new0(ResolveCall, 1);
         if (!call)
                 return -ENOMEM;
+        call->service = images->service;
         int r = images_find_record(images, message, &(ImageCall){ 0 }, &call->record, error);
         if (r < 0)
                 return r;
         if (string_is_empty(call->record.chain_id)) {
-                _cleanup_(fault_done) Fault fault = FAULT_NULL;
                 r = fault_set(&fault, -EBUSY, "%s was pulled without unpacking", call->record.name);
                 return bus_error_set_fault(error, r, &fault);
         }
-        call->message = sd_bus_message_ref(message);
-        r = store_call_new(images->service->stores,
-                           &(StoreArguments){
-                                   .method = STORE_CONTENT_OPEN,
-                                   .namespace = call->record.namespace,
-                                   .name = call->record.config,
-                                   .fd = -EBADF,
-                           },
-                           on_opened, call, &call->call);
-        if (r < 0)
+        r = answer_from_store(images->service->images, message, &call->record);
+        if (r != 0)
                 return r;
+        call->message = sd_bus_message_ref(message);
+        r = ask_content(call, &fault);
+        if (r < 0)
+                return bus_error_set_fault(error, r, &fault);
         TAKE_PTR(call);
         return 1;
 }

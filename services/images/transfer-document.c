@@ -5,16 +5,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/fd.h"
 #include "lib/limits.h"
 #include "lib/media-type.h"
-#include "lib/oci-document.h"
 #include "lib/oci-index.h"
 #include "lib/strv.h"
 #include "services/images/transfer-private.h"
 
 /* Documents are read from Content, which has verified them; a wrong one can still be anything its author
- * likes. */
+ * likes. crt-document reads them, and one of its own serves each transfer. */
 
 int transfer_add_document(Transfer *transfer, const char *digest, const char *media_type, uint64_t size,
                           Fault *fault) {
@@ -48,19 +46,10 @@ static int add_described(Transfer *transfer, const OciDescriptor *descriptor, Fa
                                      descriptor->media_type, descriptor->size, fault);
 }
 
-static int read_index(Transfer *transfer, const char *data, size_t size, const char *media_type,
-                      Fault *fault) {
-        OciIndex index = { 0 };
+static int take_index(Transfer *transfer, const OciIndex *index, Fault *fault) {
         size_t position;
-
-        int r = oci_index_parse(data, size, media_type, &index, fault);
-        if (r < 0)
-                return r;
-        r = oci_index_select(&index, &transfer->platform, &position, fault);
-        if (r >= 0)
-                r = add_described(transfer, &index.manifests[position], fault);
-        oci_index_done(&index);
-        return r;
+        int r = oci_index_select(index, &transfer->platform, &position, fault);
+        return r < 0 ? r : add_described(transfer, &index->manifests[position], fault);
 }
 
 /* ---- the manifest ---- */
@@ -103,13 +92,10 @@ static int announce_parts(Transfer *transfer) {
         return 0;
 }
 
-static int read_manifest(Transfer *transfer, const char *data, size_t size, const char *media_type,
-                         Fault *fault) {
-        int r = oci_manifest_parse(data, size, media_type, &transfer->manifest, fault);
-        if (r < 0)
-                return r;
+static int take_manifest(Transfer *transfer, OciManifest *manifest, Fault *fault) {
+        transfer->manifest = TAKE(*manifest, (OciManifest){ 0 });
         transfer->has_manifest = true;
-        r = oci_manifest_verify_image(&transfer->manifest, fault);
+        int r = oci_manifest_verify_image(&transfer->manifest, fault);
         if (r >= 0)
                 r = add_layers(transfer);
         if (r >= 0)
@@ -137,14 +123,13 @@ static int verify_platform(Transfer *transfer, Fault *fault) {
         return fault_set(fault, -ENOENT, "the image is for %s, not for %s", offered, wanted);
 }
 
-static int read_config(Transfer *transfer, const char *data, size_t size, Fault *fault) {
-        OciImageConfig *config = &transfer->config;
+static int take_config(Transfer *transfer, OciImageConfig *config, Fault *fault) {
         _cleanup_free_ Digest *chain_ids = NULL;
         size_t count = 0;
 
-        int r = oci_image_config_parse(data, size, config, fault);
-        if (r >= 0)
-                r = verify_platform(transfer, fault);
+        transfer->config = TAKE(*config, (OciImageConfig){ 0 });
+        config = &transfer->config;
+        int r = verify_platform(transfer, fault);
         if (r < 0)
                 return r;
         if (config->diff_id_count != transfer->layer_count)
@@ -164,30 +149,67 @@ static int read_config(Transfer *transfer, const char *data, size_t size, Fault 
 
 /* ---- reading ---- */
 
-static int read_document(Transfer *transfer, int fd, Fault *fault) {
-        TransferBlob *blob = transfer->documents[transfer->document_count - 1];
-        _cleanup_free_ char *data = NULL;
-        size_t size = 0;
-        MediaKind kind;
+static int take_document(Transfer *transfer, Document *document, Fault *fault) {
+        switch (document->kind) {
+        case DOCUMENT_INDEX:
+                return take_index(transfer, &document->index, fault);
+        case DOCUMENT_MANIFEST:
+                return take_manifest(transfer, &document->manifest, fault);
+        default:
+                transfer->reader = document_client_free(transfer->reader);
+                return take_config(transfer, &document->config, fault);
+        }
+}
 
-        int r = fd_read_all(fd, transfer->has_manifest ? LIMIT_IMAGE_CONFIG_SIZE : LIMIT_MANIFEST_SIZE,
-                            &data, &size);
+static void read_failed(Transfer *transfer, int r, Fault *fault) {
+        fault_prefix(fault, r, "%s: %s", transfer->reference.name,
+                     transfer->documents[transfer->document_count - 1]->digest);
+        transfer_fail(transfer, r, fault);
+}
+
+static int keep_records(Transfer *transfer, const DocumentReply *reply) {
+        if (reply->document->kind != DOCUMENT_CONFIG || reply->size > LIMIT_CONFIG_KEPT)
+                return 0;
+        char *copy = malloc(reply->size);
+        if (!copy)
+                return -ENOMEM;
+        memcpy(copy, reply->records, reply->size);
+        transfer->record.config_records = copy;
+        transfer->record.config_size = reply->size;
+        return 0;
+}
+
+static void on_read(DocumentReply *reply, void *userdata) {
+        Transfer *transfer = userdata;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+
+        int r = reply->r;
         if (r < 0)
-                return r == -EFBIG ? fault_set(fault, -EBADMSG, "is too long for a document") : r;
-        if (transfer->has_manifest)
-                return read_config(transfer, data, size, fault);
-        r = oci_document_identify(data, size, blob->media_type, &kind, fault);
+                fault_move(&fault, &reply->fault);
+        else
+                r = keep_records(transfer, reply);
+        if (r >= 0)
+                r = take_document(transfer, reply->document, &fault);
         if (r < 0)
-                return r;
-        return kind == MEDIA_INDEX ? read_index(transfer, data, size, blob->media_type, fault)
-                                   : read_manifest(transfer, data, size, blob->media_type, fault);
+                read_failed(transfer, r, &fault);
+        transfer_advance(transfer);
+}
+
+static int read_document(Transfer *transfer, int fd, Fault *fault) {
+        const TransferBlob *blob = transfer->documents[transfer->document_count - 1];
+        return document_client_read(transfer->reader,
+                                    &(DocumentSource){
+                                            .fd = fd,
+                                            .is_config = transfer->has_manifest,
+                                            .media_type = blob->media_type,
+                                    },
+                                    on_read, transfer, fault);
 }
 
 static void on_opened(StoreReply *reply, void *userdata) {
         Transfer *transfer = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         TransferBlob *blob = transfer->documents[transfer->document_count - 1];
-        const char *digest = blob->digest;
 
         transfer->reading = NULL;
         int r = reply->r;
@@ -200,10 +222,8 @@ static void on_opened(StoreReply *reply, void *userdata) {
                 fault_move(&fault, &reply->fault);
         else if (transfer->error >= 0)
                 r = read_document(transfer, reply->fd, &fault);
-        if (r < 0) {
-                fault_prefix(&fault, r, "%s: %s", transfer->reference.name, digest);
-                transfer_fail(transfer, r, &fault);
-        }
+        if (r < 0)
+                read_failed(transfer, r, &fault);
         transfer_advance(transfer);
 }
 

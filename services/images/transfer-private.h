@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A transfer from within: transfer.c steers, transfer-document.c reads indexes, manifests and configs,
+/* A transfer from within: transfer.c steers, transfer-document.c has indexes, manifests and configs read,
  * transfer-blob.c brings blobs into Content, transfer-layer.c turns them into snapshots.
  *
  * Nothing waits: each of these has a state, an *_advance() that does what can be done in that state, and
@@ -9,6 +9,7 @@
 
 #include "lib/oci-image-config.h"
 #include "lib/oci-manifest.h"
+#include "services/images/document-client.h"
 #include "services/images/fetch-client.h"
 #include "services/images/transfer.h"
 
@@ -135,6 +136,7 @@ struct Transfer {
         TransferBlob *documents[TRANSFER_DOCUMENTS_MAX];
         size_t document_count;
         StoreCall *reading;
+        DocumentClient *reader; /* until all are read */
         OciManifest manifest;
         bool has_manifest;
         OciImageConfig config;

@@ -66,6 +66,7 @@ int transfer_new(ImageService *service, const TransferSpec *spec, Transfer **ret
 static void transfer_let_go(Transfer *transfer) {
         transfer->fetch = fetch_client_free(transfer->fetch);
         transfer->reading = store_call_free(transfer->reading);
+        transfer->reader = document_client_free(transfer->reader);
         for (size_t i = 0; i < transfer->document_count; i++) {
                 transfer_blob_done(transfer->documents[i]);
                 free(transfer->documents[i]);
@@ -198,10 +199,14 @@ static int begin(Transfer *transfer, Fault *fault) {
         char object[DIGEST_STRING_MAX];
 
         transfer->observer->on_phase("resolving", transfer->userdata);
+        /* It is ready when there is something to read. */
+        int r = document_client_new(transfer->service->event, &transfer->reader, fault);
+        if (r < 0)
+                return r;
         if (transfer->reference.has_digest)
                 return transfer_add_document(transfer, oci_reference_object(&transfer->reference, object),
                                              NULL, 0, fault);
-        int r = transfer_need_fetch(transfer, fault);
+        r = transfer_need_fetch(transfer, fault);
         if (r < 0)
                 return r;
         transfer->resolve_request = ++transfer->last_request;
@@ -296,6 +301,7 @@ void transfer_fail(Transfer *transfer, int r, Fault *fault) {
         fault_move(&transfer->fault, fault);
         /* The streams end with it, and what waits for their ends goes on. */
         transfer->fetch = fetch_client_free(transfer->fetch);
+        transfer->reader = document_client_free(transfer->reader);
         for (size_t i = 0; i < transfer->document_count; i++)
                 fd_closep(&transfer->documents[i]->stream);
         for (size_t i = 0; i < transfer->layer_count; i++) {

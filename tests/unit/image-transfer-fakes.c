@@ -475,6 +475,6 @@ bool fake_world_step(void) {
         else if (calls)
                 run_call(calls);
         else
-                return false;
+                return fake_document_step();
         return true;
 }

@@ -62,6 +62,8 @@ typedef struct FakeWorld {
         unsigned commits; /* of snapshots */
         unsigned fail_at; /* this call of a store fails, counted from 1; 0: none */
         unsigned calls;
+        unsigned fail_document_at; /* the same for documents that are read */
+        unsigned documents_read;
         const char *broken_rule; /* what was asked in a wrong order */
 } FakeWorld;
 
@@ -77,3 +79,5 @@ unsigned fake_world_count_ingests(void);
 
 /* One thing of the queue; false if it is empty. */
 bool fake_world_step(void);
+/* image-document-fakes.c: one document that waits to be read. */
+bool fake_document_step(void);

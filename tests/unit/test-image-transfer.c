@@ -5,6 +5,7 @@
 #include "lib/digest.h"
 #include "lib/strv.h"
 #include "services/images/collection.h"
+#include "services/images/document.h"
 #include "services/images/sweep.h"
 #include "services/images/transfer.h"
 #include "tests/unit/check-directory.h"
@@ -301,6 +302,60 @@ static void whatever_call_fails_the_next_pull_succeeds(void) {
         CHECK(at > 20);
 }
 
+/* Nothing is to blame but the worker: what has come stays. */
+static void whatever_document_is_not_read_the_next_pull_goes_on(void) {
+        char tag[DIGEST_STRING_MAX];
+        for (unsigned at = 1; at <= 2; at++) {
+                Told told;
+                open_service();
+                make_image(stack, tag);
+                world.fail_document_at = at;
+                begin(tag, "a", &told);
+                run_all();
+                CHECK(told.ends == 1 && told.r == -EHOSTUNREACH);
+                CHECK_CONTAINS(told.sentence, "crt-document was killed");
+                CHECK_CONTAINS(told.sentence, "r.example/image");
+                CHECK_INT(world.blob_count, at);
+                CHECK(!image_store_has(service.images, "system", "a"));
+
+                unsigned gets = world.gets;
+                CHECK_INT(gets, at);
+                begin(tag, "a", &told);
+                run_all();
+                check_done(&told);
+                CHECK_INT(world.gets, LAYERS + 2);
+                close_service();
+        }
+}
+
+static void what_the_config_says_is_kept_with_the_image(void) {
+        char tag[DIGEST_STRING_MAX], *records = NULL;
+        ImageRecord record = { 0 };
+        Document document = { 0 };
+        size_t size = 0;
+        Told told;
+        open_service();
+        make_image(stack, tag);
+        begin(tag, "a", &told);
+        run_all();
+        check_done(&told);
+        CHECK_OK(image_store_get(service.images, "system", "a", &record));
+        CHECK_OK(image_store_get_config(service.images, &record, &records, &size));
+        CHECK_NO_FAULT(document_read(&(RecordFile){ .data = records, .size = size }, &document, &fault));
+        CHECK_INT(document.kind, DOCUMENT_CONFIG);
+        CHECK_INT(document.config.diff_id_count, LAYERS);
+        document_done(&document);
+        free(records);
+
+        free(record.config); /* of another config nothing is known */
+        record.config = strdup(record.manifest);
+        CHECK_ERROR(image_store_get_config(service.images, &record, &records, &size), -ENOENT);
+        CHECK_OK(image_store_remove(service.images, "system", "a"));
+        CHECK_ERROR(image_store_put_config(service.images, &record, "x", 1), -EBUSY);
+        image_record_done(&record);
+        close_service();
+}
+
 static void count_sweep(void *userdata) {
         (*(int *) userdata)++;
 }
@@ -498,6 +553,8 @@ int main(void) {
                 CHECK_CASE(a_broken_image_leaves_nothing),
                 CHECK_CASE(it_can_be_cancelled_at_any_point),
                 CHECK_CASE(whatever_call_fails_the_next_pull_succeeds),
+                CHECK_CASE(whatever_document_is_not_read_the_next_pull_goes_on),
+                CHECK_CASE(what_the_config_says_is_kept_with_the_image),
                 CHECK_CASE(a_removal_spares_what_a_transfer_counts_on),
                 CHECK_CASE(a_collection_takes_nothing_that_a_transfer_counts_on),
                 CHECK_CASE(damaged_things_come_again),
