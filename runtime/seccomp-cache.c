@@ -16,7 +16,7 @@
 
 #define CACHE_MAGIC UINT32_C(0x43525453)
 /* Raised whenever seccomp-filter.c compiles the same profile to something else. */
-#define CACHE_VERSION 1U
+#define CACHE_VERSION 2U
 #define CACHE_SIZE_MAX (4U * 1024U * 1024U)
 
 typedef struct CacheHeader {
@@ -122,11 +122,8 @@ static int read_entry(int fd, const CacheKey *key, struct sock_filter **ret_filt
             memcmp(data + sizeof(header), key->data, key->size) != 0)
                 return 0;
 
-        struct sock_filter *filter = malloc(filter_size);
-        if (!filter)
-                return -ENOMEM;
-        memcpy(filter, data + sizeof(header) + key->size, filter_size);
-        *ret_filter = filter;
+        memmove(data, data + sizeof(header) + key->size, filter_size);
+        *ret_filter = (struct sock_filter *) (void *) TAKE_PTR(data);
         *ret_count = header.instruction_count;
         return 1;
 }

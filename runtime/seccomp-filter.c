@@ -17,6 +17,7 @@
 #include "lib/strv.h"
 #include "runtime/init-report.h"
 #include "runtime/seccomp-cache.h"
+#include "runtime/seccomp-shrink.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -180,8 +181,14 @@ int seccomp_filter_compile(const RuntimeSeccomp *seccomp, struct sock_filter **r
                 }
         if (r < 0)
                 return r;
-        r = export_filter(filter, ret_filter, ret_count);
-        return r < 0 ? fault_set_errno(fault, r, "config.linux.seccomp: compiling it") : 0;
+        _cleanup_free_ struct sock_filter *instructions = NULL;
+        r = export_filter(filter, &instructions, ret_count);
+        if (r >= 0)
+                r = seccomp_shrink(instructions, ret_count);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config.linux.seccomp: compiling it");
+        *ret_filter = TAKE_PTR(instructions);
+        return 0;
 }
 
 int seccomp_filter_prepare(ContainerPlan *plan, Fault *fault) {

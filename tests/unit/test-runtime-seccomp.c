@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Profiles are compiled, and the programs run by a small interpreter of classic BPF. */
+/* Profiles are compiled, and the programs run. */
 
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -14,6 +14,7 @@
 #include "runtime/seccomp-cache.h"
 #include "runtime/seccomp-filter.h"
 #include "tests/unit/check.h"
+#include "tests/unit/classic-bpf.h"
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -55,41 +56,7 @@ static void program_done(Program *program) {
 static uint32_t run(const Program *program, uint32_t arch, int number, uint64_t argument0,
                     uint64_t argument1) {
         struct seccomp_data data = { .nr = number, .arch = arch, .args = { argument0, argument1 } };
-        uint32_t a = 0;
-        for (size_t pc = 0; pc < program->count; pc++) {
-                const struct sock_filter *i = &program->filter[pc];
-                bool jump = false;
-                switch (i->code) {
-                case BPF_LD | BPF_W | BPF_ABS:
-                        memcpy(&a, (char *) &data + i->k, 4);
-                        continue;
-                case BPF_ALU | BPF_AND | BPF_K:
-                        a &= i->k;
-                        continue;
-                case BPF_RET | BPF_K:
-                        return i->k;
-                case BPF_JMP | BPF_JA:
-                        pc += i->k;
-                        continue;
-                case BPF_JMP | BPF_JEQ | BPF_K:
-                        jump = a == i->k;
-                        break;
-                case BPF_JMP | BPF_JGE | BPF_K:
-                        jump = a >= i->k;
-                        break;
-                case BPF_JMP | BPF_JGT | BPF_K:
-                        jump = a > i->k;
-                        break;
-                case BPF_JMP | BPF_JSET | BPF_K:
-                        jump = (a & i->k) != 0;
-                        break;
-                default:
-                        CHECK_FORMAT(false, "instruction %zu: code %#x", pc, i->code);
-                }
-                pc += jump ? i->jt : i->jf;
-        }
-        CHECK_FORMAT(false, "the program has no end");
-        return 0;
+        return classic_bpf_run(program->filter, program->count, &data);
 }
 
 #define ALLOW SECCOMP_RET_ALLOW
