@@ -3,6 +3,7 @@
 #include "lib/fd.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -91,13 +92,22 @@ int fd_copy(int from, int to) {
         }
 }
 
+/* With room for one byte more than there is, so that the end shows, and for the NUL. Files of the kernel's
+ * say that they are empty. */
+static size_t first_allocation(int fd) {
+        struct stat st;
+        return fstat(fd, &st) >= 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size < INT_MAX
+                       ? (size_t) st.st_size + 2
+                       : 4096;
+}
+
 int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size) {
         _cleanup_free_ char *data = NULL;
         size_t allocated = 0, size = 0;
 
         for (;;) {
                 if (size + 1 >= allocated) {
-                        allocated = allocated ? allocated * 2 : 4096;
+                        allocated = allocated ? allocated * 2 : first_allocation(fd);
                         if (allocated > limit + 2)
                                 allocated = limit + 2;
                         char *larger = realloc(data, allocated);
@@ -105,14 +115,15 @@ int fd_read_all(int fd, size_t limit, char **ret_data, size_t *ret_size) {
                                 return -ENOMEM;
                         data = larger;
                 }
-                ssize_t n = fd_read_full(fd, data + size, allocated - size - 1);
+                size_t room = allocated - size - 1;
+                ssize_t n = fd_read_full(fd, data + size, room);
                 if (n < 0)
                         return (int) n;
-                if (n == 0)
-                        break;
                 size += (size_t) n;
                 if (size > limit)
                         return -EFBIG;
+                if ((size_t) n < room)
+                        break;
         }
 
         data[size] = '\0';

@@ -113,8 +113,11 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
             (r = intel_rdt_join(plan, container->pid, fault)) < 0 ||
             (r = net_devices_move(plan, container->pid, fault)) < 0)
                 return r;
-        if (plan->request->meanwhile && (r = plan->request->meanwhile(plan->request->userdata, fault)) < 0)
-                return r;
+        if (plan->request->meanwhile) {
+                r = plan->request->meanwhile(plan->request->userdata, container->pid, fault);
+                if (r < 0)
+                        return r;
+        }
         r = wait_until_ready(container, plan, fault);
         if (r >= 0 && !plan->unprivileged)
                 r = process_limits_set_oom_score(plan, container->pid, fault);

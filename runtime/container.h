@@ -35,9 +35,9 @@ typedef struct ContainerRequest {
         bool keep_session_keyring; /* the payload shares the caller's session keyring */
         bool no_pivot;             /* the root is moved over "/", which is an initramfs's */
 
-        /* The caller's own work that can go on while init sets itself up (limits of the cgroup, say), or
-         * NULL. It is done before container_create() returns; when it fails, that fails. */
-        int (*meanwhile)(void *userdata, Fault *fault);
+        /* The caller's own work that can go on while init, which is pid, sets itself up (limits of the
+         * cgroup, say), or NULL. It is done before container_create() returns; when it fails, that fails. */
+        int (*meanwhile)(void *userdata, pid_t pid, Fault *fault);
         void *userdata;
 } ContainerRequest;
 

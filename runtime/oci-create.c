@@ -35,6 +35,9 @@ static int connect_console(OciSession *session, Fault *fault) {
  * the only write side of "result". */
 static int open_start_pipes(OciSession *session, Fault *fault) {
         int directory = session->state.directory;
+        int r = state_file_make_pipes(&session->state, fault);
+        if (r < 0)
+                return r;
         session->start_fd = openat(directory, STATE_FILE_START, O_RDWR | O_CLOEXEC);
         _cleanup_close_ int both = openat(directory, STATE_FILE_RESULT, O_RDWR | O_CLOEXEC);
         session->result_fd = openat(directory, STATE_FILE_RESULT, O_WRONLY | O_CLOEXEC);
@@ -44,8 +47,10 @@ static int open_start_pipes(OciSession *session, Fault *fault) {
 }
 
 /* Loading the device filter takes about as long as all of init's mounts. Nothing of the payload runs yet. */
-static int apply_resources(void *userdata, Fault *fault) {
-        return oci_session_apply_resources(userdata, fault);
+static int work_meanwhile(void *userdata, pid_t pid, Fault *fault) {
+        OciSession *session = userdata;
+        int r = oci_session_apply_resources(session, fault);
+        return r < 0 ? r : oci_session_write_state(session, pid, fault);
 }
 
 static int clone_container(OciSession *session, bool waits_for_start, Fault *fault) {
@@ -68,7 +73,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.result_fd = session->result_fd;
         request.keep_session_keyring = session->options->no_new_keyring;
         request.no_pivot = session->options->no_pivot;
-        request.meanwhile = apply_resources;
+        request.meanwhile = work_meanwhile;
         request.userdata = session;
         session->cloned = true;
         return container_create(&request, &session->container, fault);
@@ -95,7 +100,7 @@ static int session_run(OciSession *session, bool waits_for_start, Fault *fault) 
             (r = oci_session_make_container(session, fault)) < 0 ||
             (r = clone_container(session, waits_for_start, fault)) < 0 || (r = deliver(session, fault)) < 0)
                 return r;
-        return oci_session_write_state(session, container_pid(session->container), fault);
+        return state_file_publish(&session->state, fault);
 }
 
 int oci_create(const OciOptions *options, Fault *fault) {
@@ -112,8 +117,6 @@ static int start_in_foreground(OciSession *session, OciForeground *foreground, F
         int r = master >= 0 ? oci_foreground_take_terminal(foreground, master, fault) : 0;
         if (r < 0)
                 return r;
-        (void) unlinkat(session->state.directory, STATE_FILE_START, 0);
-        (void) unlinkat(session->state.directory, STATE_FILE_RESULT, 0);
         state_file_unlock(&session->state);
         r = container_start(session->container, fault);
         if (r >= 0)

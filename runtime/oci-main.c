@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,9 +48,16 @@ static int run_command(const OciOptions *options, char *argv[], Fault *fault) {
         return r < 0 ? r : commands[options->command].run(options, fault);
 }
 
+/* A short life: what malloc() gets from the kernel it gets in few pieces, and gives none back. */
+static void set_up_memory(void) {
+        (void) mallopt(M_TOP_PAD, 512 * 1024);
+        (void) mallopt(M_TRIM_THRESHOLD, INT_MAX);
+}
+
 int main(int argc, char *argv[]) {
         Fault fault = FAULT_NULL;
         OciOptions options = { 0 };
+        set_up_memory();
         oci_process_guard_standard();
         oci_log_open(&options);
         int r = oci_options_parse(argc, argv, &options, &fault), failure = EXIT_FAILURE;

@@ -157,7 +157,9 @@ static int restore(OciSession *session, pid_t *ret_pid, int *ret_pidfd, Fault *f
         if (*ret_pidfd < 0)
                 return fault_set_errno(fault, *ret_pidfd, "the restored process");
         r = options->pid_file ? oci_delivery_write_pid(options->pid_file, *ret_pid, fault) : 0;
-        return r < 0 ? r : oci_session_write_state(session, *ret_pid, fault);
+        if (r < 0 || (r = oci_session_write_state(session, *ret_pid, fault)) < 0)
+                return r;
+        return state_file_publish(&session->state, fault);
 }
 
 int oci_restore(const OciOptions *options, Fault *fault) {
@@ -168,8 +170,6 @@ int oci_restore(const OciOptions *options, Fault *fault) {
         int r = restore(&session, &pid, &pidfd, fault);
         if (r < 0)
                 return fault_prefix(fault, r, "container '%s'", options->id);
-        (void) unlinkat(session.state.directory, STATE_FILE_START, 0);
-        (void) unlinkat(session.state.directory, STATE_FILE_RESULT, 0);
         session.complete = true;
         if (options->detach)
                 return 0;

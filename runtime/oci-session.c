@@ -60,7 +60,7 @@ static int try_cgroup(OciSession *session, Fault *fault) {
                                          &session->cgroup_holder, fault);
         if (session->cgroup < 0)
                 return session->cgroup;
-        return state_file_note_cgroup(&session->state, session->cgroup_path, fault);
+        return state_file_note_cgroup(&session->state, fault);
 }
 
 static int make_cgroup(OciSession *session, Fault *fault) {
@@ -104,9 +104,17 @@ int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault) {
                 .config_size = session->config_size,
                 .pid = pid,
                 .in_scope = session->options->systemd_cgroup && session->cgroup >= 0,
-                .in_resctrl = session->container && session->config->intel_rdt.given,
+                .in_resctrl = session->cloned && session->config->intel_rdt.given,
         };
         return state_file_write(&session->state, &record, fault);
+}
+
+/* The process is about to end: to give back each of the thousands of pieces would only touch all of their
+ * pages once more. */
+static void forget_config(RuntimeConfig *config) {
+        static RuntimeConfig *forgotten;
+        forgotten = config;
+        (void) forgotten;
 }
 
 void oci_session_done(OciSession *session) {
@@ -126,7 +134,7 @@ void oci_session_done(OciSession *session) {
                         oci_hooks_poststop(session->config, session->options->id, session->bundle);
         }
         state_file_done(&session->state);
-        runtime_config_free(session->config);
+        forget_config(session->config);
         free(session->config_text);
         free(session->bundle);
         free(session->cgroup_path);

@@ -50,6 +50,6 @@ int oci_session_open_bundle(OciSession *session, Fault *fault);
 int oci_session_make_container(OciSession *session, Fault *fault);
 /* When init is in the cgroup: its limits, and its devices. */
 int oci_session_apply_resources(OciSession *session, Fault *fault);
-/* From here on other commands find the container. */
+/* What other commands find when it is published with state_file_publish(). */
 int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault);
 void oci_session_done(OciSession *session);

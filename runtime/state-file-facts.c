@@ -47,8 +47,10 @@ int state_file_read_announced_cgroup(const StateFile *state, char **ret) {
         return read_note(state, ANNOUNCED_NAME, ret);
 }
 
-int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault) {
-        return note(state, CGROUP_NAME, path, fault);
+int state_file_note_cgroup(StateFile *state, Fault *fault) {
+        if (renameat(state->directory, ANNOUNCED_NAME, state->directory, CGROUP_NAME) < 0)
+                return fault_set_errno(fault, -errno, "container '%s': noting its cgroup", state->id);
+        return 0;
 }
 
 int state_file_read_cgroup(const StateFile *state, char **ret) {

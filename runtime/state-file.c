@@ -21,9 +21,9 @@
 #include "runtime/state-file-facts.h"
 
 #define STATE_NAME "state.json"
+#define WRITTEN_NAME STATE_NAME "~"
 #define CONFIG_NAME "config.json"
 #define CGROUP_NAME "cgroup"
-#define ANNOUNCED_NAME "cgroup~"
 #define BUNDLE_NAME "bundle"
 #define CACHE_NAME ".seccomp"
 #define STATE_SIZE_MAX (16U * 1024U * 1024U)
@@ -133,13 +133,14 @@ int state_file_create(int root, const char *id, StateFile *ret, Fault *fault) {
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s'", id);
         mark_creation(ret, true);
-        if (mkfifoat(ret->directory, STATE_FILE_START, 0600) < 0 ||
-            mkfifoat(ret->directory, STATE_FILE_RESULT, 0600) < 0) {
-                r = fault_set_errno(fault, -errno, "container '%s'", id);
-                (void) state_file_remove(ret);
-                state_file_done(ret);
-        }
-        return r;
+        return 0;
+}
+
+int state_file_make_pipes(StateFile *state, Fault *fault) {
+        if (mkfifoat(state->directory, STATE_FILE_START, 0600) < 0 ||
+            mkfifoat(state->directory, STATE_FILE_RESULT, 0600) < 0)
+                return fault_set_errno(fault, -errno, "container '%s'", state->id);
+        return 0;
 }
 
 static int open_state(int root, const char *id, bool lock, StateFile *ret, Fault *fault) {
@@ -218,17 +219,28 @@ static bool has_late_hooks(const RuntimeConfig *config) {
                config->hooks[RUNTIME_HOOK_POSTSTOP].count > 0;
 }
 
+/* What gmtime_r(3) gives, without the time zone that it reads from the disk first. */
+static void format_time(char *text, size_t size) {
+        struct timespec now;
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        /* Days are counted from 1 March 0000, in eras of 400 years that are all alike. */
+        long seconds = (long) (now.tv_sec % 86400), days = (long) (now.tv_sec / 86400) + 719468;
+        long era = days / 146097, day = days % 146097;
+        long year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+        long rest = day - (365 * year + year / 4 - year / 100), month = (5 * rest + 2) / 153;
+        (void) snprintf(text, size, "%04li-%02li-%02liT%02li:%02li:%02li.%09liZ",
+                        era * 400 + year + (month >= 10), month < 10 ? month + 3 : month - 9,
+                        rest - (153 * month + 2) / 5 + 1, seconds / 3600, seconds / 60 % 60, seconds % 60,
+                        now.tv_nsec);
+}
+
 static int build_document(const StateFile *state, const StateFileRecord *record, json_object **ret) {
         char created[64];
         uint64_t start_time = 0;
-        struct timespec now;
-        struct tm utc;
         int r = process_start_time(record->pid, &start_time);
         if (r < 0)
                 return r;
-        (void) clock_gettime(CLOCK_REALTIME, &now);
-        size_t n = strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
-        (void) snprintf(created + n, sizeof(created) - n, ".%09liZ", now.tv_nsec);
+        format_time(created, sizeof(created));
 
         _cleanup_json_ json_object *document = json_object_new_object();
         if (!document)
@@ -255,7 +267,6 @@ static int write_whole(int directory, const char *name, const void *data, size_t
         return fd < 0 ? -errno : fd_write_all(fd, data, size);
 }
 
-/* state.json is written last, aside, and renamed: whoever finds it finds all. */
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault) {
         _cleanup_json_ json_object *document = NULL;
         int r = build_document(state, record, &document);
@@ -265,14 +276,18 @@ int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fau
         r = text ? write_whole(state->directory, CONFIG_NAME, record->config_text, record->config_size)
                  : -ENOMEM;
         if (r >= 0)
-                r = write_whole(state->directory, STATE_NAME "~", text, strlen(text));
-        if (r >= 0 && renameat(state->directory, STATE_NAME "~", state->directory, STATE_NAME) < 0)
-                r = -errno;
+                r = write_whole(state->directory, WRITTEN_NAME, text, strlen(text));
         if (r < 0)
                 return fault_set_errno(fault, r, "container '%s': writing its state", state->id);
-        mark_creation(state, false);
         json_document_free(state->document);
         state->document = TAKE_PTR(document);
+        return 0;
+}
+
+int state_file_publish(StateFile *state, Fault *fault) {
+        if (renameat(state->directory, WRITTEN_NAME, state->directory, STATE_NAME) < 0)
+                return fault_set_errno(fault, -errno, "container '%s': publishing its state", state->id);
+        mark_creation(state, false);
         return 0;
 }
 
@@ -283,12 +298,9 @@ int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *f
         return runtime_config_parse_fd(fd, ret, fault);
 }
 
-/* What is known to be there first, the rest if there is any. */
+/* What one that has run has first, the rest if there is any. */
 int state_file_remove(StateFile *state) {
-        static const char *const names[] = {
-                STATE_NAME,  CONFIG_NAME,    STATE_FILE_START, STATE_FILE_RESULT,
-                CGROUP_NAME, ANNOUNCED_NAME, BUNDLE_NAME,
-        };
+        static const char *const names[] = { STATE_NAME, CONFIG_NAME, CGROUP_NAME, BUNDLE_NAME };
         for (size_t i = 0; i < ELEMENTS_OF(names); i++)
                 if (unlinkat(state->directory, names[i], 0) < 0 && errno != ENOENT)
                         return -errno;

@@ -44,6 +44,8 @@ int state_file_open_cache(int root);
 
 /* A new container. -EEXIST if there is one of that name. */
 int state_file_create(int root, const char *id, StateFile *ret, Fault *fault);
+/* Through which "start" speaks with init. */
+int state_file_make_pipes(StateFile *state, Fault *fault);
 /* -ENOENT if there is none; -EBUSY while it is being created, for whoever does that may wait for the caller.
  */
 int state_file_open(int root, const char *id, StateFile *ret, Fault *fault);
@@ -66,7 +68,9 @@ typedef struct StateFileRecord {
         bool in_scope;   /* of systemd, which "update" has to tell */
 } StateFileRecord;
 
+/* Written aside: nobody sees it before it is published. */
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
+int state_file_publish(StateFile *state, Fault *fault);
 /* The configuration as it was when the container was made, whatever the bundle has by now. */
 int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *fault);
 /* The directory goes, with all that is in it. */
@@ -84,9 +88,9 @@ int state_file_note_bundle(StateFile *state, const char *bundle, Fault *fault);
 int state_file_announce_cgroup(StateFile *state, const char *path, Fault *fault);
 /* -ENOENT when none was announced. */
 int state_file_read_announced_cgroup(const StateFile *state, char **ret);
-/* Which cgroup is the container's, beneath the hierarchy's root: noted when it is known to be nobody else's,
- * and before anybody is in it, so that "delete" finds init even if "create" was killed. */
-int state_file_note_cgroup(StateFile *state, const char *path, Fault *fault);
+/* The one that was announced is the container's: noted when it is known to be nobody else's, and before
+ * anybody is in it, so that "delete" finds init even if "create" was killed. */
+int state_file_note_cgroup(StateFile *state, Fault *fault);
 /* -ENOENT when none was noted. */
 int state_file_read_cgroup(const StateFile *state, char **ret);
 
