@@ -3,6 +3,7 @@
 #include "runtime/container.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,6 +99,27 @@ static int wait_until_ready(Container *container, const ContainerPlan *plan, Fau
         }
 }
 
+static int work_beside_init(const Container *container, ContainerPlan *plan, Fault *fault) {
+        const ContainerRequest *request = plan->request;
+        int r;
+        if ((r = cgroup_delegation_give(plan, fault)) < 0 ||
+            (r = intel_rdt_join(plan, container->pid, fault)) < 0 ||
+            (r = net_devices_move(plan, container->pid, fault)) < 0)
+                return r;
+        return request->meanwhile ? request->meanwhile(request->userdata, container->pid, fault) : 0;
+}
+
+/* Who works on an init that has failed and ended fails as well, for no reason of its own. */
+static int prefer_word_of_init(Container *container, int error, Fault *fault) {
+        struct pollfd said = { .fd = container->socket, .events = POLLIN };
+        InitReport report;
+        if (poll(&said, 1, 0) <= 0 || receive_report(container, &report) <= 0 ||
+            report.kind != INIT_REPORT_FAILED)
+                return error;
+        fault_done(fault);
+        return init_report_to_fault(&report, fault);
+}
+
 static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         int r = launch_init(plan, init_steps_run, &container->pid, &container->pidfd, fault);
         if (r < 0)
@@ -109,15 +131,9 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
                         return r;
         }
         container->socket = TAKE_FD(plan->parent_socket);
-        if ((r = cgroup_delegation_give(plan, fault)) < 0 ||
-            (r = intel_rdt_join(plan, container->pid, fault)) < 0 ||
-            (r = net_devices_move(plan, container->pid, fault)) < 0)
-                return r;
-        if (plan->request->meanwhile) {
-                r = plan->request->meanwhile(plan->request->userdata, container->pid, fault);
-                if (r < 0)
-                        return r;
-        }
+        r = work_beside_init(container, plan, fault);
+        if (r < 0)
+                return prefer_word_of_init(container, r, fault);
         r = wait_until_ready(container, plan, fault);
         if (r >= 0 && !plan->unprivileged)
                 r = process_limits_set_oom_score(plan, container->pid, fault);
