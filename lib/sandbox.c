@@ -234,11 +234,17 @@ static int capabilities_keep(uint64_t keep) {
                 return -errno;
         if (syscall(SYS_capget, &header, data) < 0)
                 return -errno;
+        bool has_more = false;
         for (size_t i = 0; i < ELEMENTS_OF(data); i++) {
-                data[i].permitted &= (uint32_t) (keep >> (32 * i));
-                data[i].effective = data[i].permitted;
+                uint32_t kept = data[i].permitted & (uint32_t) (keep >> (32 * i));
+                has_more |=
+                        data[i].permitted != kept || data[i].effective != kept || data[i].inheritable != 0;
+                data[i].permitted = data[i].effective = kept;
                 data[i].inheritable = 0;
         }
+        /* Who never had any need not be allowed to drop them. */
+        if (!has_more)
+                return 0;
         return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 

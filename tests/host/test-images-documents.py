@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What registries have written is read by a process that has nothing to lose, and losing it loses nothing."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import image_registry  # noqa: E402
+from image_pulls import (FIXTURES, check_empty, clear, content, digests, equal, failure, images, pid_of,  # noqa: E402
+                         pids_of, registry, run_cases, snapshots, systemctl, wait_for)
+
+OWN = f"localhost:{image_registry.PORT}"
+GATED = f"{OWN}/gated/layers:edge"
+UNIT = "crt-images.service"
+WORKER = "crt-document"
+DATABASE = "/var/lib/crt/images/images.db"
+LIBEXEC = "/usr/libexec/crt"
+
+gate = threading.Event()
+get_blob = image_registry.Handler.get_blob
+
+
+def get_blob_at_gate(self, fault, number, fixture, digest):
+    """Of "gated" the config waits for the gate, of "gated-layers" all others."""
+    is_config = fixture.read(digest).startswith(b"{")
+    if fault == ("gated" if is_config else "gated-layers"):
+        gate.wait(120)
+    get_blob(self, fault, number, fixture, digest)
+
+
+image_registry.Handler.get_blob = get_blob_at_gate
+
+
+def clean():
+    gate.set()
+    clear()
+    check_empty()
+
+
+@contextlib.contextmanager
+def waiting_for_the_config():
+    """A pull whose manifest is read, and its worker's pid; the config comes after the end."""
+    equal([], pids_of(WORKER))
+    gate.clear()
+    path = images.begin(GATED)
+    wait_for(lambda: len(digests()) == 1 and images.properties(path)["Phase"] == "downloading")
+    workers = pids_of(WORKER)
+    equal(1, len(workers))
+    yield path, workers[0]
+    gate.set()
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file)
+
+
+def limits(pid):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        return {line[:26].strip(): line[26:].split()[:2] for line in file}
+
+
+def asked_for_manifests():
+    return [request for request in own.log if "/manifests/" in request["path"] and request["method"] == "GET"]
+
+
+def test_the_worker_has_nothing():
+    with waiting_for_the_config() as (path, pid):
+        fields = status(pid)
+        equal("2", fields["Seccomp"])
+        equal("1", fields["NoNewPrivs"])
+        equal({"0" * 16}, {fields[key] for key in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")})
+        equal(str(pid_of(UNIT)), fields["PPid"])
+        opened = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        equal({0, 1, 2, 3}, set(opened))
+        equal(["/dev/null"] * 2, [opened[0], opened[1]])
+        assert all(opened[fd].startswith("socket:") for fd in (2, 3)), opened
+        own_limits = limits(pid)
+        equal([str(256 << 20)] * 2, own_limits["Max address space"])
+        equal([str(20 << 20)] * 2, own_limits["Max file size"])
+        equal(["20", "20"], own_limits["Max cpu time"])
+        equal(["16", "16"], own_limits["Max open files"])
+        equal(["0", "0"], own_limits["Max core file size"])
+        namespaces = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("net", "mnt")}
+        assert os.readlink("/proc/self/ns/net") != namespaces["net"]
+        equal(os.readlink(f"/proc/{pid_of(UNIT)}/ns/net"), namespaces["net"])
+    images.wait(path)
+    equal([], pids_of(WORKER))
+
+
+def test_it_is_gone_before_layers_come():
+    gate.clear()
+    path = images.begin(f"{OWN}/gated-layers/layers:edge")
+    wait_for(lambda: len(digests()) == 2)
+    wait_for(lambda: not pids_of(WORKER))
+    equal("running", images.properties(path)["State"])
+    gate.set()
+    images.wait(path)
+
+
+def test_another_takes_the_place_of_one_that_was_killed_in_between():
+    with waiting_for_the_config() as (path, pid):
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: pid not in pids_of(WORKER))
+    assert images.wait(path)["chain-id"] in snapshots.keys()
+
+
+def test_killed_with_a_document_in_hand():
+    own.log.clear()
+    with waiting_for_the_config() as (path, pid):
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: len(digests()) == 2)
+    os.kill(pid, signal.SIGKILL)
+    message = failure("Unavailable", lambda: images.wait(path))
+    for part in (GATED, "sha256:", "crt-document was killed by SIGKILL"):
+        assert part in message, message
+    equal([], images.names())
+    equal(2, len(digests()))
+    before = len(asked_for_manifests())
+    equal(1, before)
+    assert images.pull(GATED)["chain-id"] in snapshots.keys()
+    equal(before, len(asked_for_manifests()))
+
+
+def test_it_ends_with_the_daemon():
+    with waiting_for_the_config() as (_, pid):
+        os.kill(pid_of(UNIT), signal.SIGKILL)
+        wait_for(lambda: pid not in pids_of(WORKER))
+    images.pull(GATED)
+
+
+def test_cancelled_with_a_document_in_hand():
+    with waiting_for_the_config() as (path, pid):
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: len(digests()) == 2)
+    images.cancel(path)
+    failure("Cancelled", lambda: images.wait(path))
+    wait_for(lambda: pid not in pids_of(WORKER))
+    images.pull(GATED)
+
+
+def test_one_that_can_not_be_started():
+    program = os.path.join(LIBEXEC, WORKER)
+    images.pull(f"{OWN}/plain/busybox")
+    subprocess.run(["mount", "--bind", "/dev/null", program], check=True)
+    systemctl("restart", UNIT)
+    try:
+        message = failure("Unavailable", lambda: images.pull(f"{OWN}/plain/layers:edge"))
+        assert "crt-document can't be started" in message, message
+        images.call("Resolve", f"{OWN}/plain/busybox")
+    finally:
+        subprocess.run(["umount", program], check=True)
+        systemctl("restart", UNIT)
+    images.pull(f"{OWN}/plain/layers:edge")
+
+
+def kept():
+    database = sqlite3.connect(DATABASE)
+    with contextlib.closing(database):
+        return dict(database.execute("SELECT name, records FROM configs").fetchall())
+
+
+def test_configs_are_kept_with_their_names():
+    name = f"{OWN}/plain/layers:edge"
+    images.pull(name)
+    image = images.call("Resolve", name)[0]
+    equal({name}, set(kept()))
+    equal([], pids_of(WORKER))
+
+    # An image of an earlier version, of whose config nothing is kept yet.
+    records = kept()[name]
+    systemctl("stop", UNIT)
+    database = sqlite3.connect(DATABASE)
+    with contextlib.closing(database), database:
+        database.execute("DELETE FROM configs")
+    equal(image, images.call("Resolve", name)[0])
+    equal(records, kept()[name])
+    equal(image, images.call("Resolve", name)[0])
+
+    # What is kept says all, and goes with the name.
+    content.delete(image["config-digest"])
+    equal(image, images.call("Resolve", name)[0])
+    images.remove(name)
+    equal({}, kept())
+
+
+if __name__ == "__main__":
+    registry("faulty")
+    own = image_registry.start(FIXTURES)
+    run_cases([value for name, value in list(globals().items()) if name.startswith("test_")], clean)
