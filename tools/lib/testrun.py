@@ -135,7 +135,7 @@ def meson_tests(results, folder, prefix="", names=()):
     environment = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
                    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1"}
     done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--timeout-multiplier",
-                           "3" if prefix else "1", *names], env=environment, stdout=subprocess.PIPE,
+                           "10" if prefix else "4", *names], env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
     failed_before, tests = len(results.failures), 0
     if os.path.exists(log):
