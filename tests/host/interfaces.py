@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 
 import gi
@@ -89,3 +90,11 @@ class Cases:
 
 __all__ = ["Cases", "GLib", "Gio", "bus", "call", "describe", "documented", "error_name", "introspect", "run",
            "service_of"]
+
+
+def wait_for(condition, seconds=10, what="it"):
+    """The seconds are an idle machine's; a busy one has ten times as many."""
+    end = time.monotonic() + 10 * seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)

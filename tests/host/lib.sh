@@ -44,9 +44,10 @@ contains() {
         [[ $1 == *"$2"* ]] || { printf 'expected in it: %s\ngot: %s\n' "$2" "$1" >&2; return 1; }
 }
 
-# wait_for SECONDS COMMAND…: until the command succeeds.
+# wait_for SECONDS COMMAND…: until the command succeeds. The seconds are an idle machine's; a busy one has ten times
+# as many.
 wait_for() {
-        local end=$((SECONDS + $1))
+        local end=$((SECONDS + 10 * $1))
         shift
         until "$@" >/dev/null 2>&1; do
                 (( SECONDS < end )) || { echo "waited in vain for: $*" >&2; return 1; }

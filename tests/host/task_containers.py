@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-from interfaces import Cases, Gio, GLib, bus, call, error_name
+from interfaces import Cases, Gio, GLib, bus, call, error_name, wait_for
 
 NAME, PATH = "org.crt.Tasks", "/org/crt/Tasks"
 MANAGER, CONTAINER = "org.crt.Tasks1", "org.crt.Tasks1.Container"
@@ -104,13 +104,6 @@ def equal(expected, got):
 
 def contains(part, text):
     assert part in text, f"no {part!r} in {text!r}"
-
-
-def wait_for(condition, seconds=10, what="it"):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def call_later(container, member, done, **options):

@@ -99,7 +99,7 @@ def test_worker_is_killed_while_commit_waits():
     waiting = store.commit_later("r")
     time.sleep(0.4)
     os.kill(worker_pids()[0], signal.SIGKILL)
-    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=10)[0])
+    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=100)[0])
     close(stream)
     message = failure("FailedPrecondition", lambda: store.commit("r"))
     assert "broke off" in message, message
@@ -132,7 +132,7 @@ def test_service_is_stopped():
     waiting = store.commit_later("r")
     time.sleep(0.4)
     systemctl("stop", "crt-content")
-    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=10)[0])
+    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=100)[0])
     equal([], worker_pids())
     close(stream, b"x")
     finish(8 * MIB)

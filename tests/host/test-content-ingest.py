@@ -116,17 +116,17 @@ def test_commit_waits_for_the_end_of_the_stream():
     failure("FailedPrecondition", lambda: store.commit("r"))
     write(stream, b"second")
     os.close(stream)
-    equal(f"{sha256(b'first second')} 12\n", waiting.communicate(timeout=10)[0])
+    equal(f"{sha256(b'first second')} 12\n", waiting.communicate(timeout=100)[0])
 
 
 def test_commit_does_not_wait_when_all_that_was_promised_is_there():
     stream, _, _ = store.ingest("r", size=5)
     write(stream, b"12345")
-    equal((sha256(b"12345"), 5), store.commit("r", timeout=5000))
+    equal((sha256(b"12345"), 5), store.commit("r", timeout=50000))
     os.close(stream)
     stream, _, _ = store.ingest("r")
     write(stream, b"1234567")
-    equal((sha256(b"1234567"), 7), store.commit("r", size=7, timeout=5000))
+    equal((sha256(b"1234567"), 7), store.commit("r", size=7, timeout=50000))
     os.close(stream)
 
 
@@ -226,7 +226,7 @@ def test_abort_ends_the_stream_and_who_waits():
     waiting = store.commit_later("r")
     time.sleep(0.4)
     store.abort("r")
-    equal("org.crt.Error.Cancelled\n", waiting.communicate(timeout=10)[0])
+    equal("org.crt.Error.Cancelled\n", waiting.communicate(timeout=100)[0])
     equal(set(), files("ingest"))
     wait_for(lambda: not worker_pids())
     try:

@@ -22,7 +22,7 @@ REGISTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", 
 
 
 def crtctl(*arguments):
-    return subprocess.run(["crtctl", *arguments], check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(["crtctl", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 class Terminal:
@@ -38,7 +38,7 @@ class Terminal:
                                         env=dict(os.environ, TERM="xterm", LANG="C.UTF-8"))
         self.text = b""
 
-    def until(self, pattern, seconds=20):
+    def until(self, pattern, seconds=120):
         end = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
@@ -51,7 +51,7 @@ class Terminal:
 
     def end(self):
         """Exit status; the terminal must be as it was."""
-        status = self.process.wait(timeout=20)
+        status = self.process.wait(timeout=120)
         while select.select([self.master], [], [], 0.05)[0]:
             self.text += os.read(self.master, 4096)
         unchanged = termios.tcgetattr(self.slave) == self.before

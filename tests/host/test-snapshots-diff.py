@@ -252,7 +252,8 @@ def test_it_is_a_job():
     os.kill(worker_pids("crt-diff")[0], 9)
     for stream, job in jobs:
         stream.readall()
-    equal(["done", "done", "failed"], sorted(store.state(job)["State"] for _, job in jobs))
+    wait_for(lambda: ["done", "done", "failed"] == sorted(store.state(job)["State"] for _, job in jobs),
+             what="the end of the jobs")
     store.remove("big")
 
 
