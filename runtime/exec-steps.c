@@ -10,17 +10,14 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "runtime/capabilities.h"
 #include "runtime/exec.h"
-#include "runtime/home-directory.h"
-#include "runtime/inherited-fds.h"
 #include "runtime/init-report.h"
 #include "runtime/own-process.h"
 #include "runtime/process-limits.h"
 #include "runtime/program.h"
 #include "runtime/scheduling.h"
-#include "runtime/seccomp-filter.h"
 #include "runtime/security-label.h"
+#include "runtime/steps.h"
 #include "runtime/terminal.h"
 #include "runtime/user.h"
 
@@ -88,16 +85,10 @@ static int step_own_pid(ContainerPlan *plan, Fault *fault) {
         return 0;
 }
 
-typedef struct ExecStep {
-        const char *name; /* in sentences: "<name>: <what went wrong>" */
-        int (*run)(ContainerPlan *plan, Fault *fault);
-} ExecStep;
-
 /* The order is the contract. The process is in the container's cgroup from its first moment, so its limits
  * and its device filter hold for all of this. Before it joins, it can't be inspected any more, and what
- * needs the caller's rights or /proc is done; before it follows any path of the container, no descriptor of
- * the host is open. */
-static const ExecStep steps[] = {
+ * needs the caller's rights or /proc is done; what follows is init's, too: steps_to_program. */
+static const Step steps[] = {
         { "own process", own_process_step_reset },
         { "limits", step_limits_room },
         { "out of memory", step_oom_score },
@@ -111,34 +102,18 @@ static const ExecStep steps[] = {
         { "own pid", step_own_pid },
         { "memory policy", scheduling_step_memory_policy },
         { "personality", scheduling_step_personality },
-        { "home directory", home_directory_step_set }, /* by the caller's /proc */
-        { "descriptors", inherited_fds_step_arrange },
-        { "working directory", program_step_enter_directory },
-        { "no new privileges", capabilities_step_no_new_privileges },
-        { "seccomp", seccomp_filter_step_early },
-        { "limits", process_limits_step_set },
-        { "capabilities", capabilities_step_bound },
-        { "user", user_step_change },
-        { "capabilities", capabilities_step_set },
-        { "working directory", program_step_enter_directory_as_user },
-        { "program", program_step_find },
-        { "seccomp", seccomp_filter_step_late },
+};
+
+static const Step last_steps[] = {
         { "caller", step_ready },
         { "program", program_execute },
 };
 
 _noreturn_ void exec_steps_run(ExecPlan *exec) {
         ContainerPlan *plan = &exec->plan;
-        Fault fault = FAULT_NULL;
         plan->parent_socket = fd_close(plan->parent_socket);
-        for (size_t i = 0; i < ELEMENTS_OF(steps); i++) {
-                int r = steps[i].run(plan, &fault);
-                if (r < 0) {
-                        InitReport report = init_report_make(INIT_REPORT_FAILED, steps[i].name, r,
-                                                             fault_text(&fault, r));
-                        (void) fd_write_all(plan->init_socket, &report, sizeof(report));
-                        break;
-                }
-        }
+        steps_run(plan, steps, ELEMENTS_OF(steps));
+        steps_run(plan, steps_to_program, STEPS_TO_PROGRAM);
+        steps_run(plan, last_steps, ELEMENTS_OF(last_steps));
         _exit(EXIT_FAILURE);
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "runtime/capabilities.h"
 #include "runtime/exec-steps.h"
 #include "runtime/init-report.h"
+#include "runtime/launch.h"
 #include "runtime/namespaces.h"
 #include "runtime/scheduling.h"
 #include "runtime/seccomp-filter.h"
@@ -82,19 +82,6 @@ static int prepare(const ContainerRequest *request, int init, ExecPlan *exec, Fa
         return fd_set_nonblocking(plan->parent_socket, false);
 }
 
-/* Like fork(): 0 in the child. */
-static pid_t clone_process(const ExecPlan *exec, uint64_t further_flags, int *ret_pidfd) {
-        int cgroup = exec->plan.request->cgroup_fd;
-        struct clone_args args = {
-                .flags = further_flags | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
-                .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
-                .exit_signal = further_flags & CLONE_PARENT ? 0 : SIGCHLD,
-                .cgroup = cgroup >= 0 ? (uint64_t) cgroup : 0,
-        };
-        long pid = syscall(SYS_clone3, &args, sizeof(args));
-        return pid < 0 ? (pid_t) -errno : (pid_t) pid;
-}
-
 static int clone_fault(int error, Fault *fault) {
         if (error == -EBUSY)
                 return fault_set(fault, error,
@@ -119,7 +106,7 @@ static int clone_with_pid_namespace(ExecPlan *exec, int *ret_pidfd, Fault *fault
         /* The copy is in the container's sight from its first moment. */
         int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
         (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-        pid_t pid = clone_process(exec, 0, ret_pidfd);
+        pid_t pid = launch_clone(exec->plan.request->cgroup_fd, 0, ret_pidfd);
         if (pid == 0)
                 exec_steps_run(exec);
         if (dumpable == 1)
@@ -143,7 +130,7 @@ static _noreturn_ void launcher_run(ExecPlan *exec, int answer) {
         pid_t pid = setns(exec->init, exec->namespaces) < 0 ? (pid_t) -errno : 0;
         exec->namespaces = 0;
         if (pid == 0)
-                pid = clone_process(exec, CLONE_PARENT, &pidfd);
+                pid = launch_clone(exec->plan.request->cgroup_fd, CLONE_PARENT, &pidfd);
         if (pid == 0) {
                 fd_close(answer);
                 exec_steps_run(exec);

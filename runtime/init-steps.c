@@ -6,35 +6,26 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "runtime/capabilities.h"
 #include "runtime/devices.h"
-#include "runtime/home-directory.h"
 #include "runtime/hooks.h"
-#include "runtime/inherited-fds.h"
 #include "runtime/init-report.h"
 #include "runtime/masked-paths.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
 #include "runtime/own-process.h"
-#include "runtime/process-limits.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/scheduling.h"
-#include "runtime/seccomp-filter.h"
 #include "runtime/security-label.h"
 #include "runtime/staging.h"
+#include "runtime/steps.h"
 #include "runtime/sysctl.h"
 #include "runtime/terminal.h"
 #include "runtime/user.h"
 
-typedef struct InitStep {
-        const char *name; /* in sentences: "<name>: <what went wrong>" */
-        int (*run)(ContainerPlan *plan, Fault *fault);
-} InitStep;
-
 /* The order is the contract. The tree is built while the host's can still be seen; what needs privileges
- * comes before they go; what the payload could influence comes last. */
-static const InitStep steps[] = {
+ * comes before they go; what the payload could influence comes last, in steps_to_program. */
+static const Step steps[] = {
         { "user namespace", user_step_wait_for_mappings },
         { "time namespace", namespaces_step_time },
         { "own process", own_process_step_reset },
@@ -59,31 +50,15 @@ static const InitStep steps[] = {
         { "hooks", hooks_step_create_container },
         { "read-only root", rootfs_step_readonly },
         { "root file system", rootfs_step_pivot },
-        { "home directory", home_directory_step_set }, /* by the caller's /proc */
-        { "descriptors", inherited_fds_step_arrange },
-        { "working directory", program_step_enter_directory },
-        { "no new privileges", capabilities_step_no_new_privileges },
-        { "seccomp", seccomp_filter_step_early },
-        { "limits", process_limits_step_set },
-        { "capabilities", capabilities_step_bound },
-        { "user", user_step_change },
-        { "capabilities", capabilities_step_set },
-        { "working directory", program_step_enter_directory_as_user },
-        { "program", program_step_find },
-        { "seccomp", seccomp_filter_step_late },
 };
 
 const char *const *init_steps_names(void) {
-        static const char *names[ELEMENTS_OF(steps) + 1];
+        static const char *names[ELEMENTS_OF(steps) + STEPS_TO_PROGRAM + 1];
         for (size_t i = 0; i < ELEMENTS_OF(steps); i++)
                 names[i] = steps[i].name;
+        for (size_t i = 0; i < STEPS_TO_PROGRAM; i++)
+                names[ELEMENTS_OF(steps) + i] = steps_to_program[i].name;
         return names;
-}
-
-static _noreturn_ void fail(int channel, const char *step, int error, Fault *fault) {
-        InitReport report = init_report_make(INIT_REPORT_FAILED, step, error, fault_text(fault, error));
-        (void) fd_write_all(channel, &report, sizeof(report));
-        _exit(EXIT_FAILURE);
 }
 
 /* Only read() and write() from here on, unless there are hooks: a seccomp filter is in force that knows
@@ -103,15 +78,12 @@ static int wait_for_start(ContainerPlan *plan) {
 _noreturn_ void init_steps_run(ContainerPlan *plan) {
         Fault fault = FAULT_NULL;
         plan->parent_socket = fd_close(plan->parent_socket);
-        for (size_t i = 0; i < ELEMENTS_OF(steps); i++) {
-                int r = steps[i].run(plan, &fault);
-                if (r < 0)
-                        fail(plan->init_socket, steps[i].name, r, &fault);
-        }
+        steps_run(plan, steps, ELEMENTS_OF(steps));
+        steps_run(plan, steps_to_program, STEPS_TO_PROGRAM);
         if (wait_for_start(plan) < 0)
                 _exit(EXIT_FAILURE);
         int r = hooks_run_inside(plan, &fault);
         if (r >= 0)
                 r = program_execute(plan, &fault);
-        fail(plan->result_fd >= 0 ? plan->result_fd : plan->init_socket, "start", r, &fault);
+        steps_fail(plan->result_fd >= 0 ? plan->result_fd : plan->init_socket, "start", r, &fault);
 }

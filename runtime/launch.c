@@ -21,18 +21,20 @@
 #include "runtime/staging.h"
 #include "runtime/user.h"
 
-/* Like fork(): 0 in the child. */
-static pid_t clone_init(ContainerPlan *plan, uint64_t further_flags, int *ret_pidfd) {
-        int cgroup = plan->request->cgroup_fd;
+pid_t launch_clone(int cgroup, uint64_t flags, int *ret_pidfd) {
         struct clone_args args = {
-                .flags = namespaces_clone_flags(plan) | further_flags | CLONE_PIDFD |
-                         (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                .flags = flags | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
                 .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
-                .exit_signal = further_flags & CLONE_PARENT ? 0 : SIGCHLD,
+                .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
                 .cgroup = cgroup >= 0 ? (uint64_t) cgroup : 0,
         };
         long pid = syscall(SYS_clone3, &args, sizeof(args));
         return pid < 0 ? (pid_t) -errno : (pid_t) pid;
+}
+
+static pid_t clone_init(ContainerPlan *plan, uint64_t further_flags, int *ret_pidfd) {
+        return launch_clone(plan->request->cgroup_fd, namespaces_clone_flags(plan) | further_flags,
+                            ret_pidfd);
 }
 
 static int clone_fault(int error, Fault *fault) {
