@@ -9,7 +9,7 @@
 #define OCI_SPECIFICATION_VERSION "1.2.0"
 /* What "features" says of that which no parser can tell. */
 #define OCI_HAS_SYSTEMD_CGROUP true
-#define OCI_HAS_INTEL_RDT false
+#define OCI_HAS_INTEL_RDT true
 #define OCI_HAS_NET_DEVICES true
 
 /* The directory of all containers; only the caller's. */

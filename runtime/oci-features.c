@@ -108,6 +108,16 @@ static const char *const seccomp_flags[] = {
         "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 };
 
+static const char *const memory_modes[] = {
+        "MPOL_BIND",      "MPOL_DEFAULT",        "MPOL_INTERLEAVE",          "MPOL_LOCAL",
+        "MPOL_PREFERRED", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE",
+};
+static const char *const memory_flags[] = {
+        "MPOL_F_NUMA_BALANCING",
+        "MPOL_F_RELATIVE_NODES",
+        "MPOL_F_STATIC_NODES",
+};
+
 static bool parses(const char *text) {
         RuntimeConfig *config = NULL;
         int r = runtime_config_parse(text, strlen(text), &config, NULL);
@@ -118,6 +128,25 @@ static bool parses(const char *text) {
 #define SECCOMP(members)                                                                                    \
         "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":"                    \
         "[{\"type\":\"mount\"}],\"seccomp\":{" members "}}}"
+
+#define MEMORY_POLICY(members)                                                                              \
+        "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":"                    \
+        "[{\"type\":\"mount\"}],\"memoryPolicy\":{" members "}}}"
+
+/* Some modes need nodes, and some must not have them. */
+static bool takes_memory_mode(const char *word) {
+        char with[256], without[256];
+        (void) snprintf(with, sizeof(with), MEMORY_POLICY("\"mode\":\"%s\",\"nodes\":\"0\""), word);
+        (void) snprintf(without, sizeof(without), MEMORY_POLICY("\"mode\":\"%s\""), word);
+        return parses(with) || parses(without);
+}
+
+static bool takes_memory_flag(const char *word) {
+        char text[256];
+        (void) snprintf(text, sizeof(text),
+                        MEMORY_POLICY("\"mode\":\"MPOL_BIND\",\"nodes\":\"0\",\"flags\":[\"%s\"]"), word);
+        return parses(text);
+}
 
 static bool takes_action(const char *word) {
         char text[512];
@@ -196,9 +225,29 @@ static int add_cgroup(json_object *linux_) {
             (r = oci_output_add(cgroup, "v1", json_object_new_boolean(false))) < 0 ||
             (r = oci_output_add(cgroup, "v2", json_object_new_boolean(true))) < 0 ||
             (r = oci_output_add(cgroup, "systemd", json_object_new_boolean(OCI_HAS_SYSTEMD_CGROUP))) < 0 ||
-            (r = oci_output_add(cgroup, "systemdUser", json_object_new_boolean(false))) < 0)
+            (r = oci_output_add(cgroup, "systemdUser", json_object_new_boolean(OCI_HAS_SYSTEMD_CGROUP))) < 0)
                 return r;
         return oci_output_add(cgroup, "rdma", json_object_new_boolean(true));
+}
+
+static int add_memory_policy(json_object *linux_) {
+        json_object *policy = json_object_new_object();
+        int r;
+        if ((r = oci_output_add(linux_, "memoryPolicy", policy)) < 0 ||
+            (r = add_words(policy, "modes", memory_modes, ELEMENTS_OF(memory_modes), takes_memory_mode)) < 0)
+                return r;
+        return add_words(policy, "flags", memory_flags, ELEMENTS_OF(memory_flags), takes_memory_flag);
+}
+
+/* As far as the runtime goes, whatever the machine has. */
+static int add_intel_rdt(json_object *linux_) {
+        json_object *rdt = json_object_new_object();
+        int r;
+        if ((r = oci_output_add(linux_, "intelRdt", rdt)) < 0 ||
+            (r = oci_output_add(rdt, "enabled", json_object_new_boolean(OCI_HAS_INTEL_RDT))) < 0 ||
+            (r = oci_output_add(rdt, "schemata", json_object_new_boolean(OCI_HAS_INTEL_RDT))) < 0)
+                return r;
+        return oci_output_add(rdt, "monitoring", json_object_new_boolean(OCI_HAS_INTEL_RDT));
 }
 
 static int add_names(json_object *linux_) {
@@ -217,8 +266,8 @@ static int add_linux(json_object *out) {
         int r2 = r < 0 ? r : oci_output_add(linux_, "mountExtensions", extensions);
         if (r2 < 0 || (r = add_names(linux_)) < 0 || (r = add_cgroup(linux_)) < 0 ||
             (r = add_seccomp(linux_)) < 0 || (r = add_enabled(linux_, "apparmor", true)) < 0 ||
-            (r = add_enabled(linux_, "selinux", true)) < 0 ||
-            (r = add_enabled(linux_, "intelRdt", OCI_HAS_INTEL_RDT)) < 0 ||
+            (r = add_enabled(linux_, "selinux", true)) < 0 || (r = add_intel_rdt(linux_)) < 0 ||
+            (r = add_memory_policy(linux_)) < 0 ||
             (r = add_enabled(linux_, "netDevices", OCI_HAS_NET_DEVICES)) < 0)
                 return r < 0 ? r : r2;
         return add_enabled(extensions, "idmap", takes_mount_option("idmap"));
