@@ -31,6 +31,7 @@ struct Container {
         bool started;
         int socket;      /* to a waiting init */
         int terminal_fd; /* the master */
+        int listener_fd; /* of seccomp, until it is handed over */
 };
 
 /* Init ended without a word: killed from outside, by a limit of its cgroup, or by a seccomp filter. */
@@ -59,9 +60,23 @@ static int receive_report(Container *container, InitReport *report) {
         if (n == sizeof(*report) && report->kind == INIT_REPORT_TERMINAL && fd_count == 1 &&
             container->terminal_fd < 0)
                 container->terminal_fd = TAKE_FD(fds[0]);
+        else if (n == sizeof(*report) && report->kind == INIT_REPORT_LISTENER && fd_count == 1 &&
+                 container->listener_fd < 0)
+                container->listener_fd = TAKE_FD(fds[0]);
         else
                 fd_close_many(fds, fd_count);
         return n == sizeof(*report) ? 1 : -EBADMSG;
+}
+
+static int hand_listener_over(Container *container, const ContainerPlan *plan, Fault *fault) {
+        _cleanup_close_ int listener = TAKE_FD(container->listener_fd);
+        const HookState state = {
+                .id = plan->request->id,
+                .bundle = plan->request->bundle,
+                .status = "creating",
+                .pid = container->pid,
+        };
+        return seccomp_notify_hand_over(plan, container->pid, &state, listener, fault);
 }
 
 /* What init waits for. */
@@ -75,7 +90,7 @@ static int serve_report(Container *container, const ContainerPlan *plan, InitRep
                 r = hooks_run_outside(plan, container->pid, fault);
                 break;
         case INIT_REPORT_LISTENER:
-                r = seccomp_notify_hand_over(plan, container->pid, container->pidfd, report->number, fault);
+                r = hand_listener_over(container, plan, fault);
                 break;
         default:
                 return init_report_to_fault(report, fault);
@@ -145,7 +160,7 @@ int container_create(const ContainerRequest *request, Container **ret, Fault *fa
         ContainerPlan plan;
         if (!container)
                 return -ENOMEM;
-        container->pidfd = container->socket = container->terminal_fd = -EBADF;
+        container->pidfd = container->socket = container->terminal_fd = container->listener_fd = -EBADF;
 
         int r = plan_prepare(request, &plan, fault);
         if (r >= 0)
@@ -209,6 +224,7 @@ Container *container_release(Container *container) {
         fd_close(container->socket);
         fd_close(container->pidfd);
         fd_close(container->terminal_fd);
+        fd_close(container->listener_fd);
         return mfree(container);
 }
 

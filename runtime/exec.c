@@ -175,9 +175,16 @@ static int silent_end_to_fault(Exec *exec, Fault *fault) {
 }
 
 /* Of a filter that asks an agent, which the process waits for. */
-static int hand_over(const Exec *exec, const ExecPlan *plan, const InitReport *report, Fault *fault) {
+static int hand_over(const Exec *exec, const ExecPlan *plan, int listener, Fault *fault) {
         char go = 1;
-        int r = seccomp_notify_hand_over(&plan->plan, exec->pid, exec->pidfd, report->number, fault);
+        HookState state = {
+                .id = plan->plan.request->id,
+                .bundle = plan->plan.request->bundle,
+                .status = "running",
+        };
+        int r = read_pid(&plan->plan, plan->init, &state.pid);
+        if (r >= 0)
+                r = seccomp_notify_hand_over(&plan->plan, exec->pid, &state, listener, fault);
         return r < 0 ? r : message_send(plan->plan.parent_socket, &go, sizeof(go), NULL, 0);
 }
 
@@ -199,13 +206,14 @@ static int wait_until_executed(Exec *exec, const ExecPlan *plan, Fault *fault) {
                         exec->terminal_fd = TAKE_FD(fds[0]);
                         continue;
                 }
+                _cleanup_close_ int listener = fd_count == 1 ? TAKE_FD(fds[0]) : -EBADF;
                 fd_close_many(fds, fd_count);
                 if (n != sizeof(report))
                         return fault_set(fault, -EBADMSG, "what the process said is not understood");
                 if (report.kind == INIT_REPORT_FAILED)
                         return init_report_to_fault(&report, fault);
                 ready = report.kind == INIT_REPORT_READY;
-                int r = report.kind == INIT_REPORT_LISTENER ? hand_over(exec, plan, &report, fault) : 0;
+                int r = report.kind == INIT_REPORT_LISTENER ? hand_over(exec, plan, listener, fault) : 0;
                 if (r < 0)
                         return r;
         }

@@ -224,7 +224,7 @@ int hooks_run_outside(const ContainerPlan *plan, pid_t pid, Fault *fault) {
 }
 
 int hooks_step_wait_for_outside(ContainerPlan *plan, Fault *fault) {
-        return has_outside(plan->config) ? init_report_and_wait(plan->init_socket, INIT_REPORT_HOOKS, 0) : 0;
+        return has_outside(plan->config) ? init_report_and_wait(plan->init_socket, INIT_REPORT_HOOKS) : 0;
 }
 
 /* The path is the runtime's, the namespaces and the pid are the container's. */

@@ -27,11 +27,9 @@ int init_report_to_fault(InitReport *report, Fault *fault) {
         return fault_set(fault, error, "%s: %s", report->step, text[0] ? text : strerror(-error));
 }
 
-/* With read() and write() alone: a seccomp filter may be in force. */
-int init_report_and_wait(int socket, InitReportKind kind, int number) {
+int init_report_and_wait(int socket, InitReportKind kind) {
         InitReport report = init_report_make(kind, "", 0, "");
         char go;
-        report.number = number;
         int r = fd_write_all(socket, &report, sizeof(report));
         if (r < 0)
                 return r;

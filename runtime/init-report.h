@@ -15,7 +15,7 @@ typedef enum InitReportKind {
         INIT_REPORT_TERMINAL,  /* the message brings the terminal's master */
         INIT_REPORT_FAILED,
         INIT_REPORT_HOOKS,    /* waits while its parent runs hooks */
-        INIT_REPORT_LISTENER, /* waits while its parent takes descriptor "number", a seccomp listener */
+        INIT_REPORT_LISTENER, /* the message brings a seccomp listener, for which an agent is to be told */
         INIT_REPORT_MAPPINGS, /* from the launcher, which is in a user namespace and waits for its mappings
                                */
 } InitReportKind;
@@ -24,7 +24,6 @@ typedef struct InitReport {
         uint32_t kind;
         int32_t error; /* negative errno */
         int32_t pid;   /* of init, from the process that launches it */
-        int32_t number;
         char step[60];
         char text[1024];
 } InitReport;
@@ -35,7 +34,7 @@ InitReport init_report_make(InitReportKind kind, const char *step, int error, co
 const char *init_report_text(InitReport *report);
 
 /* Says it, and waits for the parent's one byte. -ECANCELED when that does not come. */
-int init_report_and_wait(int socket, InitReportKind kind, int number);
+int init_report_and_wait(int socket, InitReportKind kind);
 
 /* The failure as a fault: "<step>: <text>". */
 int init_report_to_fault(InitReport *report, Fault *fault);

@@ -83,6 +83,7 @@ void plan_init(ContainerPlan *plan, const ContainerRequest *request) {
                 .init_socket = -EBADF,
                 .start_fd = request->start_fd,
                 .result_fd = request->result_fd,
+                .courier_fds = { -EBADF, -EBADF },
                 .devpts_fd = -EBADF,
                 .terminal_fd = -EBADF,
         };

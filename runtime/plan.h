@@ -58,7 +58,8 @@ typedef struct ContainerPlan {
         int start_fd, result_fd; /* init's; -EBADF: the socket serves */
 
         /* Made by init. */
-        int devpts_fd; /* the mount at /dev/pts, for the terminal */
+        int courier_fds[2]; /* a pipe to the thread that sends the seccomp listener */
+        int devpts_fd;      /* the mount at /dev/pts, for the terminal */
         int terminal_fd;
         mode_t caller_umask;
         bool enters_as_user; /* the working directory was closed to root */

@@ -15,8 +15,8 @@
 
 #include "lib/fd.h"
 #include "lib/strv.h"
-#include "runtime/init-report.h"
 #include "runtime/seccomp-cache.h"
+#include "runtime/seccomp-notify.h"
 #include "runtime/seccomp-shrink.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
@@ -244,11 +244,12 @@ static int load(const ContainerPlan *plan, Fault *fault) {
                 return fault_set_errno(fault, -errno, "config.linux.seccomp");
         if (!(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
                 return 0;
-        return init_report_and_wait(plan->init_socket, INIT_REPORT_LISTENER, listener);
+        return seccomp_notify_send(plan, listener);
 }
 
 int seccomp_filter_step_early(ContainerPlan *plan, Fault *fault) {
-        return plan->config->process.no_new_privileges ? 0 : load(plan, fault);
+        int r = seccomp_notify_start_courier(plan, fault);
+        return r < 0 || plan->config->process.no_new_privileges ? r : load(plan, fault);
 }
 
 int seccomp_filter_step_late(ContainerPlan *plan, Fault *fault) {

@@ -3,18 +3,21 @@
 #include "runtime/seccomp-notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/json.h"
 #include "lib/message.h"
-#include "runtime/hooks.h"
+#include "runtime/init-report.h"
+
+#define COURIER_STACK (64 * 1024)
 
 static bool notifies(const ContainerPlan *plan) {
         return plan->config->seccomp && plan->config->seccomp->notifies && !plan->request->seccomp_program;
@@ -44,18 +47,12 @@ static int add(json_object *object, const char *key, json_object *value) {
         return 0;
 }
 
-static json_object *state_object(const ContainerPlan *plan, pid_t pid) {
-        HookState state = {
-                .id = plan->request->id,
-                .bundle = plan->request->bundle,
-                .status = "creating",
-                .pid = pid,
-        };
+static json_object *state_object(const ContainerPlan *plan, const HookState *state) {
         _cleanup_free_ char *text = NULL;
-        return hooks_state_to_json(plan->config, &state, &text) < 0 ? NULL : json_tokener_parse(text);
+        return hooks_state_to_json(plan->config, state, &text) < 0 ? NULL : json_tokener_parse(text);
 }
 
-static int process_state(const ContainerPlan *plan, pid_t pid, char **ret) {
+static int process_state(const ContainerPlan *plan, pid_t pid, const HookState *state, char **ret) {
         const RuntimeSeccomp *seccomp = plan->config->seccomp;
         _cleanup_json_ json_object *document = json_object_new_object();
         json_object *fds = json_object_new_array();
@@ -64,7 +61,7 @@ static int process_state(const ContainerPlan *plan, pid_t pid, char **ret) {
                 return -ENOMEM;
         if ((r = add(document, "ociVersion", json_object_new_string(plan->config->oci_version))) < 0 ||
             (r = add(document, "pid", json_object_new_int(pid))) < 0 ||
-            (r = add(document, "state", state_object(plan, pid))) < 0)
+            (r = add(document, "state", state_object(plan, state))) < 0)
                 return r;
         if (seccomp->listener_metadata &&
             (r = add(document, "metadata", json_object_new_string(seccomp->listener_metadata))) < 0)
@@ -90,17 +87,49 @@ static int send_state(const char *path, const char *text, int listener) {
         return r;
 }
 
-int seccomp_notify_hand_over(const ContainerPlan *plan, pid_t pid, int pidfd, int number, Fault *fault) {
+int seccomp_notify_hand_over(const ContainerPlan *plan, pid_t pid, const HookState *state, int listener,
+                             Fault *fault) {
         _cleanup_free_ char *text = NULL;
-        if (!notifies(plan))
-                return fault_set(fault, -EBADMSG, "init has a seccomp listener that nobody asked for");
-        _cleanup_close_ int listener = (int) syscall(SYS_pidfd_getfd, pidfd, number, 0);
-        if (listener < 0)
-                return fault_set_errno(fault, -errno, "config.linux.seccomp: taking the listener from init");
-        int r = process_state(plan, pid, &text);
+        if (!notifies(plan) || listener < 0)
+                return fault_set(fault, -EBADMSG, "a seccomp listener that nobody asked for, or none");
+        int r = process_state(plan, pid, state, &text);
         if (r >= 0)
                 r = send_state(plan->config->seccomp->listener_path, text, listener);
         return r < 0 ? fault_set_errno(fault, r, "config.linux.seccomp.listenerPath: %s",
                                        plan->config->seccomp->listener_path)
                      : 0;
+}
+
+/* It has the descriptors and the memory of the process, and its own stack. The C library does not know of
+ * it, and shares what it has for each thread between the two: it makes plain system calls, and while it does
+ * the process waits for the parent's answer to them. execve(2) would end it, if it had not ended. */
+static int courier_main(void *argument) {
+        const ContainerPlan *plan = argument;
+        InitReport report = init_report_make(INIT_REPORT_LISTENER, "seccomp", 0, "");
+        int listener = -EBADF;
+        if (fd_read_full(plan->courier_fds[0], &listener, sizeof(listener)) == sizeof(listener))
+                (void) message_send(plan->init_socket, &report, sizeof(report), &listener, 1);
+        return 0;
+}
+
+int seccomp_notify_start_courier(ContainerPlan *plan, Fault *fault) {
+        static char stack[COURIER_STACK] __attribute__((aligned(16)));
+        if (!notifies(plan))
+                return 0;
+        if (pipe2(plan->courier_fds, O_CLOEXEC) < 0)
+                return -errno;
+        if (clone(courier_main, stack + sizeof(stack),
+                  CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+                  plan) < 0)
+                return fault_set_errno(fault, -errno, "a thread for the seccomp listener");
+        return 0;
+}
+
+int seccomp_notify_send(const ContainerPlan *plan, int listener) {
+        char go;
+        int r = fd_write_all(plan->courier_fds[1], &listener, sizeof(listener));
+        if (r < 0)
+                return r;
+        ssize_t n = fd_read_full(plan->init_socket, &go, sizeof(go));
+        return n == sizeof(go) ? 0 : n < 0 ? (int) n : -ECANCELED;
 }

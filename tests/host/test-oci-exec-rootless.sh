@@ -115,4 +115,40 @@ test_the_containers_of_others() {
         oci delete --force box
 }
 
+# By the user's own manager, as a user's service: there systemd takes care of the user's cgroups.
+test_a_scope_of_the_users_own_manager() {
+        [[ -d /run/systemd/system ]] || skip "systemd is not here"
+        local uid number=0
+        uid=$(id -u "$user")
+        systemctl start "user@$uid.service" || skip "$user has no manager"
+        of_user() { as "$user" env XDG_RUNTIME_DIR="/run/user/$uid" "$@"; }
+        # Each call is a service of its own.
+        managed() {
+                of_user systemd-run --user --quiet --pipe --wait --collect --unit "oci-$((++number))" -p KillMode=process \
+                        "$(command -v "${CRT_OCI:-crt-oci}")" --root "$scratch/run/crt-oci" --systemd-cgroup "$@"
+        }
+        value() { of_user systemctl --user show -P "$1" crt-box.scope; }
+        spec '.linux.cgroupsPath = "app-crt.slice:crt:box" | .annotations = {} | .linux.resources = {}' sleep 1000
+        managed run --detach --bundle "$home/bundle" box </dev/null >/dev/null 2>&1
+        equal "active app-crt.slice yes" "$(value ActiveState) $(value Slice) $(value Delegate)"
+        local path=/user.slice/user-$uid.slice/user@$uid.service/app.slice/app-crt.slice/crt-box.scope
+        equal "$path" "$(value ControlGroup)"
+        grep -qx "$(mine state box | jq .pid)" "/sys/fs/cgroup$path/cgroup.procs"
+        equal 0 "$(managed exec box id -u)"
+        managed pause box
+        equal paused "$(mine state box | jq -r .status)"
+        managed resume box
+        managed update --pids-limit -1 --memory -1 box
+        equal "infinity infinity" "$(value TasksMax) $(value MemoryMax)"
+        equal true "$(mine features | jq .linux.cgroup.systemdUser)"
+        managed delete --force box
+        wait_for 10 eval '[[ ! -e /sys/fs/cgroup'"$path"' ]]'
+        # Out of a session there is no right to move a process there.
+        spec '.linux.cgroupsPath = "app-crt.slice:crt:box" | .linux.resources = {}' true
+        fails of_user "${CRT_OCI:-crt-oci}" --root "$scratch/run/crt-oci" --systemd-cgroup run --bundle "$home/bundle" box
+        contains "$output" "this process is in no unit of a systemd user manager"
+        systemctl stop "user@$uid.service"
+        nobodys_left
+}
+
 run_tests

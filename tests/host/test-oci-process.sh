@@ -83,41 +83,7 @@ test_memory_policy() {
         refused '.linux.memoryPolicy = {mode: "MPOL_BIND", nodes: "900"}' "config.linux.memoryPolicy"
 }
 
-agent=$scratch/agent.py
-cat >"$agent" <<'END'
-"""Takes one listener, notes the state, and answers every mkdir with errno 71 until the peer is gone."""
-import array, ctypes, fcntl, json, os, select, socket, struct, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1])
-server.listen(1)
-open(sys.argv[2] + ".ready", "w").close()
-connection, _ = server.accept()
-data, fds = b"", []
-while True:
-    chunk, ancillary, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(16))
-    for level, kind, content in ancillary:
-        got = array.array("i")
-        got.frombytes(content)
-        fds += got
-    if not chunk:
-        break
-    data += chunk
-open(sys.argv[2], "w").write(data.decode())
-assert len(fds) == 1, fds
-poller = select.poll()
-poller.register(fds[0], select.POLLIN)
-SIZE, RECEIVE, SEND = 80, 0xc0502100, 0xc0182101
-while True:
-    events = poller.poll(10000)
-    if not events or not events[0][1] & select.POLLIN:
-        break
-    request = bytearray(SIZE)
-    try:
-        fcntl.ioctl(fds[0], RECEIVE, request)
-        fcntl.ioctl(fds[0], SEND, bytearray(struct.pack("=QqiI", struct.unpack_from("=Q", request)[0], 0, -71, 0)))
-    except OSError:
-        break
-END
+agent=$(dirname "$0")/seccomp_agent.py
 
 notify_profile() {
         printf '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", listenerPath: "%s", listenerMetadata: "a b",
@@ -137,6 +103,28 @@ test_seccomp_listener() {
                         "$(jq -cS '{fds, metadata, version: .ociVersion, id: .state.id, status: .state.status, same: (.pid == .state.pid), x: .state.annotations.x}' "$scratch/told")"
         done
         wait
+}
+
+# One agent for init, one for a process that joins it, which is told of both.
+test_the_listener_of_a_process_that_joins() {
+        local init
+        rm -f "$scratch/agent" "$scratch/told"*
+        python3 "$agent" "$scratch/agent" "$scratch/told" </dev/null >"$scratch/agent.log" 2>&1 &
+        wait_for 20 test -e "$scratch/told.ready"
+        bundle "$(notify_profile)" sleep 1000
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 20 test -s "$scratch/told"
+        init=$(oci state box | jq .pid)
+        rm -f "$scratch/agent" "$scratch/told"*
+        python3 "$agent" "$scratch/agent" "$scratch/told" </dev/null >"$scratch/agent.log" 2>&1 &
+        wait_for 20 test -e "$scratch/told.ready"
+        fails oci exec box mkdir /tmp/x
+        contains "$output" "Protocol error"
+        wait_for 20 test -s "$scratch/told"
+        equal "running $init false" "$(jq -r '"\(.state.status) \(.state.pid) \(.pid == .state.pid)"' "$scratch/told")"
+        oci delete --force box
+        wait
+        nothing_left
 }
 
 test_seccomp_listener_flags_and_failures() {

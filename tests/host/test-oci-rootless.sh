@@ -102,4 +102,21 @@ test_hooks_and_limits_of_an_ordinary_user() {
         equal "$uid" "$(tail -n 1 "$own/hook-state")"
 }
 
+# The agent gets the listener from a process that the user's own init has.
+test_a_seccomp_listener() {
+        local new
+        for new in true false; do
+                rm -rf "$own/agent" "$own/told"*
+                ordinary python3 "$(dirname "$0")/seccomp_agent.py" "$own/agent" "$own/told" </dev/null >"$scratch/agent.log" 2>&1 &
+                wait_for 20 test -e "$own/told.ready"
+                inside "$single"' | .process.noNewPrivileges = '$new' | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW",
+                        listenerPath: "'"$own"'/agent", listenerMetadata: "of a user",
+                        syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_NOTIFY"}]}' mkdir /tmp/x && fail "mkdir went through"
+                contains "$output" "Protocol error"
+                wait_for 20 test -s "$own/told"
+                equal '["seccompFd"] of a user box' "$(jq -rc '"\(.fds) \(.metadata) \(.state.id)"' "$own/told")"
+        done
+        wait
+}
+
 run_tests
