@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# vm: --kernel qemu --memory 2G
+# only: long
+# What crt-oci does with things that Debian's own kernel has: AppArmor, real-time scheduling, and checkpoint and restore, for
+# which its criu was made. What no such machine has (RDMA, resctrl) is an error that says so.
+source "$(dirname "$0")/../host/oci.sh"
+
+load_profiles() {
+        apparmor_parser --replace --skip-cache <<'END'
+profile crt-test flags=(attach_disconnected, mediate_deleted) {
+        file,
+        capability,
+        signal,
+        deny /etc/secret r,
+        deny /tmp/** w,
+}
+profile crt-test-other flags=(attach_disconnected, mediate_deleted) {
+        file,
+        signal,
+}
+END
+}
+
+look='cat /proc/self/attr/current; cat /etc/secret; echo x >/tmp/written; echo $?'
+
+test_a_profile_of_apparmor_holds() {
+        local new
+        [[ $(cat /sys/module/apparmor/parameters/enabled) == Y ]]
+        load_profiles
+        echo secret >"$rootfs/etc/secret"
+        for new in true false; do
+                inside ".process.noNewPrivileges = $new" sh -c "$look" || fail "$output"
+                contains "$output" $'\nsecret\n0'
+                inside ".process.noNewPrivileges = $new | .process.apparmorProfile = \"crt-test\"" sh -c "$look" || fail "$output"
+                contains "$output" "crt-test (enforce)"
+                contains "$output" "/etc/secret': Permission denied"
+                contains "$output" "/tmp/written: Permission denied"
+                [[ $output != *$'\nsecret'* ]] || fail "$output"
+        done
+        nothing_left
+}
+
+test_exec_is_under_the_profile_too() {
+        load_profiles
+        bundle '.process.apparmorProfile = "crt-test"' sleep 1000
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        equal "crt-test (enforce)" "$(oci exec box cat /proc/self/attr/current)"
+        fails oci exec box cat /etc/secret
+        contains "$output" "Permission denied"
+        equal "crt-test-other (enforce)" "$(oci exec --apparmor crt-test-other box cat /proc/self/attr/current)"
+        fails oci exec --apparmor crt-test-missing box true
+        contains "$output" "apparmorProfile: crt-test-missing"
+        oci delete --force box
+        refused '.process.apparmorProfile = "crt-test-missing"' "config.process.apparmorProfile: crt-test-missing"
+}
+
+# Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
+scheduled() { inside ".process.scheduler = $1" sh -c 'cut -d" " -f19,40,41 /proc/1/stat' || fail "$output"; }
+
+test_real_time_scheduling() {
+        scheduled '{policy: "SCHED_FIFO", priority: 3}'
+        equal "0 3 1" "$output"
+        scheduled '{policy: "SCHED_RR", priority: 9}'
+        equal "0 9 2" "$output"
+        scheduled '{policy: "SCHED_DEADLINE", runtime: 1000000, deadline: 50000000, period: 100000000}'
+        equal 6 "${output##* }"
+        bundle '.process.scheduler = {policy: "SCHED_FIFO", priority: 3}' sleep 1000
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        equal "0 3 1" "$(oci exec box sh -c 'cut -d" " -f19,40,41 /proc/self/stat')"
+        oci delete --force box
+}
+
+test_what_no_such_machine_has_is_said() {
+        refused '.linux.resources.rdma = {mlx5_0: {hcaHandles: 3}}' "config.linux.resources.rdma"
+        refused '.linux.intelRdt = {closID: "box"}' "config.linux.intelRdt: no resctrl file system is mounted"
+        bundle . sleep 1000
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        fails oci update --l3-cache-schema L3:0=f box
+        contains "$output" "the container was made without config.linux.intelRdt"
+        oci delete --force box
+        nothing_left
+}
+
+( run_tests )
+status=$?
+"$source_root/tests/host/test-oci-checkpoint.sh" || status=1
+exit "$status"
