@@ -73,6 +73,20 @@ int blob_open_file(ContentState *state, const Digest *digest) {
         return fd < 0 ? -errno : fd;
 }
 
+/* Clients can open what they get anew, for reading. */
+int blob_set_writable(ContentState *state, const Digest *digest, bool writable) {
+        char path[BLOB_PATH_SIZE];
+        return fchmodat(state->blobs, blob_path(digest, path), writable ? 0644 : 0444, 0) < 0 ? -errno : 0;
+}
+
+int blob_mark_verity(ContentState *state, const Digest *digest) {
+        char text[DIGEST_STRING_MAX];
+        int r = database_execute(state->database,
+                                 "UPDATE blobs SET verity = 1 WHERE digest = ? AND damaged = 0", "s",
+                                 digest_to_string(digest, text));
+        return r < 0 ? r : 0;
+}
+
 /* NULL if the file is what the record says, else what is wrong with it. */
 static const char *file_complaint(int directory, const char *path, uint64_t size, bool verity) {
         struct statx st;

@@ -51,6 +51,11 @@ int blob_mark_damaged(ContentState *state, const Digest *digest, const char *why
 /* The file of a record has its size, and fs-verity if that is recorded. */
 bool blob_file_is_right(ContentState *state, const Digest *digest, uint64_t size, bool verity);
 
+/* fs-verity is enabled by somebody who may write to the file: its owner, as long as this is true. */
+int blob_set_writable(ContentState *state, const Digest *digest, bool writable);
+/* The file has fs-verity from now on. */
+int blob_mark_verity(ContentState *state, const Digest *digest);
+
 /* For reading, whoever has it and whatever is known of it. */
 int blob_open_file(ContentState *state, const Digest *digest);
 

@@ -107,12 +107,12 @@ static int check_promises(const Ingest *ingest, Fault *fault) {
         return r;
 }
 
-/* Clients can open what they get anew, for reading. */
+/* Its owner may write to it until it has fs-verity. */
 static int place(Ingest *ingest, int *directories, size_t *ret_count) {
         ContentState *state = ingest->table->state;
         char name[INGEST_NAME_SIZE];
         ingest_data_name(&ingest->record, name);
-        if (fchmodat(state->ingests, name, 0444, 0) < 0)
+        if (fchmodat(state->ingests, name, 0644, 0) < 0)
                 return -errno;
         int r = blob_place(state, &ingest->ended.digest, state->ingests, name, directories, ret_count);
         if (r < 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
@@ -277,6 +277,8 @@ void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
         IngestTable *table = ingest->table;
         Digest digest = ingest->ended.digest;
 
+        if (error >= 0)
+                error = blob_set_writable(table->state, &digest, false);
         if (error < 0)
                 commit_fail_synced(ingest, error);
         else

@@ -4,15 +4,14 @@
  * here, and there is nothing to be had: no file can be opened, no process started, no address reached. */
 
 #include <errno.h>
-#include <linux/fsverity.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/message.h"
 #include "lib/sandbox.h"
+#include "services/content/blob-seal.h"
 #include "services/content/ingest-stream.h"
 
 /* Commit usually follows the end of the stream at once; one that comes later gets a worker of its own. */
@@ -35,18 +34,6 @@ static int receive(int timeout_ms, IngestMessage *ret, int fds[MESSAGE_FDS_MAX],
         return n == sizeof(*ret) ? 1 : -EPROTO;
 }
 
-/* Nobody may have it open for writing then, this process included. Not every file system can: then the bytes
- * are checked by Verify alone. */
-static bool enable_verity(int file) {
-        const struct fsverity_enable_arg argument = {
-                .version = 1,
-                .hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
-                .block_size = 4096,
-        };
-        fd_close(INGEST_FD_DATA);
-        return ioctl(file, FS_IOC_ENABLE_VERITY, &argument) >= 0 && fsync(file) >= 0;
-}
-
 /* The file is the first one. A stream that did not end as was promised then has not synced it; any other
  * file costs nothing here. fs-verity comes last: after an error the ingest can be continued. */
 static int sync_place(const int *fds, size_t count) {
@@ -58,7 +45,8 @@ static int sync_place(const int *fds, size_t count) {
         for (size_t i = 1; i < count; i++)
                 if (fsync(fds[i]) < 0 && message.error >= 0)
                         message.error = -errno;
-        message.verity = count > 0 && message.error >= 0 && enable_verity(fds[0]);
+        fd_close(INGEST_FD_DATA); /* open for writing */
+        message.verity = count > 0 && message.error >= 0 && blob_seal(fds[0]);
         return reply(&message);
 }
 
@@ -105,7 +93,7 @@ static int serve(void) {
 }
 
 int main(void) {
-        static const unsigned long ioctls[] = { FS_IOC_ENABLE_VERITY };
+        static const unsigned long ioctls[] = { BLOB_SEAL_IOCTL };
         Sandbox sandbox = {
                 .profile = SANDBOX_STREAM,
                 .memory_limit = MEMORY_LIMIT,

@@ -27,6 +27,8 @@ struct Verification {
         sd_event_source *next;
         Blob blob;        /* in hand */
         struct stat file; /* which file that is */
+        bool unsealed;    /* it has no fs-verity, and its owner may write to it so that it gets it */
+        bool no_seals;    /* the file system does not have it */
         VerificationResult result;
 };
 
@@ -77,6 +79,26 @@ static void on_verified(Verification *verification, int error) {
         result->bytes += verification->blob.size;
 }
 
+/* What has no fs-verity yet, because the file system had none when it came, gets it. */
+static void begin_seal(Verification *verification) {
+        const Blob *blob = &verification->blob;
+        verification->unsealed = !blob->verity && !verification->no_seals &&
+                                 blob_set_writable(verification->state, &blob->digest, true) >= 0;
+}
+
+static void end_seal(Verification *verification, bool right, bool sealed) {
+        const Digest *digest = &verification->blob.digest;
+        if (!verification->unsealed)
+                return;
+        verification->unsealed = false;
+        verification->no_seals = right && !sealed;
+        if (!is_the_same_file(verification))
+                return;
+        (void) blob_set_writable(verification->state, digest, false);
+        if (right && sealed && blob_mark_verity(verification->state, digest) < 0)
+                log_warning("a blob has fs-verity, but that can't be recorded");
+}
+
 static int verification_step(Verification *verification);
 
 static void go_on(Verification *verification) {
@@ -100,6 +122,7 @@ static void worker_on_message(Worker *worker, const void *data, size_t size, int
                 verification->spec.progress(before + message->bytes, verification->spec.userdata);
         if (message->type != VERIFY_VERIFIED)
                 return;
+        end_seal(verification, message->error >= 0, message->seal);
         on_verified(verification, message->error);
         verification->spec.progress(verification->result.bytes, verification->spec.userdata);
         go_on(verification);
@@ -136,13 +159,15 @@ static int next_blob(Verification *verification) {
 }
 
 static int send_file(Verification *verification, int fd) {
+        if (fstat(fd, &verification->file) < 0)
+                return -errno;
+        begin_seal(verification);
         const VerifyMessage order = {
                 .type = VERIFY_FILE,
                 .size = verification->blob.size,
+                .seal = verification->unsealed,
                 .digest = verification->blob.digest,
         };
-        if (fstat(fd, &verification->file) < 0)
-                return -errno;
         return worker_send(verification->worker, &order, sizeof(order), &fd, 1);
 }
 
@@ -215,6 +240,7 @@ Verification *verification_free(Verification *verification) {
         if (!verification)
                 return NULL;
         worker_free(verification->worker);
+        end_seal(verification, /* right= */ false, /* sealed= */ false);
         sd_event_source_disable_unref(verification->next);
         sd_event_unref(verification->event);
         free(verification->result.digests);

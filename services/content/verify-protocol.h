@@ -4,9 +4,10 @@
 /* What contentd and crt-verify say to each other: one struct, of which each message uses a part.
  *
  *   contentd                       crt-verify
- *   VERIFY + file ---------------->            digest, size
+ *   VERIFY + file ---------------->            digest, size, seal: it is to have fs-verity before it is read
  *          <----------------------- PROGRESS   bytes of this file
- *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be read
+ *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be read;
+ *                                              seal: the file has fs-verity now
  *   and so on; the end of the socket is the end. */
 
 #include <stdint.h>
@@ -27,5 +28,6 @@ typedef struct VerifyMessage {
         int32_t error;
         uint64_t bytes;
         uint64_t size;
+        uint32_t seal;
         Digest digest;
 } VerifyMessage;

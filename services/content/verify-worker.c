@@ -14,6 +14,7 @@
 #include "lib/fd.h"
 #include "lib/message.h"
 #include "lib/sandbox.h"
+#include "services/content/blob-seal.h"
 #include "services/content/verify-protocol.h"
 
 #define PIECE (1024U * 1024U)
@@ -31,8 +32,8 @@ static int64_t now_ms(void) {
         return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int reply(VerifyMessageType type, int error, uint64_t bytes) {
-        const VerifyMessage message = { .type = type, .error = error, .bytes = bytes };
+static int reply(VerifyMessageType type, int error, uint64_t bytes, bool seal) {
+        const VerifyMessage message = { .type = type, .error = error, .bytes = bytes, .seal = seal };
         return message_send(VERIFY_FD_CONTROL, &message, sizeof(message), NULL, 0);
 }
 
@@ -53,7 +54,7 @@ static int hash_file(int file, uint64_t size, uint8_t *buffer, DigestState *stat
                         return -EUCLEAN;
                 if (now_ms() - reported < PROGRESS_INTERVAL_MS)
                         continue;
-                (void) reply(VERIFY_PROGRESS, 0, state->bytes);
+                (void) reply(VERIFY_PROGRESS, 0, state->bytes, /* seal= */ false);
                 reported = now_ms();
         }
 }
@@ -70,6 +71,12 @@ static int verify(int file, const VerifyMessage *order, uint8_t *buffer) {
         return digest_equal(&digest, &order->digest) ? 0 : -EUCLEAN;
 }
 
+/* What is hashed is what is sealed. */
+static int serve_order(int file, const VerifyMessage *order, uint8_t *buffer) {
+        bool sealed = order->seal && blob_seal(file);
+        return reply(VERIFY_VERIFIED, verify(file, order, buffer), order->size, sealed);
+}
+
 static int serve(void) {
         _cleanup_free_ uint8_t *buffer = malloc(PIECE);
         if (!buffer)
@@ -83,7 +90,7 @@ static int serve(void) {
                         return (int) n;
                 int r = n == sizeof(order) && order.type == VERIFY_FILE && count == 1 ? 0 : -EPROTO;
                 if (r >= 0)
-                        r = reply(VERIFY_VERIFIED, verify(fds[0], &order, buffer), order.size);
+                        r = serve_order(fds[0], &order, buffer);
                 fd_close_many(fds, count);
                 if (r < 0)
                         return r;
@@ -92,7 +99,13 @@ static int serve(void) {
 
 int main(void) {
         const struct sched_param parameter = { 0 };
-        Sandbox sandbox = { .profile = SANDBOX_STREAM, .memory_limit = MEMORY_LIMIT };
+        static const unsigned long ioctls[] = { BLOB_SEAL_IOCTL };
+        Sandbox sandbox = {
+                .profile = SANDBOX_STREAM,
+                .memory_limit = MEMORY_LIMIT,
+                .ioctls = ioctls,
+                .ioctl_count = ELEMENTS_OF(ioctls),
+        };
         (void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT);
         (void) sched_setscheduler(0, SCHED_IDLE, &parameter);
         int r = sandbox_enter(&sandbox, NULL);
