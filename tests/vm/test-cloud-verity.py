@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# vm: --kernel qemu --memory 2G
+"""fs-verity, which Debian's kernel has: blobs and images of layers are sealed, and what changes on the disk below is
+found and not served."""
+
+import errno
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "host"))
+from content_store import Store, equal, failure, run_cases, sha256  # noqa: E402
+import content_store  # noqa: E402
+from snapshot_trees import Snapshots, check_disk, entry, layer  # noqa: E402
+import snapshot_trees  # noqa: E402
+from vm_disk import IMAGE, MIB, Disk, drop_caches, number_of, put, read_error, stop  # noqa: E402
+
+FS_IOC_MEASURE_VERITY = 0xC0046686
+
+
+# ---- files and what is below them ----
+
+def blob_file(digest):
+    algorithm, name = digest.split(":")
+    return f"{content_store.STATE}/blobs/{algorithm}/{name[:2]}/{name}"
+
+
+def is_sealed(path):
+    """Its digest by fs-verity."""
+    buffer = bytearray(struct.pack("HH", 0, 64) + bytes(64))
+    with open(path, "rb") as file:
+        try:
+            fcntl.ioctl(file, FS_IOC_MEASURE_VERITY, buffer)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOTTY):
+                return None
+            raise
+    return bytes(buffer[4:])
+
+
+def damage(path, offset):
+    """Turns a bit of it on the disk, below its file system."""
+    os.sync()
+    shown = subprocess.run(["filefrag", "-b1", "-v", path], check=True, text=True, capture_output=True).stdout
+    for line in shown.splitlines():
+        match = re.match(r"\s*\d+:\s*(\d+)\.\.\s*(\d+):\s*(\d+)\.\.", line)
+        if match and int(match[1]) <= offset <= int(match[2]):
+            place = int(match[3]) + offset - int(match[1])
+            break
+    else:
+        raise AssertionError(f"{path} has no byte {offset} on the disk: {shown}")
+    with open(IMAGE, "r+b") as disk:
+        disk.seek(place)
+        byte = disk.read(1)[0]
+        disk.seek(place)
+        disk.write(bytes([byte ^ 1]))
+    drop_caches()
+
+
+def exchange(path):
+    """For a copy, which looks the same."""
+    subprocess.run(["sh", "-c", 'cp -p "$0" "$0.new" && mv -f "$0.new" "$0"', path], check=True)
+    assert not is_sealed(path)
+
+
+# ---- blobs ----
+
+def damaged(store):
+    return [blob["digest"] for blob in store.list()[0] if blob["state"] == "damaged"]
+
+
+def verify(store, digest=""):
+    return store.wait(store.call("Verify", digest)[0][0])
+
+
+def check_repair(store, data):
+    digest = sha256(data)
+    failure("DigestMismatch", lambda: store.read(digest))
+    failure("DigestMismatch", lambda: store.call("Stat", digest))
+    equal([digest], damaged(store))
+    equal(digest, store.put(data)[0])
+    equal(data, store.read(digest))
+    equal([], damaged(store))
+
+
+def check_that_verify_seals(disk):
+    """The file system learns of fs-verity later; what is damaged by then is not taken for good."""
+    store = Store()
+    good, bad = os.urandom(MIB), os.urandom(MIB)
+    for data in (good, bad):
+        store.put(data)
+        assert store.call("Stat", sha256(data))[0][0]["verity"] is False
+        equal("0", verify(store, sha256(data))["damaged"])
+        assert not is_sealed(blob_file(sha256(data)))
+    disk.unmount()
+    subprocess.run(["tune2fs", "-O", "verity", IMAGE], check=True, capture_output=True)
+    disk.mount()
+    damage(blob_file(sha256(bad)), 5)
+    equal(good, store.read(sha256(good)))
+    equal(sha256(bad), verify(store)["digests"])
+    assert store.call("Stat", sha256(good))[0][0]["verity"] is True
+    assert is_sealed(blob_file(sha256(good)))
+    equal(0o444, os.stat(blob_file(sha256(good))).st_mode & 0o777)
+    equal(good, store.read(sha256(good)))
+    check_repair(store, bad)
+
+
+def check_sealed(data):
+    store = Store()
+    store.put(data)
+    found = store.call("Stat", sha256(data))[0][0]
+    assert found["verity"] is True, found
+    path = blob_file(sha256(data))
+    assert is_sealed(path)
+    equal(0o444, os.stat(path).st_mode & 0o777)
+    try:
+        with open(path, "ab"):
+            raise AssertionError("root can write to it")
+    except PermissionError:
+        pass
+
+
+def check_that_damage_is_not_read():
+    """It is found by whoever reads there, and by nobody else before."""
+    store, data, other = Store(), os.urandom(5 * MIB), os.urandom(MIB)
+    for one in (data, other):
+        store.put(one)
+    damage(blob_file(sha256(data)), 3 * MIB + 5)
+    (handle, _), fds = store.call("Open", sha256(data))
+    fd = fds.get(handle)
+    equal(data[:MIB], os.pread(fd, MIB, 0))
+    try:
+        os.pread(fd, 4096, 3 * MIB)
+        raise AssertionError("damaged bytes were read")
+    except OSError as error:
+        equal(errno.EIO, error.errno)
+    os.close(fd)
+    result = verify(store)
+    equal(("1", sha256(data)), (result["damaged"], result["digests"]))
+    equal(other, store.read(sha256(other)))
+    check_repair(store, data)
+    assert is_sealed(blob_file(sha256(data)))
+    equal("0", verify(store)["damaged"])
+
+
+def check_that_the_seal_is_required():
+    """Somebody has put another file in its place."""
+    store, data = Store(), os.urandom(MIB)
+    store.put(data)
+    exchange(blob_file(sha256(data)))
+    check_repair(store, data)
+    assert is_sealed(blob_file(sha256(data)))
+
+
+def test_fs_verity_of_blobs():
+    disk = Disk("ext4", ["-O", "^verity"])
+    with disk:
+        check_that_verify_seals(disk)
+        for data in (b"", b"x", os.urandom(5 * MIB + 17)):
+            check_sealed(data)
+        check_that_damage_is_not_read()
+        check_that_the_seal_is_required()
+        content_store.check_disk()
+
+
+# ---- images of layers ----
+
+def image_file(key):
+    return f"{snapshot_trees.STATE}/trees/{number_of(key)}/layer.erofs"
+
+
+def check_that_images_are_sealed(store, data):
+    put(store, "base", layer(entry("small", b"small"), entry("big", data)), "erofs")
+    assert is_sealed(image_file("base"))
+    store.view("v", "base")
+    with store.mount("v") as top, open(f"{top}/big", "rb") as file:
+        equal(data, file.read())
+    store.remove("v")
+
+
+def check_that_damage_below_an_image_is_found(store):
+    stop()
+    damage(image_file("base"), 2 * MIB)
+    store.view("v", "base")
+    with store.mount("v") as top:
+        equal(errno.EIO, read_error(f"{top}/big"))
+    store.remove("v")
+    assert store.wait(store.call("Verify", "base")[0][0])["damaged"] != "0"
+    failure("FailedPrecondition", lambda: store.prepare("a", "base"))
+    store.remove("base")
+
+
+def check_that_an_exchanged_image_is_not_mounted(store):
+    put(store, "base", layer(entry("small", b"small")), "erofs")
+    stop()
+    exchange(image_file("base"))
+    store.view("v", "base")
+    assert "changed since" in failure("DigestMismatch", lambda: store.mount("v"))
+    store.clear()
+
+
+def test_fs_verity_of_images():
+    store = Snapshots()
+    with Disk("ext4", ["-O", "verity"]):
+        check_that_images_are_sealed(store, os.urandom(4 * MIB))
+        check_that_damage_below_an_image_is_found(store)
+        check_that_an_exchanged_image_is_not_mounted(store)
+        check_disk()
+
+
+def test_fs_verity_of_btrfs():
+    with Disk("btrfs"):
+        check_sealed(os.urandom(MIB))
+        check_that_images_are_sealed(Snapshots(), os.urandom(MIB))
+
+
+if __name__ == "__main__":
+    run_cases([f for name, f in list(globals().items()) if name.startswith("test_")])
