@@ -37,7 +37,7 @@ def test_127_layers_in_any_order():
             jobs.append(store.unpack_begin(f"new-{i}", data, sha256(data)))
         for job in jobs:
             store.wait(job)
-            assert len(worker_pids()) <= 4
+            assert len(worker_pids()) <= 8  # four that work, and four that have just ended
     for i in range(LAYERS):
         store.commit(f"l{i}", f"new-{i}", **({"parent": f"l{i - 1}"} if i else {}))
     store.view("v", f"l{LAYERS - 1}")

@@ -98,6 +98,7 @@ def test_trees_of_any_depth_are_measured():
 
 
 def test_cleanup_waits_until_everything_is_deleted():
+    store.call("Cleanup")
     freed = store.call("Cleanup")[0][0]
     equal((0, 0), (freed["size"], freed["inodes"]))
     for i in range(4):
