@@ -98,3 +98,13 @@ def wait_for(condition, seconds=10, what="it"):
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
+
+
+def owner_pid(name):
+    """The process that the bus has for a name; 0 when none. Calls that come after a death was noticed start the
+    service anew, earlier ones are lost."""
+    try:
+        return call(bus(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID",
+                    GLib.Variant("(s)", (name,)))[0][0]
+    except GLib.Error:
+        return 0

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
-from interfaces import GLib, Gio, call, run
+from interfaces import GLib, Gio, call, owner_pid, run
 from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
@@ -226,15 +226,7 @@ def kill_daemon():
     pid = main_pid()
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: main_pid() != pid, what="the end of the daemon")
-    wait_for(lambda: pid not in connection_pids(), what="the end of its connection")
-
-
-def connection_pids():
-    try:
-        return [call(connect(), "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID",
-                     GLib.Variant("(s)", (NAME,)))[0][0]]
-    except GLib.Error:
-        return []
+    wait_for(lambda: owner_pid(NAME) != pid, what="the end of its connection")
 
 
 def parent_of(pid):

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import check_disk  # noqa: E402
-from interfaces import call  # noqa: E402
+from interfaces import owner_pid  # noqa: E402
 from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, content, digests,  # noqa: E402
                          equal, failure, forget, images, pid_of, pids_of, registry, run_cases, snapshots,
                          unfinished, wait_for)
@@ -42,19 +42,11 @@ def kill(*pids):
         os.kill(pid, signal.SIGKILL)
 
 
-def owner(name):
-    try:
-        return call(images.connection, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                    "GetNameOwner", GLib.Variant("(s)", (name,)))[0][0]
-    except GLib.Error:
-        return None
-
-
 def kill_services(*names):
     """Returns when the bus has noticed, so that the next call starts them anew."""
-    owners = {name: owner(f"org.crt.{name}") for name in names}
-    kill(*(pid_of(f"crt-{name.lower()}") for name in names))
-    wait_for(lambda: all(owner(f"org.crt.{name}") != old for name, old in owners.items()), 5, "the bus to notice")
+    pids = {name: pid_of(f"crt-{name.lower()}") for name in names}
+    kill(*pids.values())
+    wait_for(lambda: all(owner_pid(f"org.crt.{name}") != pid for name, pid in pids.items()), 5, "the bus to notice")
 
 
 def workers_are_gone():

@@ -10,7 +10,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from task_containers import (RUN, Container, Failing, GLib, call_later, command, containers, contains,  # noqa: E402
+from interfaces import owner_pid  # noqa: E402
+from task_containers import (NAME, RUN, Container, Failing, GLib, call_later, command, containers, contains,  # noqa: E402
                              create, equal, error_name, failure, journal, loop_until, main, main_pid, run_directories,
                              scopes, set_drop_in, shell, snapshots, supervisors, systemctl, wait_for)
 
@@ -19,6 +20,7 @@ def kill_service(signal_number=signal.SIGKILL):
     pid = main_pid()
     os.kill(pid, signal_number)
     wait_for(lambda: main_pid() != pid, what="the service to die")
+    wait_for(lambda: owner_pid(NAME) != pid, what="the bus to notice")
 
 
 def is_active():
@@ -294,7 +296,8 @@ def test_killed_at_any_moment():
     for round_number in range(25):
         name = f"random{round_number}"
         systemctl("start", "crt-tasks")
-        killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.08):.4f}; kill -9 {main_pid()}"],
+        pid = main_pid()
+        killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.08):.4f}; kill -9 {pid}"],
                                   stderr=subprocess.DEVNULL)
         container = attempt(lambda: shell("exit 9", id=name))
         if container:
@@ -302,6 +305,7 @@ def test_killed_at_any_moment():
             attempt(container.wait)
             attempt(container.delete)
         killer.wait()
+        wait_for(lambda: owner_pid(NAME) != pid, what="the bus to notice")
         wait_for(lambda: not supervisors(), what="supervisors to end")
         wait_for(lambda: not scopes(), what=f"scopes to go: {scopes()}")
         for entry in containers()[0]:
