@@ -40,6 +40,8 @@ test_the_working_directory_is_inside() {
 # CVE-2019-5736: what is executed is the runtime itself, by an interpreter line. There it waits (for a reader of its
 # log), and so long that a process of the container gets hold of its file; when it runs no more, that is written to.
 test_the_runtimes_own_file_can_not_be_written() {
+        [[ $(readelf -l "$binary") != *INTERP* ]] ||
+                skip "this build (a sanitizer's) needs libraries that the container does not have"
         cp -a "$binary" "$scratch/before"
         printf '#!/proc/self/exe --log=/tmp/fifo\n' >"$rootfs/tmp/interpreted"
         chmod +x "$rootfs/tmp/interpreted"

@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from interfaces import owner_pid  # noqa: E402
-from task_containers import (NAME, RUN, Container, Failing, GLib, call_later, command, containers, contains,  # noqa: E402
-                             create, equal, error_name, failure, journal, loop_until, main, main_pid, run_directories,
-                             scopes, set_drop_in, shell, snapshots, supervisors, systemctl, wait_for)
+from task_containers import (NAME, RUN, Container, Failing, GLib, call_later, command, containers,  # noqa: E402
+                             contains, create, equal, error_name, failure, journal, loop_until, main, main_pid,
+                             run_directories, scopes, set_drop_in, shell, snapshots, supervisors, systemctl, wait_for)
 
 
 def kill_service(signal_number=signal.SIGKILL):
