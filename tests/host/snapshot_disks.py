@@ -14,7 +14,7 @@ MAKE = {
     "xfs": ["mkfs.xfs", "-q", "-f", "-m", "reflink=1"],
     "btrfs": ["mkfs.btrfs", "-q", "-f"],
 }
-LOOPS = 32
+LOOPS = 64
 
 
 def make_loop_nodes():

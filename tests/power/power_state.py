@@ -117,6 +117,16 @@ class State:
     def containers(self):
         return {container["Id"] for container in task_containers.containers()[0]}
 
+    def leases(self):
+        return [lease.properties()["Id"] for lease in self.store.leases()]
+
+    def labelled(self):
+        """What has some blob, or some snapshot, with the label "power"."""
+        if any("power" in blob["labels"] for blob in self.store.list()[0]):
+            yield "blob"
+        if any("power" in entry["labels"] for entry in self.snapshots.list()[0]):
+            yield "snapshot"
+
     def tree(self, key):
         """What a view of it shows."""
         view = f"look-{uuid.uuid4()}"
@@ -201,7 +211,7 @@ def check_trees(state, references):
 def check_expected(state, expected):
     """expected: {(kind, name): True, False, or None where both may be}"""
     present = {"image": set(state.image_names()), "blob": set(state.blobs()), "snapshot": set(state.committed()),
-               "container": state.containers()}
+               "container": state.containers(), "lease": set(state.leases()), "label": set(state.labelled())}
     for (kind, name), there in expected.items():
         if there is not None and there != (name in present[kind]):
             yield f"{kind} {name} was " + ("answered for, but is not there" if there else "removed, but is there")

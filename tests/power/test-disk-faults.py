@@ -25,10 +25,12 @@ EDGE, BUSYBOX = IMAGES
 WRITES = 150
 LAYERS = own_layers()
 KEPT = os.urandom(100000)
+LABELLED = os.urandom(5000)
 NEW = os.urandom(1500000)
-TREES = {}
-WANTED = {("image", BUSYBOX): True, ("blob", sha256(KEPT)): True, ("snapshot", "first"): True,
-          ("container", "kept"): True}
+TREES, DIFF = {}, {}
+LABEL = GLib.Variant("a{ss}", {"power": "on"})
+WANTED = {("image", BUSYBOX): True, ("blob", sha256(KEPT)): True, ("blob", sha256(LABELLED)): True,
+          ("snapshot", "first"): True, ("container", "kept"): True}
 
 
 # ---- what is tried while the disk is ill ----
@@ -55,22 +57,47 @@ def create(_state):
     task_containers.create("true", id="new", image=BUSYBOX).run()
 
 
+def label_blob(state):
+    state.store.call("Update", sha256(LABELLED), labels=LABEL)
+
+
+def label_snapshot(state):
+    state.snapshots.call("Update", "first", labels=LABEL)
+
+
+def lease(state):
+    state.store.call("CreateLease", "new")
+    state.store.call("GetLease", "new")
+
+
+def diff(state):
+    """All of it, or an error."""
+    (handle, job), fds = state.snapshots.call("Diff", "first")
+    with os.fdopen(fds.steal_fds()[handle], "rb") as stream:
+        data = stream.read()
+    assert state.snapshots.wait(job)["digest"] == sha256(data)
+    assert DIFF.setdefault("first", data) == data, "the layer has changed"
+
+
 def remove(state):
     state.store.delete(sha256(KEPT))
 
 
 MADE = {pull: ("image", EDGE), put: ("blob", sha256(NEW)), commit: ("snapshot", "other"), create: ("container", "new"),
-        remove: ("blob", sha256(KEPT))}
+        label_blob: ("label", "blob"), label_snapshot: ("label", "snapshot"), lease: ("lease", "new"),
+        diff: ("snapshot", "first"), remove: ("blob", sha256(KEPT))}
+MAKING = [put, label_blob, label_snapshot, lease, diff, commit, pull, create]
 
 
 # A service whose state can't be read or written at all does not start; what the bus says then.
-NOT_STARTED = ("NameHasNoOwner", "ServiceUnknown", "TimedOut")
-BROKEN = re.compile("Input/output error|Read-only file system|The disk failed|Structure needs cleaning")
+NOT_STARTED = ("NameHasNoOwner", "ServiceUnknown", "TimedOut", "Unavailable")
+BROKEN = re.compile("Input/output error|Read-only file system|The disk failed|Structure needs cleaning|"
+                    "Could not activate remote peer")
 
 
 def is_right(error, allowed):
     name = error_name(error).split(".")[-1]
-    return name in allowed and (name != "Failed" or BROKEN.search(error.message))
+    return name in allowed and (name not in ("Failed", "Unavailable") or BROKEN.search(error.message))
 
 
 def attempt(action, allowed, expected):
@@ -78,7 +105,7 @@ def attempt(action, allowed, expected):
     try:
         action(State())
     except GLib.Error as error:
-        expected[MADE[action]] = None
+        expected[MADE[action]] = True if action is diff else None
         if not is_right(error, allowed):
             yield f"{action.__name__} fails with {error_name(error)}: {error.message}"
     else:
@@ -99,8 +126,12 @@ def undo(state):
         state.store.abort(ingest["Reference"])
     if sha256(NEW) in state.blobs():
         state.store.delete(sha256(NEW))
+    for one in state.store.leases():
+        one.call("Delete")
     if sha256(KEPT) not in state.blobs():
         state.store.put(KEPT)
+    state.store.call("Update", sha256(LABELLED), labels=GLib.Variant("a{ss}", {"power": ""}))
+    state.snapshots.call("Update", "first", labels=GLib.Variant("a{ss}", {"power": ""}))
 
 
 def look(expected):
@@ -136,6 +167,8 @@ def prepare():
     state.images.remove(EDGE)
     state.snapshots.remove("other")
     state.store.put(KEPT)
+    state.store.put(LABELLED)
+    diff(state)
     task_containers.create("true", id="kept", image=BUSYBOX)
     power_off()
 
@@ -183,11 +216,11 @@ def starve(where, make_room, restart):
         expected = dict(WANTED)
         if restart:
             kill_services()
-        for action in (put, commit, pull, create, remove):
+        for action in (*MAKING, remove):
             yield from attempt(action, ["NoSpace"], expected)
         make_room()
         yield from look(expected)
-        yield from go_on([pull, put, commit, create])
+        yield from go_on(MAKING)
         undo(State())
     raise_problems(where, round_of_it())
 
@@ -222,12 +255,12 @@ def test_read_only():
             kill_services()
         run("mount", "-o", f"remount,{how}", STATE)
         expected, problems = dict(WANTED), []
-        for action in (put, commit, pull, create, remove):
+        for action in (*MAKING, remove):
             problems += attempt(action, ["ReadOnly", "Failed", *NOT_STARTED], expected)
         power_off()
         power_on(IMAGE)
         problems += look(expected)
-        problems += go_on([pull, put, commit, create])
+        problems += go_on(MAKING)
         problems += check_no_leak(State())
         raise_problems(how, problems)
 
@@ -266,7 +299,7 @@ def fail_once(kind, skip, count, actions):
     power_on(store)
     problems += check_databases()
     problems += look(expected)
-    problems += go_on([pull, put, commit, create])
+    problems += go_on(MAKING)
     problems += check_no_leak(State())
     power_off()
     os.unlink(store)
@@ -276,9 +309,9 @@ def fail_once(kind, skip, count, actions):
 
 def fail_everywhere(kind, count, short, long):
     """The first is at the beginning, the last after all that is written without a failure."""
-    last = fail_once(kind, 1 << 40, 0, [put, commit, pull, create]) if LONG else WRITES
+    last = fail_once(kind, 1 << 40, 0, MAKING) if LONG else WRITES
     for skip in steps(last, short, long):
-        fail_once(kind, skip, count, [put, commit, pull, create])
+        fail_once(kind, skip, count, MAKING)
 
 
 def test_writes_fail():
@@ -291,12 +324,12 @@ def test_single_writes_fail():
 
 def test_flushes_fail():
     for skip in steps(60, 20, 20) if LONG else [5]:
-        fail_once("flush", skip, 1 << 40, [put, commit, pull, create])
+        fail_once("flush", skip, 1 << 40, MAKING)
 
 
 def test_reads_fail():
     for skip in steps(30, 16, 16) if LONG else [4]:
-        fail_once("read", skip, 1 << 40, [put, commit, pull, create])
+        fail_once("read", skip, 1 << 40, MAKING)
 
 
 if __name__ == "__main__":

@@ -59,14 +59,27 @@ def record(folder, kind, options, images, layers):
     return Recording(disk.base, disk.log)
 
 
+def between(recording, verb, kind):
+    """After each flush of such a step and of what it leaves for later: a record has gone, what it named has not."""
+    found = []
+    for at, mark in recording.marks.items():
+        if (mark["state"], mark["verb"], mark["kind"]) == ("begin", verb, kind):
+            later = [index for index, other in recording.marks.items() if index > at and other["state"] == "begin"]
+            found += [index + 1 for index in recording.flushes() if at < index < min(later)]
+    return found
+
+
 def choose(recording, count, chance):
-    """[(index, choice)]: right after answers, with nothing but what was flushed; before and after flushes; anywhere."""
+    """[(index, choice)]: right after answers, with nothing but what was flushed; while a snapshot is removed; before
+    and after flushes; anywhere."""
     if os.environ.get("AT"):
         return [(index + 1, "none") for index, mark in recording.marks.items()
                 if mark["state"] == "done" and mark["name"] == os.environ["AT"]]
     answers = [index + 1 for index, mark in recording.marks.items() if mark["state"] == "done"]
     flushes = recording.flushes()
     points = [(index, "none") for index in chance.sample(answers, min(len(answers), count // 3))]
+    removals = between(recording, "take", "snapshot")
+    points += [(chance.choice(removals), choice) for choice in ("none", "all", chance)[:count // 3]]
     for number in range(count - len(points)):
         index = chance.choice(flushes) + chance.randrange(2) if number % 2 else chance.randrange(len(recording.records))
         points.append((index, ("all", "none", chance, chance)[number % 4]))
