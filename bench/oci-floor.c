@@ -17,6 +17,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,15 +139,43 @@ static void run_inside(void) {
         NEED(execve(arguments[0], arguments, environment));
 }
 
+#define LOAD(to, field)                                                                                     \
+        { BPF_LDX | BPF_MEM | BPF_W, to, BPF_REG_1, offsetof(struct bpf_cgroup_dev_ctx, field), 0 }
+#define IF(how, what, value, over)                                                                          \
+        { BPF_JMP32 | (how) | BPF_K, what, 0, over, value }
+#define SET(how, to, value)                                                                                 \
+        { BPF_ALU | (how) | BPF_K, to, 0, 0, value }
+
+/* What the configuration says: no device but those that every container has (config-linux.md, "Default
+ * Devices"), and the making of any node. */
 static void filter_devices(int cgroup) {
-        const struct bpf_insn allow[] = {
-                { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
-                { .code = BPF_JMP | BPF_EXIT },
+        static const struct bpf_insn rules[] = {
+                LOAD(BPF_REG_2, access_type),
+                { BPF_ALU | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0 },
+                SET(BPF_RSH, BPF_REG_3, 16),
+                SET(BPF_AND, BPF_REG_2, 0xffff),
+                LOAD(BPF_REG_4, major),
+                LOAD(BPF_REG_5, minor),
+                IF(BPF_JEQ, BPF_REG_3, BPF_DEVCG_ACC_MKNOD, 10),
+                IF(BPF_JNE, BPF_REG_2, BPF_DEVCG_DEV_CHAR, 11),
+                IF(BPF_JEQ, BPF_REG_4, 136, 8), /* terminals */
+                IF(BPF_JNE, BPF_REG_4, 5, 2),
+                IF(BPF_JLE, BPF_REG_5, 2, 6), /* tty, console, ptmx */
+                IF(BPF_JGT, BPF_REG_5, 2, 7),
+                IF(BPF_JNE, BPF_REG_4, 1, 6),
+                IF(BPF_JGT, BPF_REG_5, 9, 5),
+                IF(BPF_JEQ, BPF_REG_5, 4, 4), /* port */
+                IF(BPF_JEQ, BPF_REG_5, 6, 3), /* core */
+                IF(BPF_JLT, BPF_REG_5, 3, 2), /* mem, kmem; null, zero, full, random and urandom are left */
+                SET(BPF_MOV, BPF_REG_0, 1),
+                { BPF_JMP | BPF_EXIT, 0, 0, 0, 0 },
+                SET(BPF_MOV, BPF_REG_0, 0),
+                { BPF_JMP | BPF_EXIT, 0, 0, 0, 0 },
         };
         union bpf_attr load = {
                 .prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
-                .insns = (uint64_t) (uintptr_t) allow,
-                .insn_cnt = 2,
+                .insns = (uint64_t) (uintptr_t) rules,
+                .insn_cnt = sizeof(rules) / sizeof(rules[0]),
                 .license = (uint64_t) (uintptr_t) "LGPL-2.1-or-later",
         };
         int fd = (int) syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
