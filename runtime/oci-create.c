@@ -14,6 +14,7 @@
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
 #include "runtime/oci-session.h"
+#include "runtime/own-binary.h"
 
 static int connect_console(OciSession *session, Fault *fault) {
         const OciOptions *options = session->options;
@@ -141,6 +142,7 @@ int oci_run(const OciOptions *options, Fault *fault) {
         oci_log_debug("container '%s' runs as process %i", options->id, container_pid(session.container));
         if (options->detach)
                 return 0;
+        own_binary_let_go();
 
         int status = oci_foreground_wait(&foreground, container_pidfd(session.container), fault);
         oci_log_debug("container '%s' ended with %i", options->id, status);

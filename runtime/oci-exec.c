@@ -21,6 +21,7 @@
 #include "runtime/oci-foreground.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
+#include "runtime/own-binary.h"
 
 typedef struct ExecSession {
         const OciOptions *options;
@@ -202,6 +203,8 @@ int oci_exec(const OciOptions *options, Fault *fault) {
                 return r;
         oci_log_debug("container '%s': '%s' is process %i", options->id, session.config->process.args[0],
                       exec_pid(session.exec));
-        return options->detach ? 0
-                               : oci_foreground_wait(&session.foreground, exec_pidfd(session.exec), fault);
+        if (options->detach)
+                return 0;
+        own_binary_let_go();
+        return oci_foreground_wait(&session.foreground, exec_pidfd(session.exec), fault);
 }

@@ -71,11 +71,12 @@ EARLY __attribute__((used)) void own_binary_enter(char **stack) {
         char **arguments = stack + 1, **environment = arguments + (intptr_t) *stack + 1;
         if (!clones(arguments) || call(__NR_geteuid, 0, 0, 0, 0, 0) != 0 || is_mount())
                 return;
-        long fd = call(__NR_open_tree, AT_FDCWD, (long) own_path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0, 0);
+        /* Not close-on-exec: see own_binary_let_go(). Standard descriptors that are closed stay closed. */
+        long fd = call(__NR_open_tree, AT_FDCWD, (long) own_path, OPEN_TREE_CLONE, 0, 0);
         if (fd < 0)
                 return;
-        if (call(__NR_mount_setattr, fd, (long) nothing, AT_EMPTY_PATH, (long) &readonly,
-                 sizeof(readonly)) >= 0)
+        if (fd > 2 && call(__NR_mount_setattr, fd, (long) nothing, AT_EMPTY_PATH, (long) &readonly,
+                           sizeof(readonly)) >= 0)
                 (void) call(__NR_execveat, fd, (long) nothing, (long) arguments, (long) environment,
                             AT_EMPTY_PATH);
         (void) call(__NR_close, fd, 0, 0, 0, 0);

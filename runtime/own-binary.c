@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/strv.h"
 
 #define OWN_PATH "/proc/self/exe"
 
@@ -76,13 +79,31 @@ static int is_protected(bool *ret) {
         return 0;
 }
 
+static int held_mount = -EBADF;
+
+/* What own-binary-entry.c executed this from, which execveat(2) tells as "/dev/fd/N". */
+static void hold_mount(void) {
+        const char *path = (const char *) getauxval(AT_EXECFN);
+        const char *number = path ? string_after(path, "/dev/fd/") : NULL;
+        uint64_t fd;
+        if (number && string_to_uint64(number, INT_MAX, &fd) >= 0 &&
+            fcntl((int) fd, F_SETFD, FD_CLOEXEC) >= 0)
+                held_mount = (int) fd;
+}
+
+void own_binary_let_go(void) {
+        held_mount = fd_close(held_mount);
+}
+
 int own_binary_protect(char *const *arguments, Fault *fault) {
         bool done = false;
         int r = is_protected(&done);
         if (r < 0)
                 return fault_set_errno(fault, r, OWN_PATH);
-        if (done)
+        if (done) {
+                hold_mount();
                 return 0;
+        }
         Fault refused = FAULT_NULL;
         _cleanup_close_ int fd = own_binary_open(OWN_PATH, &refused);
         if (fd == -EPERM && geteuid() != 0) {
