@@ -28,6 +28,7 @@
 struct Container {
         pid_t pid;
         int pidfd;
+        bool told; /* that it may start */
         bool started;
         int socket;      /* to a waiting init */
         int terminal_fd; /* the master */
@@ -135,7 +136,13 @@ static int prefer_word_of_init(Container *container, int error, Fault *fault) {
         return init_report_to_fault(&report, fault);
 }
 
+static int set_process(const Container *container, const ContainerPlan *plan, Fault *fault) {
+        int r = plan->unprivileged ? 0 : process_limits_set_oom_score(plan, container->pid, fault);
+        return r < 0 ? r : scheduling_set(&plan->config->process, container->pid, fault);
+}
+
 static int create(Container *container, ContainerPlan *plan, Fault *fault) {
+        const char go = 1;
         int r = launch_init(plan, init_steps_run, &container->pid, &container->pidfd, fault);
         if (r < 0)
                 return r;
@@ -147,12 +154,22 @@ static int create(Container *container, ContainerPlan *plan, Fault *fault) {
         }
         container->socket = TAKE_FD(plan->parent_socket);
         r = work_beside_init(container, plan, fault);
+        if (r >= 0 && plan->request->starts_at_once)
+                r = set_process(container, plan, fault);
         if (r < 0)
                 return prefer_word_of_init(container, r, fault);
+        /* One that has ended already says so below. */
+        container->told = plan->request->starts_at_once &&
+                          message_send(container->socket, &go, sizeof(go), NULL, 0) >= 0;
         r = wait_until_ready(container, plan, fault);
-        if (r >= 0 && !plan->unprivileged)
-                r = process_limits_set_oom_score(plan, container->pid, fault);
-        return r < 0 ? r : scheduling_set(&plan->config->process, container->pid, fault);
+        return r < 0 || plan->request->starts_at_once ? r : set_process(container, plan, fault);
+}
+
+bool container_can_start_at_once(const RuntimeConfig *config) {
+        for (size_t i = 0; i < _RUNTIME_HOOK_KIND_MAX; i++)
+                if (config->hooks[i].count > 0)
+                        return false;
+        return !config->process.terminal && !(config->seccomp && config->seccomp->notifies);
 }
 
 int container_create(const ContainerRequest *request, Container **ret, Fault *fault) {
@@ -185,7 +202,7 @@ int container_start(Container *container, Fault *fault) {
         InitReport report;
         if (container->started || container->socket < 0)
                 return fault_set(fault, -EBUSY, "the container was started before");
-        int r = message_send(container->socket, &go, sizeof(go), NULL, 0);
+        int r = container->told ? 0 : message_send(container->socket, &go, sizeof(go), NULL, 0);
         if (r == -EPIPE || r == -ECONNRESET)
                 return silent_end_to_fault(container, "it waited for its start", fault);
         if (r < 0)

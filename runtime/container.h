@@ -35,6 +35,10 @@ typedef struct ContainerRequest {
         bool keep_session_keyring; /* the payload shares the caller's session keyring */
         bool no_pivot;             /* the root is moved over "/", which is an initramfs's */
 
+        /* Init executes the program as soon as it is set up and the caller's own work is done. The caller
+         * has seen container_can_start_at_once(), and calls container_start() all the same. */
+        bool starts_at_once;
+
         /* The caller's own work that can go on while init, which is pid, sets itself up (limits of the
          * cgroup, say), or NULL. It is done before container_create() returns; when it fails, that fails. */
         int (*meanwhile)(void *userdata, pid_t pid, Fault *fault);
@@ -55,6 +59,11 @@ typedef struct ContainerRequest {
 /* Clones init and has it do everything up to its execve: the OCI operation "create". When it fails nothing
  * is left: no process, no mount. The sentence names the step and the field of config.json. */
 int container_create(const ContainerRequest *request, Container **ret, Fault *fault);
+
+/* True when nothing of this configuration has to be done between the setup of init and its program by any
+ * other process. Neither then waits for the other: to wake each of them takes about as long as to set up a
+ * namespace. */
+bool container_can_start_at_once(const RuntimeConfig *config);
 
 /* Lets init execute the program. A failed execve is reported here, and init is then dead and reaped. */
 int container_start(Container *container, Fault *fault);

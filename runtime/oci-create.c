@@ -51,7 +51,9 @@ static int open_start_pipes(OciSession *session, Fault *fault) {
 static int work_meanwhile(void *userdata, pid_t pid, Fault *fault) {
         OciSession *session = userdata;
         int r = oci_session_apply_resources(session, fault);
-        return r < 0 ? r : oci_session_write_state(session, pid, fault);
+        if (r >= 0)
+                r = oci_session_write_state(session, pid, fault);
+        return r < 0 || !session->starts_at_once ? r : state_file_publish(&session->state, fault);
 }
 
 static int clone_container(OciSession *session, bool waits_for_start, Fault *fault) {
@@ -74,6 +76,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.result_fd = session->result_fd;
         request.keep_session_keyring = session->options->no_new_keyring;
         request.no_pivot = session->options->no_pivot;
+        request.starts_at_once = session->starts_at_once;
         request.meanwhile = work_meanwhile;
         request.userdata = session;
         session->cloned = true;
@@ -95,13 +98,22 @@ static int deliver(OciSession *session, Fault *fault) {
         return r;
 }
 
+/* Whoever is told of the container is told before its program runs. */
+static bool can_start_at_once(const OciSession *session) {
+        const OciOptions *options = session->options;
+        return !options->pid_file && !options->pidfd_socket && container_can_start_at_once(session->config);
+}
+
 static int session_run(OciSession *session, bool waits_for_start, Fault *fault) {
-        int r;
-        if ((r = oci_session_open_bundle(session, fault)) < 0 || (r = connect_console(session, fault)) < 0 ||
+        int r = oci_session_open_bundle(session, fault);
+        if (r < 0)
+                return r;
+        session->starts_at_once = !waits_for_start && can_start_at_once(session);
+        if ((r = connect_console(session, fault)) < 0 ||
             (r = oci_session_make_container(session, fault)) < 0 ||
             (r = clone_container(session, waits_for_start, fault)) < 0 || (r = deliver(session, fault)) < 0)
                 return r;
-        return state_file_publish(&session->state, fault);
+        return session->starts_at_once ? 0 : state_file_publish(&session->state, fault);
 }
 
 int oci_create(const OciOptions *options, Fault *fault) {

@@ -25,6 +25,7 @@ typedef struct OciSession {
         Container *container;
         int console;            /* connected --console-socket */
         bool forwards_terminal; /* without a socket it goes to the caller's own: run in the foreground */
+        bool starts_at_once;    /* see container_can_start_at_once() */
         bool cloned;            /* or it was tried */
         bool complete;
 } OciSession;
