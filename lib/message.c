@@ -70,6 +70,15 @@ static size_t control_take_fds(struct msghdr *message, int fds[MESSAGE_FDS_MAX])
         return count;
 }
 
+static ssize_t receive(int socket, struct msghdr *message) {
+        ssize_t n;
+        do
+                n = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
+        while (n < 0 && errno == EINTR);
+        return n;
+}
+
+/* That the other end left something unread is told once, and before what it has said. */
 ssize_t message_receive(int socket, void *data, size_t size, int *fds, size_t *ret_fd_count) {
         struct iovec part = { .iov_base = data, .iov_len = size };
         ControlBuffer control = { 0 };
@@ -80,10 +89,9 @@ ssize_t message_receive(int socket, void *data, size_t size, int *fds, size_t *r
                 .msg_controllen = sizeof(control),
         };
 
-        ssize_t n;
-        do
-                n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-        while (n < 0 && errno == EINTR);
+        ssize_t n = receive(socket, &message);
+        if (n < 0 && errno == ECONNRESET)
+                n = receive(socket, &message);
         if (n < 0)
                 return errno == ECONNRESET ? 0 : -errno;
 

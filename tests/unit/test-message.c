@@ -83,6 +83,19 @@ static void what_does_not_fit_is_refused_and_leaks_nothing(void) {
         fd_close(worker);
 }
 
+static void the_last_word_is_heard_of_one_that_did_not_listen(void) {
+        int daemon, worker;
+        char text[8] = "";
+        CHECK_OK(message_pair(&daemon, &worker));
+        CHECK_OK(message_send(daemon, "unread", 6, NULL, 0));
+        CHECK_OK(message_send(worker, "word", 4, NULL, 0));
+        fd_close(worker);
+        CHECK_INT(message_receive(daemon, text, sizeof(text), NULL, NULL), 4);
+        CHECK_STRING(text, "word");
+        CHECK_INT(message_receive(daemon, text, sizeof(text), NULL, NULL), 0);
+        fd_close(daemon);
+}
+
 /* A worker that was taken over sends what message_send() never would. */
 static void more_descriptors_than_allowed_are_all_closed(void) {
         int daemon, worker, fds[MESSAGE_FDS_MAX], many[MESSAGE_FDS_MAX + 5];
@@ -128,6 +141,7 @@ int main(void) {
                 CHECK_CASE(carries_whole_messages_with_descriptors),
                 CHECK_CASE(an_end_that_is_gone),
                 CHECK_CASE(what_does_not_fit_is_refused_and_leaks_nothing),
+                CHECK_CASE(the_last_word_is_heard_of_one_that_did_not_listen),
                 CHECK_CASE(more_descriptors_than_allowed_are_all_closed),
                 CHECK_CASE(a_full_socket_says_again),
                 {},
