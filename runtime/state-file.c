@@ -26,6 +26,7 @@
 #define CGROUP_NAME "cgroup"
 #define BUNDLE_NAME "bundle"
 #define CACHE_NAME ".seccomp"
+#define KILLED_TIMEOUT_MS 500
 #define STATE_SIZE_MAX (16U * 1024U * 1024U)
 
 const char *container_status_to_string(ContainerStatus status) {
@@ -94,11 +95,19 @@ static void mark_creation(const StateFile *state, bool creates) {
         (void) fcntl(state->directory, F_SETLK, &record);
 }
 
-/* Whoever creates it may wait for this process, a hook that it runs for example: nobody waits for that. */
+static bool ends_soon(pid_t pid) {
+        _cleanup_close_ int pidfd = pid > 0 ? process_open_pidfd(pid) : -EBADF;
+        struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+        return pidfd == -ESRCH || (pidfd >= 0 && poll(&ended, 1, KILLED_TIMEOUT_MS) > 0);
+}
+
+/* Whoever creates it may wait for this process, a hook that it runs for example: nobody waits for that. But
+ * it may also have been killed a moment ago. */
 static int lock_unless_being_created(StateFile *state) {
         struct flock record = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         if (flock(state->directory, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK &&
-            fcntl(state->directory, F_GETLK, &record) >= 0 && record.l_type != F_UNLCK)
+            fcntl(state->directory, F_GETLK, &record) >= 0 && record.l_type != F_UNLCK &&
+            !ends_soon(record.l_pid))
                 return -EINPROGRESS;
         return state_file_lock(state);
 }
