@@ -15,7 +15,7 @@ LAYERS = [
     ("services/*", ["lib/", "bus/", "services/{service}/"]),
     ("ctl/*", ["lib/", "bus/", "ctl/"]),
     ("tests/*", ["lib/", "bus/", "runtime/", "services/", "ctl/", "tests/"]),
-    ("bench/*", ["lib/", "services/", "bench/"]),
+    ("bench/*", ["lib/", "runtime/", "services/", "bench/"]),
 ]
 
 # A system header, and the files that may include it.
