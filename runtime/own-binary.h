@@ -10,8 +10,8 @@
  * one. arguments are main()'s. 0 when all is well already. */
 int own_binary_protect(char *const *arguments, Fault *fault);
 
-/* The mount goes when its last descriptor does, and whoever closes that waits for all processors (RCU): to be
- * called when there is nothing else to do. Init and what it executes do not have it. */
+/* The mount goes when its last descriptor does, and whoever closes that waits for all processors (RCU): to
+ * be called when there is nothing else to do. Init and what it executes do not have it. */
 void own_binary_let_go(void);
 
 /* For a daemon that executes such programs: the file at path on a detached read-only mount, for execveat(2)
