@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "bus/foreign-fd.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/strv.h"
@@ -280,7 +281,10 @@ int daemon_main(const DaemonSpec *spec, int argc, char *argv[]) {
 
         log_open(spec->program);
         Daemon daemon = { .spec = spec, .idle_usec = idle_usec(spec) };
-        int r = daemon_run(&daemon);
+        int r = foreign_fd_setup();
+        if (r < 0)
+                log_warning("can't keep descriptors of others out of workers: %s", strerror(-r));
+        r = daemon_run(&daemon);
         daemon_close(&daemon);
         return r == 0 ? EXIT_SUCCESS
                       : EXIT_FAILURE; /* sd-bus ends the loop with EXIT_FAILURE when the bus is gone */

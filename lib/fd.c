@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 int fd_close(int fd) {
@@ -27,9 +28,15 @@ void fd_close_many(int *fds, size_t count) {
                 fds[i] = fd_close(fds[i]);
 }
 
+void (*fd_on_duplicate)(int fd, int copy);
+
 int fd_duplicate(int fd) {
         int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        return copy < 0 ? -errno : copy;
+        if (copy < 0)
+                return -errno;
+        if (fd_on_duplicate)
+                fd_on_duplicate(fd, copy);
+        return copy;
 }
 
 static int fd_change_flag(int fd, int get, int set, int flag, bool on) {
@@ -198,10 +205,28 @@ int fd_new_sealed_memfd(const char *name, const void *data, size_t size) {
         return TAKE_FD(fd);
 }
 
+int fd_look(int fd, struct stat *ret) {
+        struct statx found;
+        if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &found) < 0)
+                return -errno;
+        *ret = (struct stat){
+                .st_dev = makedev(found.stx_dev_major, found.stx_dev_minor),
+                .st_ino = found.stx_ino,
+                .st_mode = found.stx_mode,
+                .st_nlink = found.stx_nlink,
+                .st_uid = found.stx_uid,
+                .st_gid = found.stx_gid,
+                .st_rdev = makedev(found.stx_rdev_major, found.stx_rdev_minor),
+                .st_size = (off_t) found.stx_size,
+        };
+        return 0;
+}
+
 int fd_verify_type(int fd, mode_t type) {
         struct stat st;
-        if (fstat(fd, &st) < 0)
-                return -errno;
+        int r = fd_look(fd, &st);
+        if (r < 0)
+                return r;
         return (st.st_mode & S_IFMT) == type ? 0 : -EINVAL;
 }
 

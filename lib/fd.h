@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "lib/macros.h"
@@ -24,6 +25,8 @@ void fd_close_many(int *fds, size_t count);
 
 /* A duplicate with O_CLOEXEC, at 3 or above. */
 int fd_duplicate(int fd);
+/* Told of each of these, for who keeps notes about descriptors; or NULL. */
+extern void (*fd_on_duplicate)(int fd, int copy);
 
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
@@ -51,6 +54,10 @@ int fd_replace_file_at(int directory, const char *path, const void *data, size_t
 
 /* A sealed memfd that holds these bytes, at offset 0. */
 int fd_new_sealed_memfd(const char *name, const void *data, size_t size);
+
+/* What it is, as far as the kernel knows by itself: a file system whose server is somebody else's program is
+ * not asked, and need not answer. -EACCES: that one is for its owner only. */
+int fd_look(int fd, struct stat *ret);
 
 /* 0 if fd is of that kind (S_IFREG, S_IFDIR, S_IFIFO, S_IFSOCK, S_IFCHR), else -EINVAL. */
 int fd_verify_type(int fd, mode_t type);

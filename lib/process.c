@@ -5,15 +5,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/strv.h"
+
+#define FIRST_FD 3
+
+/* What is neither of 0 to 2 nor to be handed on. */
+static int child_hide_rest(const ProcessSpawn *spawn) {
+        return syscall(SYS_close_range, (unsigned) (FIRST_FD + spawn->fd_count), ~0U, CLOSE_RANGE_CLOEXEC) <
+                               0
+                       ? -errno
+                       : 0;
+}
 
 /* Moves what the child is to have to 3, 4, … without one overwriting another: first out of the way, then
  * into place. */
@@ -56,9 +68,7 @@ static int child_arrange_fds(const ProcessSpawn *spawn, int *error_fd, int *prog
         for (int i = 0; i < 3; i++)
                 if (dup2(standard[i], i) < 0)
                         return -errno;
-        return syscall(SYS_close_range, (unsigned) (3 + spawn->fd_count), ~0U, CLOSE_RANGE_CLOEXEC) < 0
-                       ? -errno
-                       : 0;
+        return child_hide_rest(spawn);
 }
 
 static int child_execute(const ProcessSpawn *spawn, int program_fd) {
@@ -71,10 +81,131 @@ static int child_execute(const ProcessSpawn *spawn, int program_fd) {
         return -errno;
 }
 
-static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t parent) {
+/* ---- a child that is never in possession of more than it is meant to have ---- */
+
+/* Numbers below PROCESS_RESERVED are taken by what is nothing (this), and one of them is where a child finds
+ * the socket that its descriptors come through. */
+#define HANDED_MAX (PROCESS_FDS_MAX + 4)
+static int nothing = -EBADF;
+static int meeting_place = -EBADF;
+
+int process_reserve_descriptors(void) {
+        int last = -EBADF;
+        if (nothing >= 0)
+                return 0;
+        for (;;) {
+                int fd = last < 0 ? open("/", O_PATH | O_CLOEXEC) : fcntl(last, F_DUPFD_CLOEXEC, 3);
+                if (fd < 0)
+                        return -errno;
+                if (fd >= PROCESS_RESERVED) {
+                        nothing = fd;
+                        break;
+                }
+                last = fd;
+        }
+        meeting_place = last; /* the highest */
+        if (last < FIRST_FD + HANDED_MAX)
+                nothing = fd_close(nothing);
+        return nothing < 0 ? -EMFILE : 0;
+}
+
+typedef union HandedBuffer {
+        char bytes[CMSG_SPACE(HANDED_MAX * sizeof(int))];
+        struct cmsghdr header;
+} HandedBuffer;
+
+/* What ProcessSpawn names, in one order: of what is there. */
+static size_t list_handed(ProcessSpawn *spawn, int *fds, int *ret[HANDED_MAX]) {
+        size_t count = 0;
+        for (size_t i = 0; i < spawn->fd_count; i++)
+                ret[count++] = &fds[i];
+        if (spawn->program_fd >= 0)
+                ret[count++] = &spawn->program_fd;
+        for (size_t i = 0; i < ELEMENTS_OF(spawn->standard); i++)
+                if (spawn->standard[i] >= 0)
+                        ret[count++] = &spawn->standard[i];
+        return count;
+}
+
+static int hand_over(const ProcessSpawn *spawn, int socket) {
+        ProcessSpawn copy = *spawn;
+        int fds[PROCESS_FDS_MAX], *list[HANDED_MAX];
+        HandedBuffer buffer = { 0 };
+        char byte = 0;
+        struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+        if (spawn->fd_count > 0)
+                memcpy(fds, spawn->fds, spawn->fd_count * sizeof(int));
+        size_t count = list_handed(&copy, fds, list);
+        if (count > 0) {
+                message.msg_control = &buffer;
+                message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+                buffer.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                                                  .cmsg_type = SCM_RIGHTS,
+                                                  .cmsg_len = CMSG_LEN(count * sizeof(int)) };
+                for (size_t i = 0; i < count; i++)
+                        memcpy(CMSG_DATA(&buffer.header) + i * sizeof(int), list[i], sizeof(int));
+        }
+        return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* In the child, which shares its parent's table so far: what is above the reserved numbers is not copied,
+ * and so need not be closed. What it is sent takes the lowest numbers, in order: those that it is meant to
+ * have, so that there is no second descriptor of any of it either. */
+static int take_over(ProcessSpawn *spawn, int fds[PROCESS_FDS_MAX]) {
+        int *list[HANDED_MAX];
+        HandedBuffer buffer = { 0 };
+        char byte;
+        struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+        struct msghdr message = {
+                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &buffer, .msg_controllen = sizeof(buffer)
+        };
+        size_t count = list_handed(spawn, fds, list);
+        if (syscall(SYS_close_range, PROCESS_RESERVED, ~0U, CLOSE_RANGE_UNSHARE) < 0)
+                return -errno;
+        if (count > 0 && syscall(SYS_close_range, FIRST_FD, (unsigned) (FIRST_FD + count - 1), 0) < 0)
+                return -errno;
+        if (syscall(SYS_recvmsg, meeting_place, &message, 0) < 0)
+                return -errno;
+        if (count > 0) {
+                const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+                if (!header || header->cmsg_len != CMSG_LEN(count * sizeof(int)))
+                        return -EMFILE;
+                for (size_t i = 0; i < count; i++)
+                        memcpy(list[i], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+        }
+        for (size_t i = 0; i < spawn->fd_count; i++)
+                if (fds[i] != FIRST_FD + (int) i)
+                        return -EBADF;
+        int done = 0;
+        return write(meeting_place, &done, sizeof(done)) < 0 ? -errno : 0;
+}
+
+static int child_arrange_standard(const ProcessSpawn *spawn) {
+        for (int i = 0; i < 3; i++) {
+                int from = spawn->standard[i];
+                if (from < 0 && i == STDERR_FILENO)
+                        continue;
+                if (from < 0)
+                        from = open("/dev/null", i == 0 ? O_RDONLY | O_CLOEXEC : O_WRONLY | O_CLOEXEC);
+                if (from < 0 || dup2(from, i) < 0)
+                        return -errno;
+        }
+        return child_hide_rest(spawn);
+}
+
+/* ---- the child ---- */
+
+static _noreturn_ void child_run(const ProcessSpawn *given, int error_fd, pid_t parent) {
+        ProcessSpawn own = *given;
+        const ProcessSpawn *spawn = &own;
+        int fds[PROCESS_FDS_MAX];
+        int r = nothing >= 0 ? take_over(&own, fds) : 0;
         int program_fd = spawn->program_fd;
         sigset_t none;
-        int r = child_arrange_fds(spawn, &error_fd, &program_fd);
+        if (r >= 0)
+                r = nothing >= 0 ? child_arrange_standard(spawn)
+                                 : child_arrange_fds(spawn, &error_fd, &program_fd);
         if (r >= 0 && spawn->die_with_parent) {
                 if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                         r = -errno;
@@ -96,8 +227,9 @@ static _noreturn_ void child_run(const ProcessSpawn *spawn, int error_fd, pid_t 
 
 /* As fork(). clone3() keeps its flags in memory, so a unit with RestrictNamespaces= has none: ENOSYS. */
 static long child_clone(const ProcessSpawn *spawn, int *ret_pidfd) {
+        uint64_t flags = CLONE_PIDFD | spawn->clone_flags | (nothing >= 0 ? CLONE_FILES : 0);
         struct clone_args args = {
-                .flags = CLONE_PIDFD | spawn->clone_flags | (spawn->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+                .flags = flags | (spawn->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
                 .pidfd = (uint64_t) (uintptr_t) ret_pidfd,
                 .exit_signal = SIGCHLD,
                 .cgroup = spawn->cgroup_fd >= 0 ? (uint64_t) spawn->cgroup_fd : 0,
@@ -105,31 +237,72 @@ static long child_clone(const ProcessSpawn *spawn, int *ret_pidfd) {
         long pid = syscall(SYS_clone3, &args, sizeof(args));
         if (pid >= 0 || errno != ENOSYS || spawn->cgroup_fd >= 0)
                 return pid;
-        return syscall(SYS_clone, CLONE_PIDFD | spawn->clone_flags | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
+        return syscall(SYS_clone, flags | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
+}
+
+/* Until the child has a table of its own, and what it was sent. */
+static int wait_until_taken(int socket, int pidfd) {
+        struct pollfd fds[] = { { .fd = socket, .events = POLLIN }, { .fd = pidfd, .events = POLLIN } };
+        int r, taken = -EIO;
+        do
+                r = poll(fds, ELEMENTS_OF(fds), -1);
+        while (r < 0 && errno == EINTR);
+        if (r < 0)
+                return -errno;
+        if (!(fds[0].revents & POLLIN))
+                return -EIO; /* it ended */
+        return read(socket, &taken, sizeof(taken)) == sizeof(taken) ? taken : -EIO;
+}
+
+/* ends: for the parent, for the child. */
+static int spawn_prepare(const ProcessSpawn *spawn, int ends[2]) {
+        if (nothing < 0)
+                return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+                return -errno;
+        int r = hand_over(spawn, ends[0]);
+        if (r >= 0 && dup3(ends[1], meeting_place, O_CLOEXEC) < 0)
+                r = -errno;
+        fd_close(ends[1]);
+        ends[1] = meeting_place;
+        if (r < 0)
+                fd_close(ends[0]);
+        return r;
+}
+
+static void spawn_release(int fd) {
+        if (nothing >= 0)
+                (void) dup3(nothing, fd, O_CLOEXEC);
+        else
+                fd_close(fd);
 }
 
 int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd) {
         assert(spawn->fd_count <= PROCESS_FDS_MAX);
-        int errors[2], pidfd = -EBADF, child_error = 0;
-        if (pipe2(errors, O_CLOEXEC) < 0)
-                return -errno;
+        int ends[2], pidfd = -EBADF, child_error = 0;
+        int r = spawn_prepare(spawn, ends);
+        if (r < 0)
+                return r;
 
         pid_t parent = getpid();
         long pid = child_clone(spawn, &pidfd);
         if (pid < 0) {
-                int r = -errno;
-                fd_close_many(errors, 2);
+                r = -errno;
+                spawn_release(ends[1]);
+                fd_close(ends[0]);
                 return r;
         }
         if (pid == 0)
-                child_run(spawn, errors[1], parent);
+                child_run(spawn, ends[1], parent);
 
-        fd_close(errors[1]);
-        ssize_t n = fd_read_full(errors[0], &child_error, sizeof(child_error));
-        fd_close(errors[0]);
-        if (n != 0) {
+        if (nothing >= 0)
+                r = wait_until_taken(ends[0], pidfd);
+        spawn_release(ends[1]);
+        ssize_t n = r < 0 ? 0 : fd_read_full(ends[0], &child_error, sizeof(child_error));
+        fd_close(ends[0]);
+        if (r < 0 || n != 0) {
                 (void) process_kill_and_reap(pidfd);
-                return n == sizeof(child_error) && child_error < 0 ? child_error : -EIO;
+                return r < 0 ? r : n == sizeof(child_error) && child_error < 0 ? child_error : -EIO;
         }
         if (ret_pid)
                 *ret_pid = (pid_t) pid;

@@ -33,6 +33,13 @@ typedef struct ProcessSpawn {
 #define PROCESS_SPAWN_INIT                                                                                  \
         ((ProcessSpawn){ .program_fd = -EBADF, .standard = { -EBADF, -EBADF, -EBADF }, .cgroup_fd = -EBADF })
 
+/* For a program that is handed descriptors by strangers. From then on whatever it opens is at
+ * PROCESS_RESERVED or above, and a child is never in possession of more than it is meant to have: to close
+ * what is not for it, it would have to ask the file's file system, and that of a FUSE mount need never
+ * answer. Once, when descriptors from systemd have been taken. */
+#define PROCESS_RESERVED 64 /* tables are copied in such units: NR_OPEN_DEFAULT */
+int process_reserve_descriptors(void);
+
 /* Starts it; a failing execve is reported here as its errno. */
 int process_spawn(const ProcessSpawn *spawn, pid_t *ret_pid, int *ret_pidfd);
 

@@ -107,8 +107,9 @@ static int make_work(const Pull *pull, const PullOptions *options, char **ret) {
                         return r;
                 digest_to_string(&digest, hex);
         }
-        if (options->ca_fd >= 0 && fstat(options->ca_fd, &st) < 0)
-                return -errno;
+        int r = options->ca_fd >= 0 ? fd_look(options->ca_fd, &st) : 0;
+        if (r < 0)
+                return r;
         if (asprintf(ret, "%s %s %s %i %i %s %s %llu:%llu", pull->reference.name, pull->name, platform,
                      options->unpack, options->plain_http, options->policy, hex,
                      (unsigned long long) st.st_dev, (unsigned long long) st.st_ino) < 0)

@@ -111,12 +111,10 @@ static int read_rules(const UnpackOptions *options, LayerRules *ret, sd_bus_erro
 }
 
 /* Directories and devices would be read by the worker in the caller's stead, and through a socket the caller
- * could pass it descriptors. */
+ * could pass it descriptors. What only the caller's file system could say is left to the worker. */
 static int check_layer(int fd, sd_bus_error *error) {
         struct stat st;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+        if (fd_look(fd, &st) >= 0 && !S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
                 return bus_invalid_argument(error, "layer: must be a regular file or a pipe");
         return fd_verify_access(fd, O_RDONLY) < 0
                        ? bus_invalid_argument(error, "layer: must be open for reading")

@@ -45,7 +45,9 @@ static int reopen_pipe(int fd, Fault *fault) {
         if (fstat(fd, &st) < 0)
                 return fault_set_errno(fault, -errno, "Can't look at the layer's descriptor");
         if (!S_ISFIFO(st.st_mode))
-                return 0;
+                return S_ISREG(st.st_mode)
+                               ? 0
+                               : fault_set(fault, -EINVAL, "layer: must be a regular file or a pipe");
         int own = open(fd_proc_path(fd, path), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         if (own < 0)
                 return fault_set_errno(fault, -errno, "Can't open the layer's pipe");

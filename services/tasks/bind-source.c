@@ -31,8 +31,9 @@ static int identify(int fd, char **ret) {
         char handle[2 * HANDLE_MAX + 1] = "";
         struct stat st;
         int mount_id;
-        if (fstat(fd, &st) < 0)
-                return -errno;
+        int r = fd_look(fd, &st);
+        if (r < 0)
+                return r;
         if (name_to_handle_at(fd, "", &buffer.handle, &mount_id, AT_EMPTY_PATH) >= 0)
                 for (unsigned i = 0; i < buffer.handle.handle_bytes; i++)
                         (void) snprintf(handle + 2 * (size_t) i, 3, "%02x", buffer.handle.f_handle[i]);
@@ -58,11 +59,12 @@ int bind_source_new(int fd, BindSource *ret, Fault *fault) {
         char path[PATH_MAX];
         struct stat st;
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
+        int r = fd_look(fd, &st);
+        if (r < 0)
+                return fault_set_errno(fault, r, "binds: the source");
         if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
                 return fault_set(fault, -EINVAL, "binds: the source is neither a file nor a directory");
-        int r = identify(fd, &identity);
+        r = identify(fd, &identity);
         if (r >= 0)
                 r = path_of(fd, path);
         if (r < 0)

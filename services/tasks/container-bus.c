@@ -164,8 +164,9 @@ static int check_standard(const Task *task, const StartOptions *options, sd_bus_
                 if (task->record.terminal)
                         return bus_invalid_argument(error, "option '%s': the container has a terminal",
                                                     names[i]);
-                if (fstat(fd, &st) < 0)
-                        return -errno;
+                int r = fd_look(fd, &st);
+                if (r < 0)
+                        return r;
                 if (S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
                         return bus_invalid_argument(
                                 error, "option '%s': is no file, pipe, socket or terminal", names[i]);

@@ -175,6 +175,22 @@ static void signal_names(void) {
         CHECK(!signal_to_string(0) && !signal_to_string(1000));
 }
 
+/* The last one: it can't be taken back. */
+static void the_same_with_reserved_numbers(void) {
+        CHECK_OK(process_reserve_descriptors());
+        CHECK_OK(process_reserve_descriptors());
+        _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        CHECK(fd >= PROCESS_RESERVED);
+        reports_the_exit_status();
+        a_program_that_is_missing_is_an_errno();
+        children_have_just_the_descriptors_they_are_given();
+        descriptors_that_overlap_their_places_are_kept_apart();
+        the_environment_is_what_was_given();
+        signals_are_unblocked_in_children();
+        _cleanup_close_ int after = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        CHECK_INT(after, fd + 1); /* none was left open */
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(reports_the_exit_status),
@@ -186,6 +202,7 @@ int main(void) {
                 CHECK_CASE(waiting_without_hanging_and_killing),
                 CHECK_CASE(start_time_survives_an_odd_name),
                 CHECK_CASE(signal_names),
+                CHECK_CASE(the_same_with_reserved_numbers),
                 {},
         });
 }

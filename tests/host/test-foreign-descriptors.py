@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Descriptors of a file system whose server never answers a daemon: they are sent, and nobody else has to wait."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
+from snapshot_trees import Snapshots, entry, equal, layer, sha256, wait_for  # noqa: E402
+from fuse_server import SilentFile  # noqa: E402
+from interfaces import GLib, Gio, call, error_name  # noqa: E402
+from content_store import connect  # noqa: E402
+
+SERVICES = ("Content", "Snapshots", "Images", "Tasks")
+store = Snapshots()
+DATA = layer("d/", entry("d/f", b"text"))
+
+
+def pid_of(service):
+    connection = connect()
+    call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
+    return call(connection, "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID",
+                GLib.Variant("(s)", (f"org.crt.{service}",)))[0][0]
+
+
+def send(service, path, member, parameters, count=1):
+    """Not waited for. The descriptors need not be named in the parameters."""
+    message = Gio.DBusMessage.new_method_call(f"org.crt.{service}", f"/org/crt/{service}", f"org.crt.{service}1",
+                                              member)
+    if parameters:
+        message.set_body(parameters)
+    fds = Gio.UnixFDList.new()
+    for _ in range(count):
+        fd = os.open(path, os.O_RDONLY)
+        fds.append(fd)
+        os.close(fd)
+    message.set_unix_fd_list(fds)
+    connect().send_message(message, Gio.DBusSendMessageFlags.NONE)
+    connect().flush_sync()
+
+
+def stuck(pid):
+    """Threads that wait for the file system's server."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/wchan", encoding="utf-8") as file:
+                count += "request_wait" in file.read()
+        except OSError:
+            pass
+    return count
+
+
+def test_what_is_refused_is_closed_beside_the_loop():
+    for service in SERVICES:
+        pid = pid_of(service)
+        with SilentFile({pid}) as path:
+            unnamed, wrong = GLib.Variant("(s)", ("x",)), GLib.Variant("(h)", (0,))
+            for member, parameters in (("NoSuchMethod", unnamed), ("List", wrong)):
+                send(service, path, member, parameters, count=3)
+                equal(pid, pid_of(service))
+            wait_for(lambda: stuck(pid) >= 3, what="the closing of them")
+            equal(pid, pid_of(service))
+        wait_for(lambda: stuck(pid) == 0, what="the end of the closing")
+        equal(pid, pid_of(service))
+
+
+def test_a_layer_that_can_not_be_looked_at_holds_up_its_own_unpacking_only():
+    store.put("base", DATA)
+    pid = pid_of("Snapshots")
+    with SilentFile({pid}) as path:
+        store.prepare("p")
+        fd = os.open(path, os.O_RDONLY)
+        job = store.unpack_begin("p", fd, sha256(DATA))
+        os.close(fd)
+        equal(pid, pid_of("Snapshots"))
+        store.put("other", DATA)  # workers are started while the daemon has the other's descriptor
+        store.view("v", "other")
+        with store.mount("v") as tree:
+            equal(["d"], os.listdir(tree))
+        equal("running", store.state(job)["State"])
+        store.cancel(job)
+        equal("cancelled", store.state(job)["State"])
+    store.clear()
+
+
+def test_workers_begin_while_such_descriptors_come():
+    pid = pid_of("Snapshots")
+    with SilentFile({pid}) as path:
+        for _ in range(5):
+            send("Snapshots", path, "Stat", GLib.Variant("(sa{sv})", ("nothing", {})), count=2)
+            store.put(f"l{_}", DATA)
+        equal(pid, pid_of("Snapshots"))
+    store.clear()
+
+
+def test_other_calls_with_such_descriptors():
+    pid = pid_of("Images")
+    with SilentFile({pid}) as path:
+        for value in (GLib.Variant("h", 0),):
+            send("Images", path, "Pull", GLib.Variant("(sa{sv})", ("registry.invalid/x", {"ca": value})))
+        equal(pid, pid_of("Images"))
+    pid = pid_of("Content")
+    with SilentFile({pid}) as path:
+        send("Content", path, "CreateLease", GLib.Variant("(sa{sv})", ("x", {"pidfd": GLib.Variant("h", 0)})))
+        equal(pid, pid_of("Content"))
+    pid = pid_of("Snapshots")
+    with SilentFile({pid}) as path:
+        send("Snapshots", path, "Mount", GLib.Variant("(sa{sv})", ("x", {"userns": GLib.Variant("h", 0)})))
+        equal(pid, pid_of("Snapshots"))
+
+
+run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], store.clear)
