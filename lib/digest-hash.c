@@ -41,48 +41,12 @@ void digest_state_finish(const DigestState *state, Digest *ret) {
                 (void) SHA512_Final(ret->raw, (SHA512_CTX *) last.context);
 }
 
-/* What is checked beyond the version is what would make OpenSSL write outside the state. */
-bool digest_state_is_usable(const DigestState *state) {
-        if (state->version != DIGEST_STATE_VERSION)
-                return false;
-        if (state->algorithm == DIGEST_SHA256) {
-                const SHA256_CTX *context = (const SHA256_CTX *) state->context;
-                return context->md_len == SHA256_DIGEST_LENGTH &&
-                       context->num == state->bytes % SHA256_CBLOCK;
-        }
-        if (state->algorithm == DIGEST_SHA512) {
-                const SHA512_CTX *context = (const SHA512_CTX *) state->context;
-                return context->md_len == SHA512_DIGEST_LENGTH &&
-                       context->num == state->bytes % SHA512_CBLOCK;
-        }
-        return false;
-}
-
 int digest_of_data(DigestAlgorithm algorithm, const void *data, size_t size, Digest *ret) {
         DigestState state;
         int r = digest_state_init(&state, algorithm);
         if (r < 0)
                 return r;
         digest_state_update(&state, data, size);
-        digest_state_finish(&state, ret);
-        return 0;
-}
-
-int digest_chain_id(const Digest *parent, const Digest *diff_id, Digest *ret) {
-        if (!parent) {
-                *ret = *diff_id;
-                return 0;
-        }
-        DigestState state;
-        char buffer[DIGEST_STRING_MAX];
-        int r = digest_state_init(&state, DIGEST_SHA256);
-        if (r < 0)
-                return r;
-        digest_to_string(parent, buffer);
-        digest_state_update(&state, buffer, strlen(buffer));
-        digest_state_update(&state, " ", 1);
-        digest_to_string(diff_id, buffer);
-        digest_state_update(&state, buffer, strlen(buffer));
         digest_state_finish(&state, ret);
         return 0;
 }

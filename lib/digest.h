@@ -57,5 +57,8 @@ bool digest_state_is_usable(const DigestState *state);
 /* One go. */
 int digest_of_data(DigestAlgorithm algorithm, const void *data, size_t size, Digest *ret);
 
+/* SHA-256 of little, and without OpenSSL: for daemons (lib/sha256.h). */
+void digest_of_short(const void *data, size_t size, Digest *ret);
+
 /* OCI image-spec config.md, "Layer ChainID": chain of parent and diff; parent NULL for the lowest layer. */
-int digest_chain_id(const Digest *parent, const Digest *diff_id, Digest *ret);
+void digest_chain_id(const Digest *parent, const Digest *diff_id, Digest *ret);

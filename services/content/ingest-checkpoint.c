@@ -22,7 +22,7 @@ void ingest_checkpoint_init(IngestCheckpoint *checkpoint, const char *boot_id, D
         memset(checkpoint, 0, sizeof(*checkpoint));
         memcpy(checkpoint->magic, MAGIC, sizeof(MAGIC));
         (void) snprintf(checkpoint->boot_id, sizeof(checkpoint->boot_id), "%s", boot_id);
-        (void) digest_state_init(&checkpoint->state, algorithm);
+        checkpoint->state.algorithm = (uint32_t) algorithm;
 }
 
 static int write_place(int fd, const void *data, size_t size, off_t offset) {
@@ -35,17 +35,11 @@ int ingest_checkpoint_write(int fd, const IngestCheckpoint *checkpoint) {
         return write_place(fd, checkpoint, sizeof(*checkpoint), 0);
 }
 
-static int digest_checkpoint(const IngestCheckpoint *checkpoint, Digest *ret) {
-        memset(ret, 0, sizeof(*ret));
-        return digest_of_data(DIGEST_SHA256, checkpoint, sizeof(*checkpoint), ret);
-}
-
 int ingest_checkpoint_write_durable(int fd, const IngestCheckpoint *checkpoint, unsigned turn) {
         DurableCheckpoint durable = { .checkpoint = *checkpoint };
-        int r = digest_checkpoint(&durable.checkpoint, &durable.digest);
-        if (r >= 0)
-                r = write_place(fd, &durable, sizeof(durable),
-                                PLACE_SIZE * (1 + (off_t) (turn % DURABLE_PLACES)));
+        digest_of_short(checkpoint, sizeof(*checkpoint), &durable.digest);
+        int r = write_place(fd, &durable, sizeof(durable),
+                            PLACE_SIZE * (1 + (off_t) (turn % DURABLE_PLACES)));
         if (r < 0)
                 return r;
         return fdatasync(fd) < 0 ? -errno : 0;
@@ -76,8 +70,10 @@ static int read_durable(int fd, DigestAlgorithm algorithm, uint64_t size, Ingest
                 ssize_t n = pread(fd, &durable, sizeof(durable), PLACE_SIZE * (1 + (off_t) turn));
                 if (n < 0)
                         return -errno;
-                if (n != sizeof(durable) || digest_checkpoint(&durable.checkpoint, &digest) < 0 ||
-                    !digest_equal(&digest, &durable.digest) ||
+                if (n != sizeof(durable))
+                        continue;
+                digest_of_short(&durable.checkpoint, sizeof(durable.checkpoint), &digest);
+                if (!digest_equal(&digest, &durable.digest) ||
                     !is_usable(&durable.checkpoint, algorithm, size) ||
                     (found && durable.checkpoint.state.bytes <= ret->state.bytes))
                         continue;

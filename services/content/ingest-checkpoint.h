@@ -22,6 +22,7 @@ typedef struct IngestCheckpoint {
         DigestState state;
 } IngestCheckpoint;
 
+/* Of no bytes yet: the state of the hash is the worker's to begin. */
 void ingest_checkpoint_init(IngestCheckpoint *checkpoint, const char *boot_id, DigestAlgorithm algorithm);
 
 /* In one write; not synced. */

@@ -173,11 +173,17 @@ static int stream_receive(Stream *stream) {
 static int stream_prepare(const IngestStreamSpec *spec, IngestCheckpoint *checkpoint) {
         const IngestResume *resume = &spec->start->resume;
         *checkpoint = spec->start->checkpoint;
+        int r = checkpoint->state.version > 0
+                        ? 0
+                        : digest_state_init(&checkpoint->state,
+                                            (DigestAlgorithm) checkpoint->state.algorithm);
+        if (r < 0)
+                return r;
         if (ftruncate(spec->data, (off_t) resume->offset) < 0 ||
             lseek(spec->data, (off_t) resume->offset, SEEK_SET) < 0)
                 return -errno;
         checkpoint->complete = 0;
-        int r = ingest_checkpoint_write(spec->checkpoint, checkpoint);
+        r = ingest_checkpoint_write(spec->checkpoint, checkpoint);
         return r < 0 ? r : fd_set_nonblocking(spec->stream, true);
 }
 

@@ -101,10 +101,8 @@ static int make_work(const Pull *pull, const PullOptions *options, char **ret) {
                         secret = NULL;
                         return -ENOMEM;
                 }
-                int r = digest_of_data(DIGEST_SHA256, secret, strlen(secret), &digest);
+                digest_of_short(secret, strlen(secret), &digest);
                 explicit_bzero(secret, strlen(secret));
-                if (r < 0)
-                        return r;
                 digest_to_string(&digest, hex);
         }
         int r = options->ca_fd >= 0 ? fd_look(options->ca_fd, &st) : 0;

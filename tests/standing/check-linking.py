@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a program can't do, because it does not have the library for it: foreign documents, archives, compressed
-streams and addresses are for the workers. The argument is the build directory."""
+streams, addresses and the hashing of bulk are for the workers. The argument is the build directory."""
 
 import pathlib
 import subprocess
@@ -8,7 +8,7 @@ import sys
 
 import source_tree
 
-PARSERS = ("json-c", "archive", "zstd", "isal", "curl", "seccomp")
+PARSERS = ("json-c", "archive", "zstd", "isal", "curl", "seccomp", "crypto")
 
 # Of each program, the libraries that it must not need.
 WITHOUT = {

@@ -229,6 +229,7 @@ static void a_durable_checkpoint_that_is_cut_off_leaves_the_one_before(void) {
         CHECK_OK(ftruncate(trial.data, 3 * (off_t) MIB));
         for (unsigned turn = 0; turn < 3; turn++) {
                 ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA512);
+                CHECK_OK(digest_state_init(&checkpoint.state, DIGEST_SHA512));
                 digest_state_update(&checkpoint.state, bytes, (turn + 1) * MIB);
                 CHECK_OK(ingest_checkpoint_write_durable(trial.checkpoint, &checkpoint, turn));
         }
@@ -254,6 +255,7 @@ static void bytes_that_could_not_be_synced_do_not_count(void) {
         Trial trial = trial_files("fall-back");
         CHECK_OK(ftruncate(trial.data, 3 * (off_t) MIB));
         ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA256);
+        CHECK_OK(digest_state_init(&checkpoint.state, DIGEST_SHA256));
         digest_state_update(&checkpoint.state, bytes, MIB);
         CHECK_OK(ingest_checkpoint_write_durable(trial.checkpoint, &checkpoint, 0));
         digest_state_update(&checkpoint.state, bytes + MIB, MIB);
