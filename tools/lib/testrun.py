@@ -26,7 +26,7 @@ class Results:
     """Counts cases and prints them as they come, or holds what is to be printed until they are added to others."""
 
     def __init__(self, held=False):
-        self.passed = self.skipped = 0
+        self.passed = self.skipped = self.builds = 0
         self.failures = []
         self.held = [] if held else None
 
@@ -79,6 +79,7 @@ def build(results, folder, name, options, compiler=None):
     environment = {**os.environ, **({"CC": compiler} if compiler else {})}
     done = subprocess.run([os.path.join(TOP, "tools", "build"), folder, *options], env=environment,
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    results.builds += 1
     if not results.check(name, done.returncode == 0, "does not build, or with warnings"):
         results.print(indent(done.stdout))
     return done.returncode == 0
