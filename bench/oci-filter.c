@@ -24,10 +24,6 @@
 
 #define COUNT_MAX 1000
 
-typedef struct Sample {
-        double read, load;
-} Sample;
-
 static double now(void) {
         struct timespec t;
         (void) clock_gettime(CLOCK_MONOTONIC, &t);
@@ -39,41 +35,45 @@ static int compare(const void *a, const void *b) {
         return (*left > *right) - (*left < *right);
 }
 
-static int load_once(int cache, const RuntimeSeccomp *seccomp, Sample *ret) {
-        struct sock_filter *filter;
-        size_t count;
-        double begun = now();
-        if (seccomp_cache_get(cache, seccomp, &filter, &count) != 1)
-                return 1;
-        double found = now();
-        struct sock_fprog program = { .len = (unsigned short) count, .filter = filter };
+static int load_once(const struct sock_fprog *program, double *ret_load) {
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return 1;
-        double prepared = now();
-        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+        double begun = now();
+        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) < 0)
                 return 1;
-        ret->load = now() - prepared;
-        ret->read = found - begun;
+        *ret_load = now() - begun;
         return 0;
 }
 
-/* A process for each: no filter comes off again. */
+/* In a process of its own: no filter comes off again. */
+static int load_in_child(const struct sock_fprog *program, double *ret_load) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0)
+                syscall(SYS_exit_group, load_once(program, ret_load));
+        return pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0 ? -1 : 0;
+}
+
 static int measure(int cache, const RuntimeSeccomp *seccomp, size_t count, double *ret_read,
                    double *ret_load) {
         double read[COUNT_MAX], load[COUNT_MAX];
-        Sample *sample =
-                mmap(NULL, sizeof(*sample), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (sample == MAP_FAILED)
+        double *shared =
+                mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (shared == MAP_FAILED)
                 return -1;
         for (size_t i = 0; i < count; i++) {
-                int status;
-                pid_t pid = fork();
-                if (pid == 0)
-                        syscall(SYS_exit_group, load_once(cache, seccomp, sample));
-                if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
+                struct sock_fprog program = { 0 };
+                size_t instructions;
+                double begun = now();
+                if (seccomp_cache_get(cache, seccomp, &program.filter, &instructions) != 1)
                         return -1;
-                read[i] = sample->read;
-                load[i] = sample->load;
+                read[i] = now() - begun;
+                program.len = (unsigned short) instructions;
+                int r = load_in_child(&program, shared);
+                free(program.filter);
+                if (r < 0)
+                        return r;
+                load[i] = *shared;
         }
         qsort(read, count, sizeof(double), compare);
         qsort(load, count, sizeof(double), compare);
