@@ -15,7 +15,6 @@
 #include "lib/strv.h"
 
 #define MOUNTINFO_SIZE_MAX (16U * 1024U * 1024U)
-#define MOUNTS_MAX 100000
 
 int no_pivot_check(const ContainerPlan *plan, Fault *fault) {
         return plan->request->no_pivot && plan_has_user_namespace(plan)
@@ -60,25 +59,30 @@ static const char *place_of_line(char *line, uint64_t host, uint64_t root) {
         return path;
 }
 
-/* Each with all that is mounted below it. What lies under another one at the same place shows when that is
- * gone: until there is none. *ret: how many went. */
-static int unmount_once(const ContainerPlan *plan, uint64_t host, uint64_t root, size_t *ret, Fault *fault) {
+/* Each with all that is mounted below it. What lies under another one, at the same place or above it, can be
+ * reached when that is gone: an error is one only when nothing went. 0 when nothing is left. */
+static int unmount_once(const ContainerPlan *plan, uint64_t host, uint64_t root, Fault *fault) {
         _cleanup_free_ char *text = NULL;
+        const char *stuck = NULL;
+        int error = 0, gone = 0;
         _cleanup_close_ int fd = openat(plan->proc_fd, "thread-self/mountinfo", O_RDONLY | O_CLOEXEC);
         int r = fd < 0 ? -errno : fd_read_all(fd, MOUNTINFO_SIZE_MAX, &text, NULL);
         if (r < 0)
                 return fault_set_errno(fault, r, "the list of mounts");
         char *rest = text, *line;
-        *ret = 0;
         while ((line = strsep(&rest, "\n"))) {
                 const char *place = place_of_line(line, host, root);
                 if (!place)
                         continue;
-                if (umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-                        return fault_set_errno(fault, -errno, "--no-pivot: taking %s away", place);
-                ++*ret;
+                if (umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW) >= 0) {
+                        gone++;
+                } else {
+                        error = -errno;
+                        stuck = place;
+                }
         }
-        return 0;
+        return gone == 0 && stuck ? fault_set_errno(fault, error, "--no-pivot: taking %s away", stuck)
+                                  : gone;
 }
 
 /*   1. The new root goes over "/", unless it lies there: whoever follows ".." out of it comes back into it.
@@ -97,13 +101,10 @@ int no_pivot_change_root(const ContainerPlan *plan, Fault *fault) {
         if (plan->root_place && syscall(SYS_move_mount, plan->rootfs_fd, "", slash, "",
                                         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
                 return fault_set_errno(fault, -errno, "--no-pivot: moving the root file system to /");
-        size_t gone = 1;
-        for (unsigned i = 0; gone > 0; i++) {
-                if (i == MOUNTS_MAX)
-                        return fault_set(fault, -ELOOP, "--no-pivot: the host's mounts do not go away");
-                r = unmount_once(plan, host, root, &gone, fault);
-                if (r < 0)
-                        return r;
-        }
+        do
+                r = unmount_once(plan, host, root, fault);
+        while (r > 0);
+        if (r < 0)
+                return r;
         return chroot(".") < 0 ? fault_set_errno(fault, -errno, "--no-pivot: chroot") : 0;
 }

@@ -189,9 +189,13 @@ test_a_root_that_is_moved_over_the_hosts() {
         mkdir -p "$scratch/a place"
         mount -t tmpfs a-place "$scratch/a place"
         mount -t tmpfs on-top "$scratch/a place"
+        # And one that lies hidden, directly on the root.
+        mkdir -p /crt-hidden/below
+        mount -t tmpfs below /crt-hidden/below
+        touch /crt-hidden/below/seen
+        mount -t tmpfs above /crt-hidden
         oci run --no-pivot --detach -b "$bundle" box </dev/null >/dev/null 2>&1
-        umount "$scratch/a place"
-        umount "$scratch/a place"
+        umount "$scratch/a place" "$scratch/a place" /crt-hidden /crt-hidden/below
         equal "$(ls "$rootfs")" "$(oci exec box ls /)"
         equal "" "$(oci exec box cut -d" " -f5 /proc/self/mountinfo | grep -v -e '^/$' -e '^/proc' -e '^/dev' -e '^/sys')"
         cat >"$scratch/escape.py" <<'END'
@@ -211,12 +215,13 @@ os.chroot(".")
 # Who may unmount finds the host's root without what was mounted on it.
 assert libc.umount2(b"/", 2) == 0, ctypes.get_errno()
 enter()
-print(os.path.exists("/usr"), os.path.exists("/proc/self"), os.path.exists("/sys/kernel"))
+print(os.path.exists("/usr"), os.path.exists("/proc/self"), os.path.exists("/sys/kernel"), os.listdir("/crt-hidden/below"))
 END
         output=$(python3 "$scratch/escape.py" "$(oci state box | jq .pid)")
         equal "$(ls "$rootfs" | xargs)" "$(sed -n 1p <<<"$output")"
-        equal "True False False" "$(sed -n 2p <<<"$output")"
+        equal "True False False []" "$(sed -n 2p <<<"$output")"
         oci delete --force box
+        rm -r /crt-hidden
         nothing_left
         # With hooks the root is first where they look for it.
         bundle '.hooks = {createRuntime: [{path: "/bin/true"}]} | .linux.rootfsPropagation = "shared"' \
