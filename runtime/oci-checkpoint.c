@@ -49,36 +49,41 @@ static int add_page_server(OciCriu *criu, const char *server, Fault *fault) {
                 return 0;
         if (!port || port == server || string_to_uint64(port + 1, 65535, &number) < 0 || number == 0)
                 return fault_set(fault, -EINVAL, "--page-server: '%s' is not ADDRESS:PORT", server);
-        int r = oci_criu_add(criu, "--page-server");
-        if (r >= 0)
-                r = oci_criu_addf(criu, "--address=%.*s", (int) (port - server), server);
-        return r < 0 ? r : oci_criu_addf(criu, "--port=%s", port + 1);
+        _cleanup_free_ char *address = strndup(server, (size_t) (port - server));
+        if (!address)
+                return -ENOMEM;
+        criu_message_add_pair(&criu->options, CRIU_PAGE_SERVER, address, number);
+        return 0;
 }
 
 static int add_status_fd(OciCriu *criu, const char *text, Fault *fault) {
         uint64_t fd;
         if (string_to_uint64(text, INT_MAX, &fd) < 0 || !oci_process_is_inherited((int) fd))
                 return fault_set(fault, -EINVAL, "--status-fd: '%s' is not an open descriptor", text);
-        criu->status_fd = (int) fd;
-        return oci_criu_add(criu, "--status-fd=3");
+        criu_message_add_number(&criu->options, CRIU_STATUS_FD, fd);
+        return 0;
 }
 
 static int add_dump_options(OciCriu *criu, const OciOptions *options, const StateFile *state, pid_t pid,
                             Fault *fault) {
         const OciCheckpointOptions *given = &options->checkpoint;
-        _cleanup_free_ char *cgroup = NULL;
+        _cleanup_free_ char *path = NULL, *cgroup = NULL;
         const char *rootfs = state_file_get_string(state, "rootfs");
-        int r;
-        if ((r = oci_criu_addf(criu, "--tree=%i", pid)) < 0 ||
-            (r = rootfs ? oci_criu_addf(criu, "--root=%s", rootfs) : 0) < 0 ||
-            (r = state_file_read_cgroup(state, &cgroup)) < 0 ||
-            (r = oci_criu_addf(criu, "--freeze-cgroup=/sys/fs/cgroup/%s", cgroup)) < 0 ||
-            (r = given->parent_path ? oci_criu_addf(criu, "--prev-images-dir=%s", given->parent_path) : 0) <
-                    0 ||
-            (r = given->pre_dump || given->parent_path ? oci_criu_add(criu, "--track-mem") : 0) < 0 ||
-            (r = given->status_fd ? add_status_fd(criu, given->status_fd, fault) : 0) < 0)
+        int r = state_file_read_cgroup(state, &path);
+        if (r < 0)
                 return r;
-        return add_page_server(criu, given->page_server, fault);
+        if (asprintf(&cgroup, "/sys/fs/cgroup/%s", path) < 0)
+                return -ENOMEM;
+        criu_message_add_number(&criu->options, CRIU_PID, (unsigned) pid);
+        criu_message_add_text(&criu->options, CRIU_FREEZE_CGROUP, cgroup);
+        if (rootfs)
+                criu_message_add_text(&criu->options, CRIU_ROOT, rootfs);
+        if (given->parent_path)
+                criu_message_add_text(&criu->options, CRIU_PARENT_IMAGES, given->parent_path);
+        if (given->pre_dump || given->parent_path)
+                criu_message_add_number(&criu->options, CRIU_TRACK_MEMORY, 1);
+        r = given->status_fd ? add_status_fd(criu, given->status_fd, fault) : 0;
+        return r < 0 ? r : add_page_server(criu, given->page_server, fault);
 }
 
 static int dump(const OciOptions *options, StateFile *state, pid_t pid, Fault *fault) {
@@ -86,13 +91,13 @@ static int dump(const OciOptions *options, StateFile *state, pid_t pid, Fault *f
         _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
         int r;
         if ((r = state_file_read_config(state, &config, fault)) < 0 ||
-            (r = oci_criu_begin(&criu, options, options->checkpoint.pre_dump ? "pre-dump" : "dump", fault)) <
-                    0 ||
+            (r = oci_criu_begin(&criu, options, options->checkpoint.pre_dump ? CRIU_PRE_DUMP : CRIU_DUMP,
+                                fault)) < 0 ||
             (r = add_dump_options(&criu, options, state, pid, fault)) < 0 ||
             (r = oci_criu_add_mounts(&criu, config, pid, fault)) < 0 ||
-            (r = write_descriptors(&criu, pid, fault)) < 0)
+            (r = write_descriptors(&criu, pid, fault)) < 0 || (r = oci_criu_start(&criu, fault)) < 0)
                 return r;
-        return oci_criu_run(&criu, fault);
+        return oci_criu_run(&criu, NULL, fault);
 }
 
 int oci_checkpoint(const OciOptions *options, Fault *fault) {

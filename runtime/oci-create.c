@@ -16,22 +16,6 @@
 #include "runtime/oci-session.h"
 #include "runtime/own-binary.h"
 
-static int connect_console(OciSession *session, Fault *fault) {
-        const OciOptions *options = session->options;
-        bool terminal = session->config->process.terminal;
-        if (!options->console_socket && terminal && session->forwards_terminal)
-                return 0;
-        if (!options->console_socket && terminal)
-                return fault_set(fault, -EINVAL,
-                                 "config.process.terminal: the terminal needs a --console-socket to go to");
-        if (options->console_socket && !terminal)
-                return fault_set(fault, -EINVAL, "--console-socket: the configuration has no terminal");
-        if (!terminal)
-                return 0;
-        session->console = oci_delivery_connect("--console-socket", options->console_socket, fault);
-        return session->console < 0 ? session->console : 0;
-}
-
 /* Init gets the read side of "start" together with a write side, so that it never sees the end of it, and
  * the only write side of "result". */
 static int open_start_pipes(OciSession *session, Fault *fault) {
@@ -109,7 +93,7 @@ static int session_run(OciSession *session, bool waits_for_start, Fault *fault) 
         if (r < 0)
                 return r;
         session->starts_at_once = !waits_for_start && can_start_at_once(session);
-        if ((r = connect_console(session, fault)) < 0 ||
+        if ((r = oci_session_connect_console(session, fault)) < 0 ||
             (r = oci_session_make_container(session, fault)) < 0 ||
             (r = clone_container(session, waits_for_start, fault)) < 0 || (r = deliver(session, fault)) < 0)
                 return r;

@@ -14,6 +14,7 @@
 #include "lib/json.h"
 #include "lib/process.h"
 #include "lib/strv.h"
+#include "runtime/hooks.h"
 #include "runtime/oci-command.h"
 #include "runtime/oci-criu.h"
 #include "runtime/oci-delivery.h"
@@ -22,7 +23,13 @@
 #include "runtime/rootfs.h"
 
 #define DESCRIPTORS_SIZE_MAX (1024U * 1024U)
-#define PID_NAME "criu.pid"
+
+typedef struct Restore {
+        OciSession *session;
+        pid_t pid;
+        int pidfd;
+        int terminal; /* the master, for the foreground */
+} Restore;
 
 /* Where this process was before it went into a mount namespace of its own. */
 typedef struct Place {
@@ -88,98 +95,128 @@ static int add_descriptors(OciCriu *criu, Fault *fault) {
         for (size_t i = 0; r >= 0 && i < MIN_OF(json_object_array_length(list), 3U); i++) {
                 const char *target = json_object_get_string(json_object_array_get_idx(list, i));
                 if (target && (string_after(target, "pipe:") || string_after(target, "socket:")))
-                        r = oci_criu_addf(criu, "--inherit-fd=fd[%zu]:%s", i, target);
+                        criu_message_add_pair(&criu->options, CRIU_INHERIT_FD, target, i);
         }
         return r;
 }
 
-static int read_pid(const StateFile *state, pid_t *ret, Fault *fault) {
-        _cleanup_free_ char *text = NULL;
-        uint64_t pid = 0;
-        int r = fd_read_line_at(state->directory, PID_NAME, &text);
-        if (r >= 0)
-                r = string_to_uint64(text, INT32_MAX, &pid);
-        (void) unlinkat(state->directory, PID_NAME, 0);
-        if (r < 0 || pid == 0)
-                return fault_set_errno(fault, r < 0 ? r : -EIO, "the pid that criu has written");
-        *ret = (pid_t) pid;
+/* By the parent of init, when its namespaces stand; the others belong to its execve(2), which is past. */
+static int run_hooks(const Restore *restore, pid_t pid, Fault *fault) {
+        OciSession *session = restore->session;
+        const HookState state = {
+                .id = session->options->id,
+                .bundle = session->bundle,
+                .status = "creating",
+                .pid = pid,
+        };
+        session->cloned = true;
+        int r = hooks_run(session->config, RUNTIME_HOOK_PRESTART, &state, fault);
+        return r < 0 ? r : hooks_run(session->config, RUNTIME_HOOK_CREATE_RUNTIME, &state, fault);
+}
+
+static int take_terminal(Restore *restore, int fd, Fault *fault) {
+        _cleanup_close_ int master = fd;
+        if (restore->session->console >= 0 && master >= 0)
+                return oci_delivery_send_terminal(restore->session->console, master, fault);
+        if (!restore->session->forwards_terminal || master < 0 || restore->terminal >= 0)
+                return fault_set(fault, -EINVAL, "criu: a terminal that the configuration does not have");
+        restore->terminal = TAKE_FD(master);
         return 0;
 }
 
-static int run_criu_here(OciSession *session, pid_t *ret, Fault *fault) {
-        const OciCheckpointOptions *given = &session->options->checkpoint;
-        _cleanup_(oci_criu_done) OciCriu criu = OCI_CRIU_INIT;
-        _cleanup_free_ char *root = NULL;
-        char directory[FD_PROC_PATH_SIZE];
-        int r;
-        criu.cgroup_fd = session->cgroup; /* what it restores is where it is */
-        (void) snprintf(directory, sizeof(directory), "/proc/%i/fd/%i", getpid(), session->state.directory);
-        if ((r = oci_criu_begin(&criu, session->options, "restore", fault)) < 0 ||
-            (r = mount_root(session, &root, fault)) < 0 ||
-            (r = oci_criu_addf(&criu, "--root=%s", root)) < 0 ||
-            (r = oci_criu_add(&criu, "--restore-detached")) < 0 ||
-            (r = oci_criu_add(&criu, "--restore-sibling")) < 0 ||
-            (r = oci_criu_addf(&criu, "--pidfile=%s/" PID_NAME, directory)) < 0 ||
-            (r = given->lsm_profile ? oci_criu_addf(&criu, "--lsm-profile=%s", given->lsm_profile) : 0) <
-                    0 ||
-            (r = given->lsm_mount_context
-                         ? oci_criu_addf(&criu, "--lsm-mount-context=%s", given->lsm_mount_context)
-                         : 0) < 0 ||
-            (r = oci_criu_add_mounts(&criu, session->config, 0, fault)) < 0 ||
-            (r = add_descriptors(&criu, fault)) < 0 || (r = oci_criu_run(&criu, fault)) < 0)
-                return r;
-        return read_pid(&session->state, ret, fault);
+static int on_notify(void *userdata, const CriuAnswer *told, int fd, Fault *fault) {
+        if (string_equal(told->script, "orphan-pts-master"))
+                return take_terminal(userdata, fd, fault);
+        fd_close(fd);
+        return string_equal(told->script, "setup-namespaces") ? run_hooks(userdata, told->pid, fault) : 0;
 }
 
-static int run_criu(OciSession *session, pid_t *ret, Fault *fault) {
+static int start_criu_here(const OciSession *session, OciCriu *criu, Fault *fault) {
+        const OciCheckpointOptions *given = &session->options->checkpoint;
+        _cleanup_free_ char *root = NULL;
+        int r;
+        criu->cgroup_fd = session->cgroup; /* what it restores is where it is */
+        if ((r = oci_criu_begin(criu, session->options, CRIU_RESTORE, fault)) < 0 ||
+            (r = mount_root(session, &root, fault)) < 0)
+                return r;
+        criu_message_add_text(&criu->options, CRIU_ROOT, root);
+        criu_message_add_number(&criu->options, CRIU_RESTORE_SIBLING, 1);
+        if (given->lsm_profile)
+                criu_message_add_text(&criu->options, CRIU_LSM_PROFILE, given->lsm_profile);
+        if (given->lsm_mount_context)
+                criu_message_add_text(&criu->options, CRIU_LSM_MOUNT_CONTEXT, given->lsm_mount_context);
+        r = oci_criu_add_mounts(criu, session->config, 0, fault);
+        if (r >= 0)
+                r = add_descriptors(criu, fault);
+        return r < 0 ? r : oci_criu_start(criu, fault);
+}
+
+static int run_criu(Restore *restore, Fault *fault) {
+        _cleanup_(oci_criu_done) OciCriu criu = OCI_CRIU_INIT;
         _cleanup_(place_done) Place place = PLACE_NULL;
         int r = place_remember(&place, fault);
         if (r < 0)
                 return r;
-        r = run_criu_here(session, ret, fault);
+        r = start_criu_here(restore->session, &criu, fault);
         int back = place_return(&place, r < 0 ? NULL : fault);
-        return r < 0 ? r : back;
+        if (r < 0 || back < 0)
+                return r < 0 ? r : back;
+        /* Now that somebody is in the cgroup: an empty scope ends. */
+        r = oci_session_apply_resources(restore->session, fault);
+        if (r < 0)
+                return r;
+        criu.notify = on_notify;
+        criu.userdata = restore;
+        return oci_criu_run(&criu, &restore->pid, fault);
 }
 
-static int restore(OciSession *session, pid_t *ret_pid, int *ret_pidfd, Fault *fault) {
+static int restore_container(Restore *restore, Fault *fault) {
+        OciSession *session = restore->session;
         const OciOptions *options = session->options;
         int r;
-        if ((r = oci_session_open_bundle(session, fault)) < 0)
+        session->forwards_terminal = !options->detach;
+        if ((r = oci_session_open_bundle(session, fault)) < 0 ||
+            (r = oci_session_connect_console(session, fault)) < 0 ||
+            (r = oci_session_make_container(session, fault)) < 0 || (r = run_criu(restore, fault)) < 0)
                 return r;
-        if (options->console_socket || session->config->process.terminal)
-                return fault_set(fault, -EOPNOTSUPP,
-                                 "config.process.terminal: a terminal is not restored; see --shell-job");
-        if ((r = oci_session_make_container(session, fault)) < 0 ||
-            (r = oci_session_apply_resources(session, fault)) < 0 ||
-            (r = run_criu(session, ret_pid, fault)) < 0)
-                return r;
-        *ret_pidfd = process_open_pidfd(*ret_pid);
-        if (*ret_pidfd < 0)
-                return fault_set_errno(fault, *ret_pidfd, "the restored process");
-        r = options->pid_file ? oci_delivery_write_pid(options->pid_file, *ret_pid, fault) : 0;
-        if (r < 0 || (r = oci_session_write_state(session, *ret_pid, fault)) < 0)
+        restore->pidfd = process_open_pidfd(restore->pid);
+        if (restore->pidfd < 0)
+                return fault_set_errno(fault, restore->pidfd, "the restored process");
+        r = options->pid_file ? oci_delivery_write_pid(options->pid_file, restore->pid, fault) : 0;
+        if (r < 0 || (r = oci_session_write_state(session, restore->pid, fault)) < 0)
                 return r;
         return state_file_publish(&session->state, fault);
 }
 
-int oci_restore(const OciOptions *options, Fault *fault) {
-        _cleanup_(oci_session_done) OciSession session = OCI_SESSION_INIT(options);
+static int wait_in_foreground(Restore *restore, Fault *fault) {
         _cleanup_(oci_foreground_done) OciForeground foreground = OCI_FOREGROUND_INIT;
-        _cleanup_close_ int pidfd = -EBADF;
-        pid_t pid = 0;
-        int r = restore(&session, &pid, &pidfd, fault);
-        if (r < 0)
-                return fault_prefix(fault, r, "container '%s'", options->id);
-        session.complete = true;
-        if (options->detach)
-                return 0;
-        r = oci_foreground_begin(&foreground, fault);
+        OciSession *session = restore->session;
+        int r = oci_foreground_begin(&foreground, fault);
+        if (r >= 0 && restore->terminal >= 0)
+                r = oci_foreground_take_terminal(&foreground, TAKE_FD(restore->terminal), fault);
         if (r < 0)
                 return r;
-        state_file_unlock(&session.state);
-        int status = oci_foreground_wait(&foreground, pidfd, fault);
-        if (status < 0 || state_file_lock(&session.state) < 0)
+        state_file_unlock(&session->state);
+        int status = oci_foreground_wait(&foreground, restore->pidfd, fault);
+        if (status < 0 || state_file_lock(&session->state) < 0)
                 return status;
-        r = oci_remove_container(&session.state, fault);
+        r = oci_remove_container(&session->state, fault);
         return r < 0 ? r : status;
+}
+
+int oci_restore(const OciOptions *options, Fault *fault) {
+        _cleanup_(oci_session_done) OciSession session = OCI_SESSION_INIT(options);
+        Restore restore = { .session = &session, .pidfd = -EBADF, .terminal = -EBADF };
+        int r = restore_container(&restore, fault);
+        if (r < 0 && restore.pid > 0)
+                process_kill_and_reap(restore.pidfd < 0 ? process_open_pidfd(restore.pid)
+                                                        : TAKE_FD(restore.pidfd));
+        session.complete = r >= 0;
+        if (r < 0)
+                (void) fault_prefix(fault, r, "container '%s'", options->id);
+        else if (!options->detach)
+                r = wait_in_foreground(&restore, fault);
+        fd_close(restore.pidfd);
+        fd_close(restore.terminal);
+        return r;
 }

@@ -15,6 +15,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/intel-rdt.h"
 #include "runtime/oci-command.h"
+#include "runtime/oci-delivery.h"
 #include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
 #include "runtime/systemd-scope.h"
@@ -34,6 +35,22 @@ int oci_session_open_bundle(OciSession *session, Fault *fault) {
         if (r < 0)
                 return fault_set_errno(fault, r, "the bundle's config.json");
         return runtime_config_parse(session->config_text, session->config_size, &session->config, fault);
+}
+
+int oci_session_connect_console(OciSession *session, Fault *fault) {
+        const OciOptions *options = session->options;
+        bool terminal = session->config->process.terminal;
+        if (!options->console_socket && terminal && session->forwards_terminal)
+                return 0;
+        if (!options->console_socket && terminal)
+                return fault_set(fault, -EINVAL,
+                                 "config.process.terminal: the terminal needs a --console-socket to go to");
+        if (options->console_socket && !terminal)
+                return fault_set(fault, -EINVAL, "--console-socket: the configuration has no terminal");
+        if (!terminal)
+                return 0;
+        session->console = oci_delivery_connect("--console-socket", options->console_socket, fault);
+        return session->console < 0 ? session->console : 0;
 }
 
 static bool does_without(const OciSession *session, int error) {

@@ -47,6 +47,8 @@ typedef struct OciSession {
 
 /* The bundle is read; its configuration is checked. */
 int oci_session_open_bundle(OciSession *session, Fault *fault);
+/* Where its terminal goes, if it has one. */
+int oci_session_connect_console(OciSession *session, Fault *fault);
 /* The name is taken, and nobody else's cgroup. */
 int oci_session_make_container(OciSession *session, Fault *fault);
 /* When init is in the cgroup: its limits, and its devices. */

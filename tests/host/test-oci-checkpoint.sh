@@ -13,7 +13,7 @@ start_counting() {
                 sh -c 'exec <>/dev/null >/tmp/count 2>&1; i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
         rm -f "$rootfs/tmp/count"
         oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
-        wait_for 5 eval '[[ $(tail -n 1 "$rootfs/tmp/count") -ge 3 ]]'
+        wait_for 30 eval '[[ $(tail -n 1 "$rootfs/tmp/count") -ge 3 ]]'
 }
 
 test_what_is_saved_goes_on_where_it_was() {
@@ -25,36 +25,168 @@ test_what_is_saved_goes_on_where_it_was() {
         before=$(tail -n 1 "$rootfs/tmp/count")
         oci restore --detach --image-path "$scratch/images" -b "$bundle" box </dev/null >/dev/null 2>&1
         equal running "$(oci state box | jq -r .status)"
-        wait_for 10 eval "[[ \$(tail -n 1 '$rootfs/tmp/count') -gt $((before + 3)) ]]"
+        wait_for 60 eval "[[ \$(tail -n 1 '$rootfs/tmp/count') -gt $((before + 3)) ]]"
         equal hello "$(oci exec box echo hello)"
         grep -qx "$(oci state box | jq .pid)" /sys/fs/cgroup/crt-test-oci/box/cgroup.procs
         oci delete --force box
         nothing_left
 }
 
-# What stands in for criu makes a sibling, as criu would (clone3(2) with CLONE_PARENT), and no container.
-test_after_a_restore_the_runtime_is_where_it_was() {
+# What stands in for criu is asked as criu is, and makes a sibling (clone3(2) with CLONE_PARENT), which is no container.
+stand_in() {
         cat >"$scratch/criu" <<END
 #!/usr/bin/python3
-import ctypes, os, sys
+import array, ctypes, os, signal, socket, sys
+assert sys.argv[1:] == ["swrk", "3"], sys.argv
+channel = socket.socket(fileno=3)
+with open("$scratch/request", "wb") as file:
+    file.write(channel.recv(65536))
 with open("$scratch/of-criu", "w") as file:
     file.write(os.readlink("/proc/self/ns/mnt"))
-path = next(word.partition("=")[2] for word in sys.argv if word.startswith("--pidfile="))
+def number(n):
+    return bytes([n & 127 | 128]) + number(n >> 7) if n > 127 else bytes([n])
+def tell(script, fds=()):
+    said = bytes([10, len(script)]) + script + b"\\x10" + number(pid)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    channel.sendmsg([b"\\x08\\x06\\x10\\x01\\x2a" + bytes([len(said)]) + said], rights)
+    return channel.recv(100) == b"\\x08\\x06\\x18\\x01"
+master, slave = os.openpty() if "$1" == "terminal" else (-1, -1)
 pid = ctypes.CDLL(None).syscall(435, (ctypes.c_uint64 * 8)(0x8000), 64)
 if pid == 0:
-    os.execvp("sleep", ["sleep", "1"])
-with open(path, "w") as file:
-    print(pid, file=file)
+    for fd in range(3) if slave >= 0 else []:
+        os.dup2(slave, fd)
+    channel.close()
+    os.execvp("sh", ["sh", "-c", "echo from the restored; exec sleep ${2:-1}"])
+good = tell(b"setup-namespaces") and (master < 0 or tell(b"orphan-pts-master", [master]))
+if not good:
+    os.kill(pid, signal.SIGKILL)
+    channel.send(b"\\x08\\x02\\x10\\x00")
+    sys.exit(1)
+answer = b"\\x08" + number(pid)
+channel.send(b"\\x08\\x02\\x10\\x01\\x22" + bytes([len(answer)]) + answer)
 END
-        printf '#!/bin/sh\nreadlink /proc/self/ns/mnt >%s\n' "$scratch/of-hook" >"$scratch/hook"
-        chmod +x "$scratch/criu" "$scratch/hook"
+        chmod +x "$scratch/criu"
         mkdir -p "$scratch/images3"
         echo '[]' >"$scratch/images3/descriptors.json"
+}
+
+restore() { oci --criu "$scratch/criu" restore --image-path "$scratch/images3" -b "$bundle" "$@"; }
+
+test_after_a_restore_the_runtime_is_where_it_was() {
+        stand_in none
+        printf '#!/bin/sh\nreadlink /proc/self/ns/mnt >%s\n' "$scratch/of-hook" >"$scratch/hook"
+        chmod +x "$scratch/hook"
         bundle '.hooks = {poststop: [{path: "'"$scratch"'/hook"}]}' true
-        output=$(oci --criu "$scratch/criu" restore --image-path "$scratch/images3" -b "$bundle" box 2>&1) || true
+        output=$(restore box 2>&1) || true
         [[ -s $scratch/of-hook ]] || fail "$output"
         equal "$(readlink /proc/self/ns/mnt)" "$(cat "$scratch/of-hook")"
         [[ $(cat "$scratch/of-criu") != "$(cat "$scratch/of-hook")" ]]
+        contains "$(tr -c '[:print:]' ' ' <"$scratch/request")" "$bundle/rootfs"
+        nothing_left
+}
+
+test_hooks_of_a_restore() {
+        stand_in none 1000
+        cat >"$scratch/hook" <<END
+#!/bin/sh
+exec >>$scratch/hooks
+echo "\$1 \$(readlink /proc/self/ns/mnt) \$(jq -r '"\\(.status) \\(.pid)"')"
+exit \$2
+END
+        chmod +x "$scratch/hook"
+        rm -f "$scratch/hooks"
+        local hooks='def hook(n; s): {path: "'"$scratch"'/hook", args: ["hook", n, s], env: ["PATH=/usr/bin:/bin"]}; .hooks = '
+        bundle "$hooks"'{prestart: [hook("prestart"; "0")], createRuntime: [hook("createRuntime"; "0")], poststop: [hook("poststop"; "0")]}' true
+        restore --detach box </dev/null >/dev/null 2>&1
+        local pid host
+        pid=$(oci state box | jq .pid) host=$(readlink /proc/self/ns/mnt)
+        equal "prestart $host creating $pid"$'\n'"createRuntime $host creating $pid" "$(cat "$scratch/hooks")"
+        oci delete --force box
+        equal "poststop $host stopped null" "$(tail -n 1 "$scratch/hooks")"
+        nothing_left
+        # One that fails ends it, and what was made before ends, too.
+        bundle "$hooks"'{createRuntime: [hook("createRuntime"; "3")], poststop: [hook("after"; "0")]}' true
+        fails restore --detach box
+        contains "$output" "config.hooks.createRuntime[0]: $scratch/hook: ended with status 3"
+        contains "$(tail -n 1 "$scratch/hooks")" after
+        nothing_left
+}
+
+test_a_restore_into_a_scope() {
+        [[ -d /run/systemd/system ]] || skip "systemd is not here"
+        stand_in none 1000
+        bundle '.linux.cgroupsPath = "system.slice:crt:box"' true
+        oci --criu "$scratch/criu" --systemd-cgroup restore --detach --image-path "$scratch/images3" -b "$bundle" box </dev/null >/dev/null 2>&1
+        equal "0::/system.slice/crt-box.scope" "$(cat "/proc/$(oci state box | jq .pid)/cgroup" | grep ^0:)"
+        equal active "$(systemctl show -P ActiveState crt-box.scope)"
+        oci delete --force box
+        nothing_left
+}
+
+test_the_terminal_of_a_restore() {
+        stand_in terminal 1
+        bundle '.process.terminal = true' true
+        fails restore --detach box
+        contains "$output" "needs a --console-socket"
+        contains "$(restore box 2>&1)" "from the restored"
+        nothing_left
+        cat >"$scratch/receive.py" <<'END'
+import array, os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+connection = listener.accept()[0]
+ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[1]
+print(os.read(array.array("i", ancillary[0][2])[0], 100).decode())
+END
+        python3 "$scratch/receive.py" "$scratch/console" >"$scratch/out" 2>&1 </dev/null &
+        wait_for 20 test -S "$scratch/console"
+        restore --detach --console-socket "$scratch/console" box </dev/null >/dev/null 2>&1
+        wait_for 20 grep -q "from the restored" "$scratch/out"
+        wait
+        oci delete --force box
+        bundle . true
+        fails restore --detach box
+        contains "$output" "a terminal that the configuration does not have"
+        nothing_left
+}
+
+# Its master is outside and not saved: a new one takes its place.
+test_a_terminal_goes_on_too() {
+        works || skip "criu does not work with this kernel: $(criu check 2>&1 | head -n 1)"
+        cat >"$scratch/terminal.py" <<'END'
+import array, os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+for _ in range(2):
+    connection = listener.accept()[0]
+    ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[1]
+    terminal = array.array("i", ancillary[0][2])[0]
+    try:
+        while True:
+            sys.stdout.write(os.read(terminal, 4096).decode())
+            sys.stdout.flush()
+    except OSError:
+        print("--- hung up", flush=True)
+END
+        rm -f "$scratch/console"
+        python3 "$scratch/terminal.py" "$scratch/console" >"$scratch/terminal" 2>&1 </dev/null &
+        local reader=$!
+        wait_for 20 test -S "$scratch/console"
+        bundle '.process.terminal = true | .mounts |= map(select(.destination != "/dev/mqueue"))
+                | del(.linux.namespaces[] | select(.type == "network"))' sh -c 'i=0; while :; do i=$((i + 1)); echo number $i; sleep 0.1; done'
+        oci run --detach --console-socket "$scratch/console" -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 20 grep -q "number 3" "$scratch/terminal"
+        oci checkpoint --image-path "$scratch/images-terminal" box
+        wait_for 20 grep -q "hung up" "$scratch/terminal"
+        local before
+        before=$(grep number "$scratch/terminal" | tail -n 1 | tr -dc 0-9)
+        oci restore --detach --console-socket "$scratch/console" --image-path "$scratch/images-terminal" -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 20 grep -q "number $((before + 5))" "$scratch/terminal"
+        oci delete --force box
+        wait "$reader"
+        equal 2 "$(grep -c 'hung up' "$scratch/terminal")"
         nothing_left
 }
 
