@@ -387,6 +387,10 @@ bool authorizer_is_busy(const Authorizer *authorizer) {
         return authorizer->calls != NULL;
 }
 
+bool bus_call_is_admitted(sd_bus *bus, const sd_bus_message *message) {
+        return the_authorizer && the_authorizer->bus == bus && call_find_admitted(the_authorizer, message);
+}
+
 Peer *bus_current_peer(sd_bus *bus) {
         sd_bus_message *message = sd_bus_get_current_message(bus);
         if (!message || message != current.message)

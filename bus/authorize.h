@@ -64,6 +64,10 @@ void authorizer_set_owner_of(Authorizer *authorizer, AuthorizerOwnerOf owner_of,
 /* Calls that wait for an answer of the bus or of polkit. */
 bool authorizer_is_busy(const Authorizer *authorizer);
 
+/* Within a filter that sees messages before this one: it may pass, and is on its way to its handler. A
+ * filter may keep it, and put it back into the queue later. */
+bool bus_call_is_admitted(sd_bus *bus, const sd_bus_message *message);
+
 /* Within a handler, a getter or an enumerator: who sent the message that is being dispatched. Never NULL in
  * a handler. */
 Peer *bus_current_peer(sd_bus *bus);

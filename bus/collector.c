@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "bus/authorize.h"
 #include "bus/bus-error.h"
+#include "bus/collector-epoch.h"
 #include "bus/options.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -16,11 +16,11 @@
 
 /* What one turn of the loop is used for at most. */
 #define SLICE_USEC 3000U
+/* And one Sweep, which keeps other calls waiting; and how many things go with one sync. */
+#define SWEEP_USEC 30000U
+#define SWEEP_BATCH 256
 #define TASKS_MAX 8
 
-/* Touched names are remembered by a bit each, found by their hash: it takes no more memory however many they
- * are, and a bit that two names share only keeps a thing until the next collection. */
-#define TOUCHED_BITS (UINT64_C(1) << 20)
 /* No call that is right has more arguments or options; one that is not could set all bits. */
 #define NAMES_MAX 64
 
@@ -36,7 +36,8 @@ typedef struct CollectorTask {
 
         uint64_t epoch;
         RecordFile list;
-        uint32_t gone;
+        uint64_t end; /* of its time */
+        uint32_t seen, gone;
         uint64_t bytes;
 } CollectorTask;
 
@@ -48,31 +49,17 @@ struct Collector {
         CollectorTask *tasks;
         size_t task_count;
 
-        uint64_t epoch; /* 0: none is open */
-        PeerWatch *watch;
-        uint64_t seed;
-        uint64_t *touched;
+        CollectorEpochs *epochs;
 };
 
 /* ---- the epoch ---- */
 
-static uint64_t touched_bit(const Collector *collector, const char *name, size_t length) {
-        uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ collector->seed; /* FNV-1a */
-        for (size_t i = 0; i < length; i++)
-                hash = (hash ^ (uint8_t) name[i]) * UINT64_C(0x100000001b3);
-        return (hash ^ (hash >> 32)) % TOUCHED_BITS;
-}
-
-static bool is_touched(const Collector *collector, const RecordField *name) {
-        uint64_t bit = touched_bit(collector, name->data, name->length);
-        return collector->touched[bit / 64] & (UINT64_C(1) << (bit % 64));
-}
-
 void collector_touch(Collector *collector, const char *name) {
-        if (collector->epoch == 0)
-                return;
-        uint64_t bit = touched_bit(collector, name, strlen(name));
-        collector->touched[bit / 64] |= UINT64_C(1) << (bit % 64);
+        collector_epochs_touch(collector->epochs, name);
+}
+
+void collector_note_change(Collector *collector) {
+        collector_epochs_note_change(collector->epochs);
 }
 
 /* Names that are options: a parent, a promised digest. */
@@ -103,7 +90,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         uint8_t type;
         char kind;
 
-        if (collector->epoch == 0 || sd_bus_message_get_type(message, &type) < 0 ||
+        if (!collector_epochs_are_open(collector->epochs) || sd_bus_message_get_type(message, &type) < 0 ||
             type != SD_BUS_MESSAGE_METHOD_CALL)
                 return 0;
         for (unsigned n = 0; n < NAMES_MAX && sd_bus_message_peek_type(message, &kind, NULL) > 0 &&
@@ -115,61 +102,57 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         return r < 0 ? r : 0;
 }
 
-static void epoch_end(Collector *collector) {
-        collector->epoch = 0;
-        collector->watch = peer_watch_free(collector->watch);
-        collector->touched = mfree(collector->touched);
-}
-
-static void epoch_on_gone(void *userdata) {
-        Collector *collector = userdata;
-        log_debug("the collection was left in the middle");
-        epoch_end(collector);
-}
-
 static int method_begin(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Collector *collector = userdata;
+        uint64_t number;
         int r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
                 return r;
-        if (collector->epoch != 0)
-                return sd_bus_error_set(error, bus_error_name(-EBUSY), "a collection is under way");
-        collector->touched = new0(uint64_t, TOUCHED_BITS / 64);
-        if (!collector->touched)
-                return -ENOMEM;
-        uint64_t random[2];
-        if (getrandom(random, sizeof(random), 0) != sizeof(random))
-                r = -EIO;
-        if (r >= 0)
-                r = peer_watch_new(bus_current_peer(collector->bus), epoch_on_gone, collector,
-                                   &collector->watch);
-        if (r < 0) {
-                epoch_end(collector);
-                return r;
-        }
-        /* Not one that an earlier process gave. */
-        collector->epoch = random[0] | 1;
-        collector->seed = random[1];
-        return sd_bus_reply_method_return(message, "t", collector->epoch);
+        r = collector_epoch_begin(collector->epochs, bus_current_peer(collector->bus), &number);
+        if (r == -EBUSY)
+                return sd_bus_error_set(error, bus_error_name(r), "too many collections are under way");
+        return r < 0 ? r : sd_bus_reply_method_return(message, "t", number);
 }
 
-static int check_epoch(const Collector *collector, uint64_t epoch, sd_bus_error *error) {
-        if (epoch != 0 && epoch == collector->epoch)
-                return 0;
-        return sd_bus_error_set(error, bus_error_name(-EBUSY), "this epoch is not open");
+static int find_epoch(const Collector *collector, uint64_t number, CollectorEpoch **ret,
+                      sd_bus_error *error) {
+        *ret = collector_epoch_find(collector->epochs, number);
+        return *ret ? 0 : sd_bus_error_set(error, bus_error_name(-EBUSY), "this epoch is not open");
+}
+
+static int read_epoch(const Collector *collector, sd_bus_message *message, CollectorEpoch **ret,
+                      sd_bus_error *error) {
+        uint64_t number;
+        int r = sd_bus_message_read(message, "t", &number);
+        if (r >= 0)
+                r = bus_options_read(message, NULL, 0, NULL, error);
+        return r < 0 ? r : find_epoch(collector, number, ret, error);
+}
+
+static int method_hold(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        CollectorEpoch *epoch;
+        int r = read_epoch(userdata, message, &epoch, error);
+        if (r < 0)
+                return r;
+        r = collector_epoch_hold(epoch, message);
+        return r < 0 ? bus_error_set_fault(error, r, NULL) : 1;
+}
+
+static int method_release(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        CollectorEpoch *epoch;
+        int r = read_epoch(userdata, message, &epoch, error);
+        if (r < 0)
+                return r;
+        collector_epoch_release(epoch);
+        return sd_bus_reply_method_return(message, NULL);
 }
 
 static int method_end(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        Collector *collector = userdata;
-        uint64_t epoch;
-        int r = sd_bus_message_read(message, "t", &epoch);
-        if (r >= 0)
-                r = bus_options_read(message, NULL, 0, NULL, error);
-        if (r >= 0)
-                r = check_epoch(collector, epoch, error);
+        CollectorEpoch *epoch;
+        int r = read_epoch(userdata, message, &epoch, error);
         if (r < 0)
                 return r;
-        epoch_end(collector);
+        collector_epoch_end(epoch);
         return sd_bus_reply_method_return(message, NULL);
 }
 
@@ -202,37 +185,10 @@ static void task_on_gone(void *userdata) {
 }
 
 static int task_reply(CollectorTask *task) {
-        if (!task->writer) {
-                if (task->collector->spec.sweep_end)
-                        task->collector->spec.sweep_end(task->collector->spec.owner);
-                return sd_bus_reply_method_return(task->message, "ut", task->gone, task->bytes);
-        }
+        if (!task->writer)
+                return sd_bus_reply_method_return(task->message, "utu", task->gone, task->bytes, task->seen);
         _cleanup_close_ int fd = record_writer_finish(task->writer);
         return fd < 0 ? fd : sd_bus_reply_method_return(task->message, "h", fd);
-}
-
-/* 1: there is more. */
-static int sweep_next(CollectorTask *task) {
-        Collector *collector = task->collector;
-        RecordField fields[RECORD_FIELDS_MAX];
-        uint64_t bytes = 0;
-
-        if (task->epoch != collector->epoch)
-                return -EBUSY;
-        int r = record_file_next(&task->list, fields);
-        if (r <= 0)
-                return r;
-        if (is_touched(collector, &fields[COLLECTOR_NAME]))
-                return 1;
-        r = collector->spec.sweep(collector->spec.owner, fields, &bytes);
-        if (r < 0)
-                log_debug("%.*s is left: %s", (int) MIN_OF(fields[COLLECTOR_NAME].length, (size_t) 200),
-                          fields[COLLECTOR_NAME].data, strerror(-r));
-        else if (r > 0) {
-                task->gone++;
-                task->bytes += bytes;
-        }
-        return 1;
 }
 
 static uint64_t now_usec(void) {
@@ -241,15 +197,71 @@ static uint64_t now_usec(void) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-static int on_turn(sd_event_source *source, void *userdata) {
-        CollectorTask *task = userdata;
-        uint64_t end = now_usec() + SLICE_USEC;
+static int sweep_one(CollectorTask *task, const CollectorEpoch *epoch,
+                     const RecordField fields[RECORD_FIELDS_MAX]) {
+        const CollectorSpec *spec = &task->collector->spec;
+        const RecordField *name = &fields[COLLECTOR_NAME];
+        if (collector_epoch_is_touched(epoch, name->data, name->length))
+                return 0;
+        int r = spec->sweep(spec->owner, fields);
+        if (r < 0)
+                log_debug("%.*s is left: %s", (int) MIN_OF(name->length, (size_t) 200), name->data,
+                          strerror(-r));
+        return r;
+}
+
+/* What goes in one turn goes with one sync. */
+static int sweep_commit(CollectorTask *task) {
+        const CollectorSpec *spec = &task->collector->spec;
+        uint32_t gone = 0;
+        uint64_t bytes = 0;
+        int r = spec->sweep_commit(spec->owner, &gone, &bytes);
+        if (r < 0)
+                return r;
+        task->gone += gone;
+        task->bytes += bytes;
+        return 0;
+}
+
+/* 1: there is more. */
+static int sweep_some(CollectorTask *task) {
+        uint64_t now = now_usec(), end = now + SLICE_USEC;
+        RecordField fields[RECORD_FIELDS_MAX];
+        const CollectorEpoch *epoch = collector_epoch_find(task->collector->epochs, task->epoch);
+        unsigned count = 0;
         int r;
 
+        if (!epoch || !collector_epoch_is_held(epoch))
+                return -EBUSY;
+        if (task->end == 0)
+                task->end = now + SWEEP_USEC;
+        for (r = 1; r > 0 && count < SWEEP_BATCH && now < end; now = now_usec()) {
+                r = record_file_next(&task->list, fields);
+                if (r > 0) {
+                        (void) sweep_one(task, epoch, fields);
+                        count++;
+                }
+        }
+        task->seen += count;
+        int committed = sweep_commit(task);
+        if (committed < 0)
+                return committed;
+        /* The rest of the list is asked for again. */
+        return r > 0 && now_usec() >= task->end ? 0 : r;
+}
+
+static int list_some(CollectorTask *task) {
+        uint64_t end = now_usec() + SLICE_USEC;
+        int r;
         do
-                r = task->writer ? task->collector->spec.inventory_step(task->cursor, task->writer)
-                                 : sweep_next(task);
+                r = task->collector->spec.inventory_step(task->cursor, task->writer);
         while (r > 0 && now_usec() < end);
+        return r;
+}
+
+static int on_turn(sd_event_source *source, void *userdata) {
+        CollectorTask *task = userdata;
+        int r = task->writer ? list_some(task) : sweep_some(task);
         if (r > 0)
                 return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
         if (r == 0)
@@ -286,20 +298,25 @@ static int task_new(Collector *collector, sd_bus_message *message, CollectorTask
 }
 
 typedef struct InventoryOptions {
+        uint64_t epoch; /* 0: of none */
         bool roots;
 } InventoryOptions;
 
 static const BusOption inventory_options[] = {
         { "roots", "b", offsetof(InventoryOptions, roots) },
+        { "epoch", "t", offsetof(InventoryOptions, epoch) },
 };
 
 static int method_inventory(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Collector *collector = userdata;
         InventoryOptions options = { 0 };
         _cleanup_(task_freep) CollectorTask *task = NULL;
+        CollectorEpoch *epoch = NULL;
 
         int r = bus_options_read(message, inventory_options, ELEMENTS_OF(inventory_options), &options,
                                  error);
+        if (r >= 0 && options.epoch != 0)
+                r = find_epoch(collector, options.epoch, &epoch, error);
         if (r >= 0)
                 r = task_new(collector, message, &task, error);
         if (r >= 0)
@@ -308,6 +325,8 @@ static int method_inventory(sd_bus_message *message, void *userdata, sd_bus_erro
                 r = collector->spec.inventory_new(collector->spec.owner, options.roots, &task->cursor);
         if (r < 0)
                 return r;
+        if (epoch)
+                collector_epoch_note_list(epoch);
         TAKE_PTR(task);
         return 1;
 }
@@ -315,19 +334,22 @@ static int method_inventory(sd_bus_message *message, void *userdata, sd_bus_erro
 static int method_sweep(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Collector *collector = userdata;
         _cleanup_(task_freep) CollectorTask *task = NULL;
-        uint64_t epoch;
+        CollectorEpoch *epoch;
+        uint64_t number;
         int fd;
 
-        int r = sd_bus_message_read(message, "th", &epoch, &fd);
+        int r = sd_bus_message_read(message, "th", &number, &fd);
         if (r >= 0)
                 r = bus_options_read(message, NULL, 0, NULL, error);
         if (r >= 0)
-                r = check_epoch(collector, epoch, error);
+                r = find_epoch(collector, number, &epoch, error);
+        if (r >= 0 && !collector_epoch_is_held(epoch))
+                r = sd_bus_error_set(error, bus_error_name(-EBUSY), "this epoch does not hold");
         if (r >= 0)
                 r = task_new(collector, message, &task, error);
         if (r < 0)
                 return r;
-        task->epoch = epoch;
+        task->epoch = number;
         r = record_file_open(fd, &task->list);
         if (r == -EINVAL || r == -EFBIG)
                 return bus_invalid_argument(error, "the list is no sealed memfd, or is too long");
@@ -345,9 +367,13 @@ static const sd_bus_vtable vtable[] = {
                                 method_begin, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Inventory", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("h", inventory),
                                 method_inventory, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Hold", SD_BUS_ARGS("t", epoch, "a{sv}", options),
+                                SD_BUS_RESULT("b", changed), method_hold, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Sweep", SD_BUS_ARGS("t", epoch, "h", list, "a{sv}", options),
-                                SD_BUS_RESULT("u", gone, "t", bytes), method_sweep,
+                                SD_BUS_RESULT("u", gone, "t", bytes, "u", seen), method_sweep,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", epoch, "a{sv}", options), SD_BUS_NO_RESULT,
+                                method_release, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("End", SD_BUS_ARGS("t", epoch, "a{sv}", options), SD_BUS_NO_RESULT,
                                 method_end, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
@@ -359,7 +385,19 @@ int collector_new(sd_bus *bus, const CollectorSpec *spec, Collector **ret) {
                 return -ENOMEM;
         collector->bus = sd_bus_ref(bus);
         collector->spec = *spec;
-        int r = sd_bus_add_filter(bus, &collector->filter, on_message, collector);
+        int r = collector_epochs_new(
+                &(CollectorEpochsSpec){
+                        .bus = bus,
+                        .gated = spec->gated,
+                        .gated_count = spec->gated_count,
+                        .interface = spec->interface,
+                        .is_settling = spec->is_settling,
+                        .on_hold = spec->on_hold,
+                        .owner = spec->owner,
+                },
+                &collector->epochs);
+        if (r >= 0)
+                r = sd_bus_add_filter(bus, &collector->filter, on_message, collector);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, &collector->slot, spec->path, spec->interface, vtable,
                                              collector);
@@ -374,14 +412,14 @@ Collector *collector_free(Collector *collector) {
                 return NULL;
         while (collector->tasks)
                 task_free(collector->tasks);
-        epoch_end(collector);
         sd_bus_slot_unref(collector->slot);
         sd_bus_slot_unref(collector->filter);
+        collector_epochs_free(collector->epochs);
         sd_bus_unref(collector->bus);
         free(collector);
         return NULL;
 }
 
 bool collector_is_busy(const Collector *collector) {
-        return collector->epoch != 0 || collector->tasks;
+        return collector_epochs_are_open(collector->epochs) || collector->tasks;
 }

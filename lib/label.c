@@ -12,11 +12,28 @@
 #include "lib/strv.h"
 
 #define RESERVED_PREFIX "org.crt."
+#define GC_PREFIX RESERVED_PREFIX "gc."
 #define USEC_PER_SEC UINT64_C(1000000)
 
 bool label_key_is(const char *key, const char *name) {
         const char *rest = string_after(key, name);
         return rest && (!rest[0] || (rest[0] == '.' && rest[1]));
+}
+
+bool label_refers(const char *label) {
+        return string_after(label, LABEL_GC_REF_CONTENT) || string_after(label, LABEL_GC_REF_SNAPSHOT);
+}
+
+static bool has_all(char *const *labels, const char *prefix, char *const *others) {
+        for (; labels && *labels; labels++)
+                if (string_after(*labels, prefix) && !strv_contains((const char *const *) others, *labels))
+                        return false;
+        return true;
+}
+
+/* One that expired counts again when the time is taken away. */
+bool label_keeps_more(char *const *before, char *const *after) {
+        return !has_all(after, GC_PREFIX, before) || !has_all(before, LABEL_GC_EXPIRE, after);
 }
 
 /* The digits at *text, which goes on behind them; -1 if they are not that many. */

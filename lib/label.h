@@ -31,5 +31,11 @@ bool label_key_is(const char *key, const char *name);
  * that are not named go as well. *labels is freed and replaced. -EDQUOT beyond LIMIT_LABELS_PER_OBJECT. */
 int label_change(char ***labels, char *const *changes, bool replace, Fault *fault);
 
+/* A "KEY=value" whose key begins as those that refer to others. */
+bool label_refers(const char *label);
+
+/* What has after for labels where it had before may keep something that it did not keep then. */
+bool label_keeps_more(char *const *before, char *const *after);
+
 /* RFC 3339, in microseconds since 1970. -EINVAL. */
 int label_parse_time(const char *text, uint64_t *ret);

@@ -205,37 +205,84 @@ int blob_is_recorded(ContentState *state, const Digest *digest) {
         return r < 0 ? r : database_rows_next(&rows);
 }
 
-/* 1 when no namespace has it any longer. */
-static int blob_forget(ContentState *state, const char *namespace, const char *digest) {
+static int read_size(ContentState *state, const char *digest, uint64_t *ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows, "SELECT size FROM blobs WHERE digest = ?", "s",
+                               digest);
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        if (r > 0)
+                *ret = (uint64_t) database_rows_int64(&rows, 0);
+        return r;
+}
+
+/* Within a transaction: 1 and its bytes if it was there; they are 0 while others have it, too. */
+static int blob_forget(ContentState *state, BlobToDelete *blob, uint64_t *ret_bytes) {
+        char digest[DIGEST_STRING_MAX];
+        uint64_t size = 0;
+        digest_to_string(&blob->digest, digest);
+        int r = database_execute(state->database,
+                                 "DELETE FROM namespace_blobs WHERE namespace = ? AND digest = ?", "ss",
+                                 blob->namespace, digest);
+        if (r <= 0)
+                return r;
+        r = read_size(state, digest, &size);
+        if (r >= 0)
+                r = database_execute(state->database,
+                                     "DELETE FROM blobs WHERE digest = ?1 AND NOT EXISTS"
+                                     " (SELECT 1 FROM namespace_blobs WHERE digest = ?1)",
+                                     "s", digest);
+        if (r < 0)
+                return r;
+        blob->last = r > 0;
+        *ret_bytes = blob->last ? size : 0;
+        return 1;
+}
+
+/* New bytes in the place of damaged ones get a record of their own. */
+static void blob_unlink(ContentState *state, const Digest *digest) {
+        char path[BLOB_PATH_SIZE];
+        if (content_state_is_placing(state, digest))
+                return;
+        if (unlinkat(state->blobs, blob_path(digest, path), 0) < 0 && errno != ENOENT)
+                log_warning("%s can't be removed: %s", path, strerror(errno));
+}
+
+/* The records go first: killed in between, files are left that the next start removes. */
+int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
+                     uint64_t *ret_bytes) {
+        uint64_t bytes = 0;
+        uint32_t gone = 0;
         int r = database_begin(state->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
-        r = database_execute(transaction, "DELETE FROM namespace_blobs WHERE namespace = ? AND digest = ?",
-                             "ss", namespace, digest);
-        if (r <= 0)
-                return r < 0 ? r : -ENOENT;
-        int last = database_execute(transaction,
-                                    "DELETE FROM blobs WHERE digest = ?1 AND NOT EXISTS"
-                                    " (SELECT 1 FROM namespace_blobs WHERE digest = ?1)",
-                                    "s", digest);
-        if (last < 0)
-                return last;
+        for (size_t i = 0; i < count; i++) {
+                uint64_t size = 0;
+                blobs[i].last = false;
+                r = blob_forget(state, &blobs[i], &size);
+                if (r < 0)
+                        return r;
+                gone += r > 0;
+                bytes += size;
+        }
         r = database_commit(transaction);
-        return r < 0 ? r : last > 0;
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < count; i++)
+                if (blobs[i].last)
+                        blob_unlink(state, &blobs[i].digest);
+        *ret_gone = gone;
+        *ret_bytes = bytes;
+        return 0;
 }
 
-/* The record goes first: killed in between, a file is left that the next start removes. */
 int blob_delete(ContentState *state, const char *namespace, const Digest *digest) {
-        char text[DIGEST_STRING_MAX], path[BLOB_PATH_SIZE];
-
-        int r = blob_forget(state, namespace, digest_to_string(digest, text));
-        /* New bytes in the place of damaged ones get a record of their own. */
-        if (r <= 0 || content_state_is_placing(state, digest))
-                return r < 0 ? r : 0;
-        if (unlinkat(state->blobs, blob_path(digest, path), 0) < 0 && errno != ENOENT)
-                log_warning("%s can't be removed: %s", path, strerror(errno));
-        return 0;
+        BlobToDelete blob = { .namespace = (char *) namespace, .digest = *digest };
+        uint32_t gone = 0;
+        uint64_t bytes;
+        int r = blob_delete_many(state, &blob, 1, &gone, &bytes);
+        return r >= 0 && gone == 0 ? -ENOENT : r;
 }
 
 int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,

@@ -37,6 +37,15 @@ int blob_update(ContentState *state, const char *namespace, const Digest *digest
 
 /* Takes it out of the namespace; the bytes go with the last one. -ENOENT as blob_find(). */
 int blob_delete(ContentState *state, const char *namespace, const Digest *digest);
+/* The same for many with one sync: what is not there is passed over. How many there were, and the bytes that
+ * went with them. All of them or none. */
+typedef struct BlobToDelete {
+        char *namespace;
+        Digest digest;
+        bool last; /* meanwhile: no namespace has it any longer */
+} BlobToDelete;
+int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
+                     uint64_t *ret_bytes);
 
 /* The bytes are there and, as far as their record and a look at the file tell, right, in whatever namespace:
  * 1 or 0. What is found to be damaged is marked. */

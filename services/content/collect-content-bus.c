@@ -2,12 +2,21 @@
 
 #include "services/content/collect-content-bus.h"
 
+#include <errno.h>
+
 #include "bus/bus-names.h"
 #include "services/content/collect-content.h"
 
+struct ContentCollector {
+        ContentState *state; /* weak */
+        ContentSweep *sweep;
+        Collector *collector;
+};
+
 static int new_inventory(void *owner, bool roots, void **ret_cursor) {
+        const ContentCollector *content = owner;
         ContentInventory *inventory;
-        int r = content_inventory_new(owner, roots, &inventory);
+        int r = content_inventory_new(content->state, roots, &inventory);
         if (r >= 0)
                 *ret_cursor = inventory;
         return r;
@@ -21,36 +30,81 @@ static void free_inventory(void *cursor) {
         content_inventory_free(cursor);
 }
 
-static int sweep(void *owner, const RecordField fields[RECORD_FIELDS_MAX], uint64_t *ret_bytes) {
-        return content_sweep(owner, &fields[COLLECTOR_NAMESPACE], &fields[COLLECTOR_NAME],
-                             &fields[COLLECTOR_STAMP], ret_bytes);
+static int sweep(void *owner, const RecordField fields[RECORD_FIELDS_MAX]) {
+        const ContentCollector *content = owner;
+        return content_sweep_add(content->sweep, &fields[COLLECTOR_NAMESPACE], &fields[COLLECTOR_NAME],
+                                 &fields[COLLECTOR_STAMP]);
+}
+
+static int commit_sweep(void *owner, uint32_t *ret_gone, uint64_t *ret_bytes) {
+        const ContentCollector *content = owner;
+        return content_sweep_commit(content->sweep, ret_gone, ret_bytes);
+}
+
+static void on_hold(void *owner, bool holding) {
+        const ContentCollector *content = owner;
+        content_state_hold(content->state, holding);
 }
 
 static void on_touched(const char *namespace, const Digest *digest, void *userdata) {
+        const ContentCollector *content = userdata;
         char text[DIGEST_STRING_MAX];
-        collector_touch(userdata, digest_to_string(digest, text));
+        collector_touch(content->collector, digest_to_string(digest, text));
 }
 
-int content_collector_new(sd_bus *bus, ContentState *state, Collector **ret) {
+static void on_changed(void *userdata) {
+        const ContentCollector *content = userdata;
+        collector_note_change(content->collector);
+}
+
+/* What may label or lease something. */
+static const CallGateMember gated[] = {
+        { CRT_CONTENT_INTERFACE, "Ingest" }, { CRT_CONTENT_INTERFACE, "Commit" },
+        { CRT_CONTENT_INTERFACE, "Update" }, { CRT_CONTENT_INTERFACE, "CreateLease" },
+        { CRT_LEASE_INTERFACE, "Add" },      { CRT_LEASE_INTERFACE, "Update" },
+};
+
+int content_collector_new(sd_bus *bus, ContentState *state, ContentCollector **ret) {
+        _cleanup_(content_collector_freep) ContentCollector *content = new0(ContentCollector, 1);
+        if (!content)
+                return -ENOMEM;
+        content->state = state;
         const CollectorSpec spec = {
                 .path = CRT_CONTENT_PATH,
                 .interface = CRT_CONTENT_COLLECTOR_INTERFACE,
-                .owner = state,
+                .owner = content,
                 .inventory_new = new_inventory,
                 .inventory_step = step_inventory,
                 .inventory_free = free_inventory,
                 .sweep = sweep,
+                .sweep_commit = commit_sweep,
+                .gated = gated,
+                .gated_count = ELEMENTS_OF(gated),
+                .on_hold = on_hold,
         };
-        int r = collector_new(bus, &spec, ret);
+        int r = content_sweep_new(state, &content->sweep);
+        if (r >= 0)
+                r = collector_new(bus, &spec, &content->collector);
         if (r < 0)
                 return r;
         state->touched = on_touched;
-        state->touched_userdata = *ret;
+        state->changed = on_changed;
+        state->touched_userdata = content;
+        *ret = TAKE_PTR(content);
         return 0;
 }
 
-Collector *content_collector_free(ContentState *state, Collector *collector) {
-        if (state)
-                state->touched = NULL;
-        return collector_free(collector);
+ContentCollector *content_collector_free(ContentCollector *content) {
+        if (!content)
+                return NULL;
+        content->state->touched = NULL;
+        content->state->changed = NULL;
+        collector_free(content->collector);
+        content_sweep_free(content->sweep);
+        free(content);
+        return NULL;
+}
+
+bool content_collector_is_busy(const ContentCollector *content) {
+        return collector_is_busy(content->collector);
 }

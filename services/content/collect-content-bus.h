@@ -6,5 +6,9 @@
 #include "bus/collector.h"
 #include "services/content/content-state.h"
 
-int content_collector_new(sd_bus *bus, ContentState *state, Collector **ret);
-Collector *content_collector_free(ContentState *state, Collector *collector);
+typedef struct ContentCollector ContentCollector;
+
+int content_collector_new(sd_bus *bus, ContentState *state, ContentCollector **ret);
+ContentCollector *content_collector_free(ContentCollector *content);
+DEFINE_CLEANUP(ContentCollector *, content_collector_free);
+bool content_collector_is_busy(const ContentCollector *content);

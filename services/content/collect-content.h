@@ -18,7 +18,14 @@ DEFINE_CLEANUP(ContentInventory *, content_inventory_free);
 /* Some more records; 1 if there are still others. */
 int content_inventory_step(ContentInventory *inventory, RecordWriter *writer);
 
-/* A blob of a namespace that nothing was found to need, as it was when it was listed. 1 and its bytes (0 if
- * others have them, too): it is gone; 0: it is needed after all, or is another one by now. */
-int content_sweep(ContentState *state, const RecordField *namespace, const RecordField *digest,
-                  const RecordField *stamp, uint64_t *ret_bytes);
+/* Blobs of namespaces that nothing was found to need, as they were when they were listed: what is needed
+ * after all, or is another one by now, is passed over. Nothing else may happen between the first of them and
+ * the commit, with which they go all at once, and synced. bytes: those that nobody has any longer. */
+typedef struct ContentSweep ContentSweep;
+
+int content_sweep_new(ContentState *state, ContentSweep **ret);
+ContentSweep *content_sweep_free(ContentSweep *sweep);
+DEFINE_CLEANUP(ContentSweep *, content_sweep_free);
+int content_sweep_add(ContentSweep *sweep, const RecordField *namespace, const RecordField *digest,
+                      const RecordField *stamp);
+int content_sweep_commit(ContentSweep *sweep, uint32_t *ret_gone, uint64_t *ret_bytes);

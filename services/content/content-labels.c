@@ -48,9 +48,11 @@ static int write_label(ContentState *state, const Labelled *labelled, const char
 
 int content_labels_change(ContentState *state, const Labelled *labelled, char *const *changes, bool replace,
                           Fault *fault) {
-        _cleanup_strv_ char **labels = NULL;
+        _cleanup_strv_ char **labels = NULL, **before = NULL;
 
         int r = content_labels_read(state, labelled, &labels);
+        if (r >= 0)
+                r = strv_copy((const char *const *) labels, &before);
         if (r >= 0)
                 r = label_change(&labels, changes, replace, fault);
         if (r >= 0)
@@ -59,27 +61,34 @@ int content_labels_change(ContentState *state, const Labelled *labelled, char *c
                                      "iss", (int64_t) labelled->kind, labelled->namespace, labelled->object);
         for (size_t i = 0; r >= 0 && labels && labels[i]; i++)
                 r = write_label(state, labelled, labels[i]);
+        if (r >= 0 && label_keeps_more(before, labels))
+                content_state_note_change(state);
         return r < 0 ? r : 0;
 }
 
-int content_labels_visit_reserved(ContentState *state, LabelledKind kind, LabelVisit visit, void *userdata) {
+int content_labels_visit_reserved(ContentState *state, LabelledKind kind, const LabelPlace *after,
+                                  uint32_t limit, LabelVisit visit, void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        uint32_t count = 0;
         int r = database_query(state->database, &rows,
                                "SELECT namespace, object, key, value FROM labels INDEXED BY labels_reserved"
-                               " WHERE kind = ? AND key >= 'org.crt.' AND key < 'org.crt/'",
-                               "i", (int64_t) kind);
+                               " WHERE kind = ? AND key >= 'org.crt.' AND key < 'org.crt/'"
+                               " AND (object, key, namespace) > (?, ?, ?)"
+                               " ORDER BY object, key, namespace LIMIT ?",
+                               "isssi", (int64_t) kind, after ? after->labelled.object : "",
+                               after ? after->key : "", after ? after->labelled.namespace : "",
+                               (int64_t) limit);
         if (r < 0)
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
-                const Labelled labelled = {
-                        .kind = kind,
-                        .namespace = database_rows_string(&rows, 0),
-                        .object = database_rows_string(&rows, 1),
+                const LabelPlace place = {
+                        .labelled = { kind, database_rows_string(&rows, 0), database_rows_string(&rows, 1) },
+                        .key = database_rows_string(&rows, 2),
                 };
-                r = visit(&labelled, database_rows_string(&rows, 2), database_rows_string(&rows, 3),
-                          userdata);
+                r = visit(&place, database_rows_string(&rows, 3), userdata);
                 if (r < 0)
                         return r;
+                count++;
         }
-        return r;
+        return r < 0 ? r : count == limit;
 }

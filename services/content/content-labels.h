@@ -32,7 +32,13 @@ int content_labels_read(ContentState *state, const Labelled *labelled, char ***r
 int content_labels_change(ContentState *state, const Labelled *labelled, char *const *changes, bool replace,
                           Fault *fault);
 
-/* Calls visit() for each label of that kind whose key begins with "org.crt.": for the collection. Nothing
- * may be written meanwhile. */
-typedef int (*LabelVisit)(const Labelled *labelled, const char *key, const char *value, void *userdata);
-int content_labels_visit_reserved(ContentState *state, LabelledKind kind, LabelVisit visit, void *userdata);
+/* Calls visit() for up to limit labels of that kind whose keys begin with "org.crt.", behind that one (NULL:
+ * from the first), ordered by what has them and key: for the collection. 1 if there may be more. Nothing may
+ * be written meanwhile. */
+typedef struct LabelPlace {
+        Labelled labelled;
+        const char *key;
+} LabelPlace;
+typedef int (*LabelVisit)(const LabelPlace *place, const char *value, void *userdata);
+int content_labels_visit_reserved(ContentState *state, LabelledKind kind, const LabelPlace *after,
+                                  uint32_t limit, LabelVisit visit, void *userdata);

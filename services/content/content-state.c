@@ -152,6 +152,39 @@ void content_state_unrelax(ContentState *state) {
         (void) database_set_durable(state->database, true);
 }
 
+void content_state_wait(ContentState *state, ContentWaiter *waiter, void (*run)(void *userdata),
+                        void *userdata) {
+        ContentWaiter **end = &state->waiters;
+        while (*end)
+                end = &(*end)->next;
+        *waiter = (ContentWaiter){ .state = state, .run = run, .userdata = userdata };
+        *end = waiter;
+}
+
+void content_waiter_done(ContentWaiter *waiter) {
+        if (!waiter->state)
+                return;
+        ContentWaiter **place = &waiter->state->waiters;
+        while (*place != waiter)
+                place = &(*place)->next;
+        *place = waiter->next;
+        *waiter = (ContentWaiter){ 0 };
+}
+
+void content_state_hold(ContentState *state, bool held) {
+        state->held = held;
+        while (!state->held && state->waiters) {
+                ContentWaiter waiter = *state->waiters;
+                content_waiter_done(state->waiters);
+                waiter.run(waiter.userdata);
+        }
+}
+
+void content_state_note_change(const ContentState *state) {
+        if (state->changed)
+                state->changed(state->touched_userdata);
+}
+
 void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest) {
         if (state->touched)
                 state->touched(namespace, digest, state->touched_userdata);

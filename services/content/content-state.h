@@ -4,6 +4,8 @@
 /* What the content store keeps on disk: blobs/<algorithm>/<first two digits>/<digits>, ingest/<number>.data
  * with ingest/<number>.state beside it, and content.db, which says what of that counts. */
 
+#include <stdbool.h>
+
 #include "lib/database.h"
 #include "lib/digest.h"
 #include "lib/fault.h"
@@ -16,12 +18,26 @@ typedef struct ContentState {
         /* Told of each blob that comes into a namespace, is asked for again by who would send it, or is
          * leased: a collection that is under way leaves it. NULL: nobody asks. */
         void (*touched)(const char *namespace, const Digest *digest, void *userdata);
-        void *touched_userdata;
+        /* Told when a label or a lease has come that may keep something. NULL as well. */
+        void (*changed)(void *userdata);
+        void *touched_userdata; /* of both */
+
+        /* A collection removes things in this moment, here or elsewhere: what would keep some waits. */
+        bool held;
+        struct ContentWaiter *waiters;
 
         /* Whether the bytes of that digest have just got their place and have no record yet. NULL: none. */
         bool (*placing)(const Digest *digest, void *userdata);
         void *placing_userdata;
 } ContentState;
+
+/* Part of whatever waits. */
+typedef struct ContentWaiter {
+        struct ContentWaiter *next;
+        ContentState *state; /* weak; NULL: it does not wait */
+        void (*run)(void *userdata);
+        void *userdata;
+} ContentWaiter;
 
 int content_state_open(int directory, ContentState **ret, Fault *fault);
 ContentState *content_state_free(ContentState *state);
@@ -39,8 +55,16 @@ static inline void content_state_unrelaxp(ContentState **state) {
 }
 
 void content_state_touch(const ContentState *state, const char *namespace, const Digest *digest);
+void content_state_note_change(const ContentState *state);
 
 bool content_state_is_placing(const ContentState *state, const Digest *digest);
+
+/* run() is called when nothing is held any longer. */
+void content_state_wait(ContentState *state, ContentWaiter *waiter, void (*run)(void *userdata),
+                        void *userdata);
+/* It waits no longer, if it did. */
+void content_waiter_done(ContentWaiter *waiter);
+void content_state_hold(ContentState *state, bool held);
 
 /* Microseconds since 1970. */
 uint64_t content_now(void);

@@ -26,7 +26,7 @@ typedef struct ContentService {
         BlobSweep *sweep; /* while it goes on */
         sd_event_source *idle;
         bool is_orderly; /* it has come to its end, or was not needed */
-        Collector *collector;
+        ContentCollector *collector;
 } ContentService;
 
 #define READ "org.crt.content.read"
@@ -62,6 +62,8 @@ static const BusRule rules[] = {
         { CRT_LEASE_INTERFACE, "Delete", BUS_POLKIT, LEASE, NULL, BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Begin", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Inventory", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "Hold", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_CONTENT_COLLECTOR_INTERFACE, "Release", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "Sweep", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_CONTENT_COLLECTOR_INTERFACE, "End", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
 };
@@ -73,7 +75,7 @@ static void *service_free(void *userdata) {
         bool orderly = service->is_orderly && service->table && !ingest_table_is_syncing(service->table);
         sd_event_source_disable_unref(service->idle);
         blob_sweep_free(service->sweep);
-        content_collector_free(service->state, service->collector);
+        content_collector_free(service->collector);
         content_bus_free(service->bus);
         ingest_table_free(service->table);
         content_state_free(service->state);
@@ -156,7 +158,7 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
 static bool service_is_busy(void *userdata) {
         const ContentService *service = userdata;
         return service->sweep || ingest_table_is_busy(service->table) || content_bus_is_busy(service->bus) ||
-               collector_is_busy(service->collector);
+               content_collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

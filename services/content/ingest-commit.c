@@ -26,6 +26,7 @@
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
 #include "services/content/ingest-private.h"
+#include "services/content/lease-store.h"
 
 /* The ingest is as it was, or gone; the answer is the last thing that happens. */
 static void answer(Ingest *ingest, int r, Fault *fault, bool remove) {
@@ -35,6 +36,7 @@ static void answer(Ingest *ingest, int r, Fault *fault, bool remove) {
         uint64_t bytes = ingest->ended.bytes;
 
         ingest->blocked = false;
+        content_waiter_done(&ingest->waiter);
         ingest->promise.labels = NULL;
         ingest->labels = strv_free(ingest->labels);
         if (remove) {
@@ -137,7 +139,28 @@ static bool take_back(Ingest *ingest) {
                !(st.stx_attributes & STATX_ATTR_VERITY);
 }
 
+static void judge_blocked(IngestTable *table, const Digest *digest);
+static void commit_record(Ingest *ingest, bool verity);
+
+static void on_released(void *userdata) {
+        Ingest *ingest = userdata;
+        IngestTable *table = ingest->table;
+        Digest digest = ingest->ended.digest;
+        commit_record(ingest, ingest->verity);
+        judge_blocked(table, &digest);
+}
+
+/* Its labels, or a lease that has named the ingest, would keep what a collection takes away in this moment.
+ */
+static bool must_wait(const Ingest *ingest) {
+        const LeaseResource resource = { LEASE_INGEST, ingest->record.reference };
+        ContentState *state = ingest->table->state;
+        return state->held &&
+               (ingest->promise.labels || lease_holds(state, ingest->record.namespace, &resource) != 0);
+}
+
 static void commit_record(Ingest *ingest, bool verity) {
+        ContentState *state = ingest->table->state;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         const IngestBlob blob = {
                 .digest = &ingest->ended.digest,
@@ -147,7 +170,12 @@ static void commit_record(Ingest *ingest, bool verity) {
                 .labels = ingest->promise.labels,
         };
         bool useless = false;
-        int r = ingest_record_commit(ingest->table->state, &ingest->record, &blob, &fault);
+        if (must_wait(ingest)) {
+                ingest->verity = verity;
+                content_state_wait(state, &ingest->waiter, on_released, ingest);
+                return;
+        }
+        int r = ingest_record_commit(state, &ingest->record, &blob, &fault);
         if (r < 0) {
                 if (ingest->phase == INGEST_SYNCING)
                         useless = !take_back(ingest);

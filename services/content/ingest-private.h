@@ -33,6 +33,8 @@ struct Ingest {
         IngestPromise promise;
         char **labels; /* those of the promise */
         bool blocked;  /* another ingest is placing the same bytes */
+        bool verity;   /* of a commit that waits until nothing is held */
+        ContentWaiter waiter;
 };
 
 struct IngestTable {

@@ -228,13 +228,15 @@ static int record_read(const DatabaseRows *rows, IngestRecord *ret) {
         return 0;
 }
 
-int ingest_record_visit_all(ContentState *state, IngestVisit visit, void *userdata) {
+int ingest_record_visit(ContentState *state, uint64_t after, uint32_t limit, IngestVisit visit,
+                        void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        uint32_t count = 0;
         int r = database_query(state->database, &rows,
                                "SELECT number, namespace, reference, digest, size, at_most, started,"
                                " touched, uid"
-                               " FROM ingests ORDER BY number",
-                               "");
+                               " FROM ingests WHERE number > ? ORDER BY number LIMIT ?",
+                               "ii", (int64_t) after, (int64_t) limit);
         if (r < 0)
                 return r;
         while ((r = database_rows_next(&rows)) > 0) {
@@ -244,8 +246,14 @@ int ingest_record_visit_all(ContentState *state, IngestVisit visit, void *userda
                         r = visit(&record, userdata);
                 if (r < 0)
                         return r;
+                count++;
         }
-        return r;
+        return r < 0 ? r : count == limit;
+}
+
+int ingest_record_visit_all(ContentState *state, IngestVisit visit, void *userdata) {
+        int r = ingest_record_visit(state, 0, UINT32_MAX, visit, userdata);
+        return r < 0 ? r : 0;
 }
 
 /* ---- after an end that was not orderly ---- */

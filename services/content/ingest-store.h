@@ -44,6 +44,9 @@ int ingest_record_remove(ContentState *state, const IngestRecord *record);
 /* Calls visit() for each; what it takes out of the record is its own, ingest_record_done() gets the rest. */
 typedef int (*IngestVisit)(IngestRecord *record, void *userdata);
 int ingest_record_visit_all(ContentState *state, IngestVisit visit, void *userdata);
+/* The same for up to limit behind that number, in their order. 1 if there may be more. */
+int ingest_record_visit(ContentState *state, uint64_t after, uint32_t limit, IngestVisit visit,
+                        void *userdata);
 bool ingest_record_is_expired(const IngestRecord *record, uint64_t now);
 
 /* Both for reading and writing. */

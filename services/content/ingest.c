@@ -38,6 +38,7 @@ void ingest_notify(Ingest *ingest) {
 
 void ingest_free(Ingest *ingest) {
         ingest_table_take_out(ingest->table, ingest);
+        content_waiter_done(&ingest->waiter);
         worker_free(ingest->worker);
         quota_hold_free(ingest->hold);
         ingest_record_done(&ingest->record);

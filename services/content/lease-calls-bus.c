@@ -46,6 +46,7 @@ struct LeaseCreation {
         Lease lease;
         char **labels;
         UnitQuestion *question;
+        ContentWaiter waiter;
 };
 
 LeaseCreation *lease_creation_free(LeaseCreation *creation) {
@@ -57,6 +58,7 @@ LeaseCreation *lease_creation_free(LeaseCreation *creation) {
         if (*place)
                 *place = creation->next;
         unit_question_free(creation->question);
+        content_waiter_done(&creation->waiter);
         sd_bus_message_unref(creation->message);
         lease_done(&creation->lease);
         strv_free(creation->labels);
@@ -116,17 +118,28 @@ static int creation_end(LeaseCreation *creation, Fault *fault) {
         return r < 0 ? r : sd_bus_reply_method_return(creation->message, "os", path, creation->lease.id);
 }
 
-static void on_unit(int r, const char *invocation, const Fault *unit_fault, void *userdata) {
+static void on_released(void *userdata) {
         _cleanup_(lease_creation_freep) LeaseCreation *creation = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r = creation_end(creation, &fault);
+        if (r < 0)
+                (void) bus_reply_fault(creation->message, r, &fault);
+}
+
+static void on_unit(int r, const char *invocation, const Fault *unit_fault, void *userdata) {
+        _cleanup_(lease_creation_freep) LeaseCreation *creation = userdata;
+        ContentState *state = creation->content->state;
+        if (r >= 0 && !(creation->lease.proof = strdup(invocation)))
+                r = -ENOMEM;
         if (r < 0) {
                 (void) bus_reply_fault(creation->message, r == -ENOENT ? -EBUSY : r, unit_fault);
                 return;
         }
-        creation->lease.proof = strdup(invocation);
-        r = creation->lease.proof ? creation_end(creation, &fault) : -ENOMEM;
-        if (r < 0)
-                (void) bus_reply_fault(creation->message, r, &fault);
+        if (state->held)
+                content_state_wait(state, &creation->waiter, on_released, creation);
+        else
+                on_released(creation);
+        TAKE_PTR(creation);
 }
 
 /* Calls that wait for systemd count as the leases that they ask for. */

@@ -91,6 +91,8 @@ static int add_resource(ContentState *state, const Lease *lease, const LeaseReso
                                      "iss", lease->number, resource->type, resource->name);
         if (r >= 0)
                 touch(state, lease, resource);
+        if (r > 0)
+                content_state_note_change(state);
         return r;
 }
 
@@ -206,6 +208,8 @@ int lease_follow_ingest(ContentState *state, const char *namespace, const char *
                                  " ON lease = number WHERE name = ? AND type = '" LEASE_INGEST "'"
                                  " AND namespace = ?",
                                  "sss", text, reference, namespace);
+        if (r > 0)
+                content_state_note_change(state);
         if (r >= 0)
                 r = database_execute(state->database,
                                      "DELETE FROM lease_resources WHERE name = ? AND type = '" LEASE_INGEST

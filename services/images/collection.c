@@ -8,21 +8,31 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
-#include "lib/record-file.h"
 #include "lib/strv.h"
+#include "services/images/collection-plan.h"
 #include "services/images/survey.h"
 
 /* A service that died in the middle has forgotten the epoch: it is begun anew, so many times. */
 #define TRIES 4
-#define BATCH 400
+/* Of one list: an owner stops when it has taken its time. */
+#define BATCH 1000
+/* So often in a row somebody else may be first with something that is needed now; after that all hold while
+ * they are asked what keeps things. */
+#define LATE_MAX 2
 
 typedef enum CollectionStep {
         COLLECTION_WAITING,
         COLLECTION_BEGIN_SNAPSHOTS,
         COLLECTION_BEGIN_CONTENT,
         COLLECTION_SURVEY,
+        COLLECTION_HOLD_SNAPSHOTS,
+        COLLECTION_HOLD_CONTENT,
+        COLLECTION_SURVEY_HELD, /* if anything has changed, too often */
         COLLECTION_SWEEP_SNAPSHOTS,
         COLLECTION_SWEEP_BLOBS,
+        COLLECTION_RELEASE_SNAPSHOTS,
+        COLLECTION_RELEASE_CONTENT,
+        COLLECTION_SURVEY_AGAIN, /* if anything has changed; leads back to hold */
         COLLECTION_END_SNAPSHOTS,
         COLLECTION_END_CONTENT,
         COLLECTION_DONE,
@@ -30,15 +40,11 @@ typedef enum CollectionStep {
         _COLLECTION_STEP_INVALID = -22,
 } CollectionStep;
 
-typedef struct Candidate {
-        uint32_t node;
-        unsigned depth;
-} Candidate;
-
 struct Collection {
         ImageService *service; /* weak */
         Collection *next;
         char *namespace;
+        bool noted;
         uint64_t older_than;
         const CollectionObserver *observer;
         void *userdata;
@@ -50,10 +56,11 @@ struct Collection {
         StoreCall *call;
         Survey *survey;
         uint64_t epochs[_COLLECTION_PART_MAX];
-        ReferenceGraph *graph;
-        Candidate *candidates[_COLLECTION_PART_MAX];
-        size_t candidate_count[_COLLECTION_PART_MAX];
-        size_t position;
+        CollectionPlan plan;
+        bool holding;
+        bool changed;           /* what keeps things, since it was surveyed */
+        unsigned late;          /* how often in a row it was */
+        uint64_t label_changes; /* of images, when it was surveyed */
         CollectionCount gone[_COLLECTION_PART_MAX];
         int error;
         Fault fault;
@@ -65,7 +72,16 @@ static bool is_sweep(CollectionStep step) {
         return step == COLLECTION_SWEEP_SNAPSHOTS || step == COLLECTION_SWEEP_BLOBS;
 }
 
+static bool is_survey(CollectionStep step) {
+        return step == COLLECTION_SURVEY || step == COLLECTION_SURVEY_HELD ||
+               step == COLLECTION_SURVEY_AGAIN;
+}
+
 /* ---- life ---- */
+
+static Collection **list_of(const Collection *collection) {
+        return collection->noted ? &collection->service->tidyings : &collection->service->collections;
+}
 
 int collection_new(ImageService *service, const CollectionSpec *spec, Collection **ret) {
         Collection *collection = new0(Collection, 1);
@@ -73,6 +89,7 @@ int collection_new(ImageService *service, const CollectionSpec *spec, Collection
                 return -ENOMEM;
         *collection = (Collection){
                 .service = service,
+                .noted = spec->noted,
                 .older_than = spec->older_than,
                 .observer = spec->observer,
                 .userdata = spec->userdata,
@@ -81,7 +98,7 @@ int collection_new(ImageService *service, const CollectionSpec *spec, Collection
                 free(collection);
                 return -ENOMEM;
         }
-        Collection **place = &service->collections;
+        Collection **place = list_of(collection);
         while (*place)
                 place = &(*place)->next;
         *place = collection;
@@ -89,40 +106,49 @@ int collection_new(ImageService *service, const CollectionSpec *spec, Collection
         return 0;
 }
 
-static void forget_plan(Collection *collection) {
-        collection->graph = reference_graph_free(collection->graph);
-        for (CollectionPart part = 0; part < _COLLECTION_PART_MAX; part++) {
-                collection->candidates[part] = mfree(collection->candidates[part]);
-                collection->candidate_count[part] = 0;
-        }
-        collection->position = 0;
+/* In this process as well; the owners are told by others. */
+static void hold(Collection *collection, bool holding) {
+        const ImageService *service = collection->service;
+        if (collection->holding == holding)
+                return;
+        collection->holding = holding;
+        if (service->hold)
+                service->hold(holding, service->hold_userdata);
 }
 
 Collection *collection_free(Collection *collection) {
         if (!collection)
                 return NULL;
-        for (Collection **p = &collection->service->collections; *p; p = &(*p)->next)
-                if (*p == collection) {
-                        *p = collection->next;
+        for (Collection **place = list_of(collection); *place; place = &(*place)->next)
+                if (*place == collection) {
+                        *place = collection->next;
                         break;
                 }
+        hold(collection, false);
         store_call_free(collection->call);
         survey_free(collection->survey);
-        forget_plan(collection);
+        collection_plan_done(&collection->plan);
         fault_done(&collection->fault);
         free(collection->namespace);
         free(collection);
         return NULL;
 }
 
+static void log_end(const Collection *collection) {
+        const CollectionCount *gone = collection->gone;
+        if (collection->error >= 0 && !collection->noted)
+                log_info("collected %llu snapshots and %llu blobs, %llu bytes",
+                         (unsigned long long) gone[COLLECTION_SNAPSHOTS].things,
+                         (unsigned long long) gone[COLLECTION_BLOBS].things,
+                         (unsigned long long) (gone[COLLECTION_SNAPSHOTS].bytes +
+                                               gone[COLLECTION_BLOBS].bytes));
+}
+
 static void collection_end(Collection *collection) {
         ImageService *service = collection->service;
-        if (collection->error >= 0)
-                log_info("collected %llu snapshots and %llu blobs, %llu bytes",
-                         (unsigned long long) collection->gone[COLLECTION_SNAPSHOTS].things,
-                         (unsigned long long) collection->gone[COLLECTION_BLOBS].things,
-                         (unsigned long long) (collection->gone[COLLECTION_SNAPSHOTS].bytes +
-                                               collection->gone[COLLECTION_BLOBS].bytes));
+        if (collection->noted && collection->error >= 0)
+                (void) collection_plan_forget_noted(&collection->plan, service->images, false);
+        log_end(collection);
         collection->observer->on_end(collection->error, &collection->fault, collection->gone,
                                      collection->userdata);
         collection_free(collection);
@@ -156,7 +182,7 @@ void collection_cancel(Collection *collection) {
                 return;
         fault_set(&fault, -ECANCELED, "the collection was cancelled");
         /* An epoch whose number is still on its way could not be closed: its answer is waited for. */
-        if (collection->step != COLLECTION_SURVEY && !is_sweep(collection->step)) {
+        if (collection->step < COLLECTION_SURVEY || collection->step >= COLLECTION_END_SNAPSHOTS) {
                 collection->error = -ECANCELED;
                 fault_move(&collection->fault, &fault);
                 if (collection->step == COLLECTION_WAITING)
@@ -176,47 +202,24 @@ static uint64_t now_usec(void) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-/* What is built on others goes before them. */
-static int compare_candidates(const void *left, const void *right) {
-        const Candidate *a = left, *b = right;
-        return a->depth != b->depth ? (a->depth < b->depth) - (a->depth > b->depth)
-                                    : (a->node > b->node) - (a->node < b->node);
-}
-
-static int find_candidates(Collection *collection, CollectionPart part, CollectionCount *ret) {
-        NodeKind kind = part == COLLECTION_BLOBS ? NODE_BLOB : NODE_SNAPSHOT;
-        CollectionCount count = { 0 };
-        size_t n = 0;
-
-        for (uint32_t i = 0; i < reference_graph_count(collection->graph); i++)
-                n += reference_graph_is_garbage(collection->graph, i, kind, collection->namespace);
-        Candidate *candidates = new0(Candidate, n + 1);
-        if (!candidates)
-                return -ENOMEM;
-        for (uint32_t i = 0; count.things < n; i++) {
-                if (!reference_graph_is_garbage(collection->graph, i, kind, collection->namespace))
-                        continue;
-                candidates[count.things++] = (Candidate){
-                        .node = i,
-                        .depth = kind == NODE_SNAPSHOT ? reference_graph_depth(collection->graph, i) : 0,
-                };
-                count.bytes += reference_graph_node(collection->graph, i)->bytes;
-        }
-        qsort(candidates, n, sizeof(Candidate), compare_candidates);
-        collection->candidates[part] = candidates;
-        collection->candidate_count[part] = n;
-        *ret = count;
-        return 0;
-}
-
+/* Not while the labels are others than those that were looked at. */
 static int remove_expired_images(Collection *collection) {
+        ReferenceGraph *graph = collection->plan.graph;
+        ImageStore *images = collection->service->images;
+        char buffer[DIGEST_STRING_MAX];
         int r = 0;
-        for (uint32_t i = 0; r >= 0 && i < reference_graph_count(collection->graph); i++) {
-                if (!reference_graph_is_garbage(collection->graph, i, NODE_IMAGE, collection->namespace))
+        if (image_store_label_changes(images) != collection->label_changes)
+                return 0;
+        for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
+                if (!reference_graph_is_garbage(graph, i, NODE_IMAGE, collection->namespace))
                         continue;
-                const char *namespace = reference_graph_namespace(collection->graph, i),
-                           *name = reference_graph_node(collection->graph, i)->name;
-                r = image_store_remove(collection->service->images, namespace, name);
+                const char *namespace = reference_graph_namespace(graph, i),
+                           *name = reference_graph_name(graph, i, buffer);
+                r = image_store_remove(images, namespace, name);
+                if (r == -ENOENT) {
+                        r = 0;
+                        continue;
+                }
                 if (r >= 0) {
                         log_info("the time of %s in %s is over", name, namespace);
                         collection->observer->on_image(namespace, name, collection->userdata);
@@ -225,52 +228,59 @@ static int remove_expired_images(Collection *collection) {
         return r < 0 ? r : 0;
 }
 
-typedef struct DocumentCursor {
-        ReferenceGraph *graph;
-        uint32_t next;
-} DocumentCursor;
-
-static const char *next_lost_document(void *userdata) {
-        DocumentCursor *cursor = userdata;
-        while (cursor->next < reference_graph_count(cursor->graph)) {
-                const Node *node = reference_graph_node(cursor->graph, cursor->next++);
-                if (node->kind == NODE_DOCUMENT && !node->listed)
-                        return node->name;
-        }
-        return NULL;
+static int plan_all(Collection *collection) {
+        CollectionCount counts[_COLLECTION_PART_MAX];
+        int r = remove_expired_images(collection);
+        if (r >= 0)
+                r = collection_plan_find(&collection->plan, collection->namespace, counts);
+        if (r >= 0)
+                r = collection_plan_forget_documents(&collection->plan, collection->service->images,
+                                                     collection->started);
+        if (r >= 0)
+                collection->observer->on_plan(counts, collection->userdata);
+        return r;
 }
 
-/* What documents say that nobody has any longer need not be remembered. */
-static int forget_documents(Collection *collection) {
-        DocumentCursor cursor = { .graph = collection->graph };
-        reference_graph_list_documents(collection->graph);
-        return image_store_forget_documents(collection->service->images, next_lost_document, &cursor,
-                                            collection->started);
+/* What is kept by others than images is the business of a later collection. */
+static int plan_noted(Collection *collection) {
+        int r = collection_plan_find_noted(&collection->plan, collection->service->images);
+        return r < 0 ? r
+                     : collection_plan_forget_noted(&collection->plan, collection->service->images, true);
 }
 
 static void on_surveyed(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
         Collection *collection = userdata;
-        CollectionCount plan[_COLLECTION_PART_MAX];
-        Fault copy = FAULT_NULL;
+        _cleanup_(fault_done) Fault copy = FAULT_NULL;
 
         collection->survey = NULL;
         if (r >= 0) {
-                collection->graph = TAKE_PTR(*graph);
-                r = remove_expired_images(collection);
+                collection->plan.graph = TAKE_PTR(*graph);
+                collection->changed = false;
         }
-        for (CollectionPart part = 0; r >= 0 && part < _COLLECTION_PART_MAX; part++)
-                r = find_candidates(collection, part, &plan[part]);
-        if (r >= 0)
-                r = forget_documents(collection);
+        if (r >= 0 && collection->step == COLLECTION_SURVEY)
+                r = collection->noted ? plan_noted(collection) : plan_all(collection);
         if (r < 0) {
                 fault_set(&copy, r, "%s", fault_text(fault, r));
                 collection_fail(collection, r, &copy);
-                fault_done(&copy);
                 return;
         }
-        collection->observer->on_plan(plan, collection->userdata);
-        collection->step = COLLECTION_SWEEP_SNAPSHOTS;
+        collection->step = collection->step == COLLECTION_SURVEY_AGAIN ? COLLECTION_HOLD_SNAPSHOTS
+                                                                       : collection->step + 1;
         advance(collection);
+}
+
+static int survey(Collection *collection) {
+        bool first = collection->step == COLLECTION_SURVEY;
+        collection->label_changes = image_store_label_changes(collection->service->images);
+        return survey_new(collection->service,
+                          &(SurveySpec){
+                                  .roots = collection->noted || !first,
+                                  .older_than = first ? collection->older_than : 0,
+                                  .epochs = { collection->epochs[COLLECTION_SNAPSHOTS],
+                                              collection->epochs[COLLECTION_BLOBS] },
+                                  .again = first ? NULL : &collection->plan.graph,
+                          },
+                          on_surveyed, collection, &collection->survey);
 }
 
 /* ---- asking ---- */
@@ -283,54 +293,97 @@ static const struct {
         [COLLECTION_BEGIN_SNAPSHOTS] = { STORE_SNAPSHOT_BEGIN, COLLECTION_SNAPSHOTS, "marking" },
         [COLLECTION_BEGIN_CONTENT] = { STORE_CONTENT_BEGIN, COLLECTION_BLOBS, "marking" },
         [COLLECTION_SURVEY] = { _STORE_METHOD_INVALID, _COLLECTION_PART_INVALID, "marking" },
+        [COLLECTION_HOLD_SNAPSHOTS] = { STORE_SNAPSHOT_HOLD, COLLECTION_SNAPSHOTS, "removing" },
+        [COLLECTION_HOLD_CONTENT] = { STORE_CONTENT_HOLD, COLLECTION_BLOBS, "removing" },
+        [COLLECTION_SURVEY_HELD] = { _STORE_METHOD_INVALID, _COLLECTION_PART_INVALID, "removing" },
         [COLLECTION_SWEEP_SNAPSHOTS] = { STORE_SNAPSHOT_SWEEP, COLLECTION_SNAPSHOTS, "removing" },
         [COLLECTION_SWEEP_BLOBS] = { STORE_CONTENT_SWEEP, COLLECTION_BLOBS, "removing" },
+        [COLLECTION_RELEASE_SNAPSHOTS] = { STORE_SNAPSHOT_RELEASE, COLLECTION_SNAPSHOTS, "removing" },
+        [COLLECTION_RELEASE_CONTENT] = { STORE_CONTENT_RELEASE, COLLECTION_BLOBS, "removing" },
+        [COLLECTION_SURVEY_AGAIN] = { _STORE_METHOD_INVALID, _COLLECTION_PART_INVALID, "removing" },
         [COLLECTION_END_SNAPSHOTS] = { STORE_SNAPSHOT_END, COLLECTION_SNAPSHOTS, "removing" },
         [COLLECTION_END_CONTENT] = { STORE_CONTENT_END, COLLECTION_BLOBS, "removing" },
 };
 
-static void take_answer(Collection *collection, const StoreReply *reply) {
+static bool has_more(Collection *collection) {
+        return collection_plan_has_more(&collection->plan, COLLECTION_SNAPSHOTS) ||
+               collection_plan_has_more(&collection->plan, COLLECTION_BLOBS);
+}
+
+/* All hold: nothing can become needed until they are released. What has become so before is found first. */
+static CollectionStep step_when_held(Collection *collection) {
+        if (image_store_label_changes(collection->service->images) != collection->label_changes)
+                collection->changed = true;
+        if (!collection->changed) {
+                collection->late = 0;
+                return COLLECTION_SWEEP_SNAPSHOTS;
+        }
+        return ++collection->late > LATE_MAX ? COLLECTION_SURVEY_HELD : COLLECTION_RELEASE_SNAPSHOTS;
+}
+
+/* What is left goes in another round, so that nobody waits for long. */
+static CollectionStep step_when_released(Collection *collection) {
+        if (collection->changed)
+                return COLLECTION_SURVEY_AGAIN;
+        return has_more(collection) ? COLLECTION_HOLD_SNAPSHOTS : COLLECTION_END_SNAPSHOTS;
+}
+
+static int take_swept(Collection *collection, CollectionPart part, const StoreReply *reply) {
+        collection->gone[part].things += reply->count;
+        collection->gone[part].bytes += reply->size;
+        collection->observer->on_progress(part, &collection->gone[part], collection->userdata);
+        collection_plan_advance(&collection->plan, part, reply->seen);
+        /* Blobs go when all snapshots have been seen. */
+        collection->step = collection_plan_has_more(&collection->plan, part) ? COLLECTION_RELEASE_SNAPSHOTS
+                                                                             : collection->step + 1;
+        return reply->seen > 0 ? 0 : -EPROTO;
+}
+
+static int take_answer(Collection *collection, const StoreReply *reply) {
         CollectionPart part = steps[collection->step].part;
-        if (is_sweep(collection->step)) {
-                collection->gone[part].things += reply->count;
-                collection->gone[part].bytes += reply->size;
-                collection->observer->on_progress(part, &collection->gone[part], collection->userdata);
-                if (collection->position < collection->candidate_count[part])
-                        return;
-                collection->position = 0;
-        } else if (collection->step < COLLECTION_SURVEY)
+        switch (collection->step) {
+        case COLLECTION_BEGIN_SNAPSHOTS:
+        case COLLECTION_BEGIN_CONTENT:
                 collection->epochs[part] = reply->size;
-        else
+                break;
+        case COLLECTION_HOLD_SNAPSHOTS:
+                collection->changed = reply->changed;
+                break;
+        case COLLECTION_HOLD_CONTENT:
+                collection->changed = collection->changed || reply->changed;
+                collection->step = step_when_held(collection);
+                return 0;
+        case COLLECTION_SWEEP_SNAPSHOTS:
+        case COLLECTION_SWEEP_BLOBS:
+                return take_swept(collection, part, reply);
+        case COLLECTION_RELEASE_CONTENT:
+                hold(collection, false);
+                collection->step = step_when_released(collection);
+                return 0;
+        case COLLECTION_END_SNAPSHOTS:
+        case COLLECTION_END_CONTENT:
                 collection->epochs[part] = 0;
+                break;
+        default:
+                break;
+        }
         collection->step++;
+        return 0;
 }
 
 static void on_reply(StoreReply *reply, void *userdata) {
         Collection *collection = userdata;
         collection->call = NULL;
         /* Whether an epoch that is not needed any longer can be closed does not matter. */
-        if (reply->r < 0 && collection->step < COLLECTION_END_SNAPSHOTS) {
-                collection_fail(collection, reply->r, &reply->fault);
+        int r = reply->r < 0 && collection->step < COLLECTION_END_SNAPSHOTS ? reply->r
+                                                                            : take_answer(collection, reply);
+        if (r < 0) {
+                collection_fail(collection, r, &reply->fault);
                 return;
         }
-        take_answer(collection, reply);
         if (collection->error < 0 && collection->step < COLLECTION_END_SNAPSHOTS)
                 collection->step = COLLECTION_END_SNAPSHOTS;
         advance(collection);
-}
-
-/* The next candidates as a list. */
-static int write_batch(Collection *collection, CollectionPart part) {
-        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
-        size_t end = MIN_OF(collection->position + BATCH, collection->candidate_count[part]);
-        int r = record_writer_new("crt-sweep", &writer);
-        for (; r >= 0 && collection->position < end; collection->position++) {
-                uint32_t i = collection->candidates[part][collection->position].node;
-                const Node *node = reference_graph_node(collection->graph, i);
-                r = record_writer_add(writer, "ssu", reference_graph_namespace(collection->graph, i),
-                                      node->name, node->stamp);
-        }
-        return r < 0 ? r : record_writer_finish(writer);
 }
 
 static int ask(Collection *collection) {
@@ -339,7 +392,7 @@ static int ask(Collection *collection) {
         _cleanup_close_ int list = -EBADF;
 
         if (is_sweep(step)) {
-                list = write_batch(collection, part);
+                list = collection_plan_write(&collection->plan, part, BATCH);
                 if (list < 0)
                         return list;
         }
@@ -352,33 +405,48 @@ static int ask(Collection *collection) {
                               on_reply, collection, &collection->call);
 }
 
-static int survey(Collection *collection) {
-        return survey_new(collection->service, &(SurveySpec){ .older_than = collection->older_than },
-                          on_surveyed, collection, &collection->survey);
+static bool has_nothing_to_do(Collection *collection) {
+        CollectionStep step = collection->step;
+        if (is_sweep(step))
+                return !collection_plan_has_more(&collection->plan, steps[step].part);
+        return step >= COLLECTION_END_SNAPSHOTS && collection->epochs[steps[step].part] == 0;
 }
 
-static bool has_nothing_to_do(const Collection *collection) {
-        CollectionPart part = steps[collection->step].part;
-        if (is_sweep(collection->step))
-                return collection->position >= collection->candidate_count[part];
-        return collection->step > COLLECTION_SURVEY && collection->epochs[part] == 0;
+/* Steps that nothing is left for. Who has nothing to remove need not hold, and who ends need not release. */
+static void pass_over(Collection *collection) {
+        while (collection->step < COLLECTION_DONE) {
+                bool idle = collection->step == COLLECTION_HOLD_SNAPSHOTS ||
+                            collection->step == COLLECTION_RELEASE_SNAPSHOTS;
+                if (idle && !collection->changed && !has_more(collection))
+                        collection->step = COLLECTION_END_SNAPSHOTS;
+                else if (has_nothing_to_do(collection))
+                        collection->step++;
+                else
+                        return;
+        }
+}
+
+/* The owners' epochs, and with them what they hold, are over. */
+static void finish(Collection *collection) {
+        hold(collection, false);
+        if (collection->again && collection->error >= 0)
+                collection_start(collection);
+        else
+                collection_end(collection);
 }
 
 static void advance(Collection *collection) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
 
-        while (collection->step < COLLECTION_DONE && has_nothing_to_do(collection))
-                collection->step++;
-        if (collection->step == COLLECTION_DONE && collection->again && collection->error >= 0) {
-                collection_start(collection);
-                return;
-        }
+        pass_over(collection);
         if (collection->step == COLLECTION_DONE) {
-                collection_end(collection);
+                finish(collection);
                 return;
         }
+        if (collection->step == COLLECTION_HOLD_SNAPSHOTS)
+                hold(collection, true);
         collection->observer->on_phase(steps[collection->step].phase, collection->userdata);
-        int r = collection->step == COLLECTION_SURVEY ? survey(collection) : ask(collection);
+        int r = is_survey(collection->step) ? survey(collection) : ask(collection);
         if (r < 0 && collection->step >= COLLECTION_END_SNAPSHOTS) {
                 /* An epoch that can't be closed ends with this connection or with the next one that begins.
                  */
@@ -390,11 +458,12 @@ static void advance(Collection *collection) {
 }
 
 void collection_start(Collection *collection) {
-        if (collection->service->collections != collection)
+        if (!collection->noted && collection->service->collections != collection)
                 return;
-        forget_plan(collection);
+        collection_plan_done(&collection->plan);
         collection->tries++;
-        collection->again = false;
+        collection->again = collection->changed = false;
+        collection->late = 0;
         collection->started = now_usec();
         collection->step = COLLECTION_BEGIN_SNAPSHOTS;
         advance(collection);

@@ -2,7 +2,12 @@
 #pragma once
 
 /* One garbage collection: an epoch in Snapshots and Content, a survey, and what nothing was found to need
- * handed back to its owners, a few hundred at a time. One runs, others wait for their turn. */
+ * handed back to its owners, some at a time. While they remove it they hold, and so does Images: nothing can
+ * become needed in that moment. What has become so since the survey is found by another one of what keeps
+ * things, which goes before.
+ *
+ * One runs, others wait for their turn; they have no epoch then, and have looked at nothing. Those of
+ * noted garbage are small, and do not wait. */
 
 #include "services/images/image-service.h"
 
@@ -32,6 +37,7 @@ typedef struct CollectionObserver {
 } CollectionObserver;
 
 typedef struct CollectionSpec {
+        bool noted;            /* only what image_store_list_garbage() tells of */
         const char *namespace; /* NULL: all */
         uint64_t older_than;   /* microseconds: what is younger stays */
         const CollectionObserver *observer;

@@ -38,14 +38,6 @@ int image_documents_put(ImageStore *store, const ImageRecord *record) {
         return r < 0 ? r : 0;
 }
 
-int image_store_visit_documents(ImageStore *store, DocumentVisit visit, void *userdata) {
-        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        int r = database_query(store->database, &rows, "SELECT DISTINCT digest FROM documents", "");
-        while (r >= 0 && (r = database_rows_next(&rows)) > 0)
-                r = visit(database_rows_string(&rows, 0), userdata);
-        return r;
-}
-
 int image_store_visit_document(ImageStore *store, const char *digest, ReferenceVisit visit, void *userdata) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(store->database, &rows,
@@ -69,14 +61,4 @@ int image_store_forget_documents(ImageStore *store, DocumentNext next, void *use
                                      " (SELECT 1 FROM needs WHERE kind = 1 AND thing = ?1)",
                                      "si", digest, (int64_t) noted_before);
         return r < 0 ? r : database_commit(store->database);
-}
-
-int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata) {
-        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        int r = database_query(store->database, &rows, "SELECT namespace, name, kind, thing FROM needs", "");
-        while (r >= 0 && (r = database_rows_next(&rows)) > 0)
-                r = visit(database_rows_string(&rows, 0), database_rows_string(&rows, 1),
-                          (GarbageKind) database_rows_int64(&rows, 2), database_rows_string(&rows, 3),
-                          userdata);
-        return r;
 }

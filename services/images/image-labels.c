@@ -41,7 +41,7 @@ int image_labels_put(ImageStore *store, const ImageRecord *record) {
 
 int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
                               bool replace, Fault *fault) {
-        _cleanup_strv_ char **labels = NULL;
+        _cleanup_strv_ char **labels = NULL, **before = NULL;
         int r = database_begin(store->database);
         if (r < 0)
                 return r;
@@ -51,11 +51,19 @@ int image_store_change_labels(ImageStore *store, const ImageRecord *record, char
                 return -ENOENT;
         r = image_labels_read(store, record->namespace, record->name, &labels);
         if (r >= 0)
+                r = strv_copy((const char *const *) labels, &before);
+        if (r >= 0)
                 r = label_change(&labels, changes, replace, fault);
         if (r >= 0)
                 r = database_execute(store->database, "DELETE FROM labels WHERE namespace = ? AND name = ?",
                                      "ss", record->namespace, record->name);
         for (size_t i = 0; r >= 0 && labels && labels[i]; i++)
                 r = put_label(store, record->namespace, record->name, labels[i]);
+        if (r >= 0 && label_keeps_more(before, labels))
+                store->label_changes++;
         return r < 0 ? r : database_commit(store->database);
+}
+
+uint64_t image_store_label_changes(const ImageStore *store) {
+        return store->label_changes;
 }

@@ -22,12 +22,16 @@ typedef struct ImageService {
         Tidy *tidy;
         Transfer *transfers;
         Collection *collections; /* the first one runs */
+        Collection *tidyings;    /* all of them do */
         unsigned sweeps;         /* under way */
         unsigned surveys;        /* as well */
         unsigned unpacks;        /* of layers that are there, in all transfers */
         unsigned tees;           /* of layers that are still being fetched */
         bool released;           /* something that a transfer may wait for is free again */
         bool poking;
+        /* Calls that may make something needed wait until it is called with false; NULL in tests. */
+        void (*hold)(bool hold, void *userdata);
+        void *hold_userdata;
 } ImageService;
 
 /* What claims and garbage call things. */

@@ -276,6 +276,14 @@ bool image_store_has_garbage(ImageStore *store) {
                has_row(&rows) != 0;
 }
 
+int image_store_add_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name,
+                            uint32_t position) {
+        return database_execute(store->database,
+                                "INSERT OR REPLACE INTO garbage (namespace, kind, thing, position)"
+                                " VALUES (?, ?, ?, ?)",
+                                "sisi", namespace, (int64_t) kind, name, (int64_t) position);
+}
+
 int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind,
                                const char *name) {
         return database_execute(store->database,

@@ -50,6 +50,9 @@ typedef enum GarbageKind {
 typedef int (*GarbageVisit)(const char *namespace, GarbageKind kind, const char *name, void *userdata);
 int image_store_list_garbage(ImageStore *store, GarbageVisit visit, void *userdata);
 bool image_store_has_garbage(ImageStore *store);
+/* Further things that may have become garbage; position: of a snapshot in its stack. */
+int image_store_add_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name,
+                            uint32_t position);
 int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name);
 
 /* Transfers that have unfinished snapshots, known by the prefix of their keys. */
@@ -61,16 +64,13 @@ int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *us
 /* Labels of an image (lib/label.h). -ENOENT; -EINVAL, -EDQUOT with a sentence. */
 int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
                               bool replace, Fault *fault);
+/* Another number after each change of labels that may keep something. */
+uint64_t image_store_label_changes(const ImageStore *store);
 
-/* All documents that are known; what one of them refers to ("manifest", "config", "layer", "unpacked"); what
- * each image needs. Until visit returns a negative value. */
-typedef int (*DocumentVisit)(const char *digest, void *userdata);
-int image_store_visit_documents(ImageStore *store, DocumentVisit visit, void *userdata);
+/* What a document refers to ("manifest", "config", "layer", "unpacked"), until visit returns a negative
+ * value. */
 typedef int (*ReferenceVisit)(GarbageKind kind, const char *thing, const char *how, void *userdata);
 int image_store_visit_document(ImageStore *store, const char *digest, ReferenceVisit visit, void *userdata);
-typedef int (*NeedVisit)(const char *namespace, const char *name, GarbageKind kind, const char *thing,
-                         void *userdata);
-int image_store_visit_needs(ImageStore *store, NeedVisit visit, void *userdata);
 /* These documents are gone everywhere, unless they have come again since that time: next() gives the digest
  * of one after the other, and NULL at the end. */
 typedef const char *(*DocumentNext)(void *userdata);

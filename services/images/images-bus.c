@@ -158,6 +158,28 @@ static const sd_bus_vtable images_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
+/* What may label something. */
+static const CallGateMember gated[] = {
+        { CRT_IMAGES_INTERFACE, "Update" },
+};
+
+static void on_hold(bool hold, void *userdata) {
+        const ImagesBus *images = userdata;
+        (hold ? call_gate_close : call_gate_open)(images->gate);
+}
+
+static int add_gate(ImagesBus *images) {
+        const CallGateSpec spec = { .bus = images->bus,
+                                    .members = gated,
+                                    .member_count = ELEMENTS_OF(gated) };
+        int r = call_gate_new(&spec, &images->gate);
+        if (r < 0)
+                return r;
+        images->service->hold = on_hold;
+        images->service->hold_userdata = images;
+        return 0;
+}
+
 int images_bus_new(sd_bus *bus, ImageService *service, ImagesBus **ret) {
         _cleanup_(images_bus_freep) ImagesBus *images = new0(ImagesBus, 1);
         if (!images)
@@ -167,6 +189,8 @@ int images_bus_new(sd_bus *bus, ImageService *service, ImagesBus **ret) {
         int r = job_table_new(bus, CRT_IMAGES_PATH, "transfer", CRT_TRANSFER_INTERFACE, &images->transfers);
         if (r >= 0)
                 r = image_objects_new(images);
+        if (r >= 0)
+                r = add_gate(images);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, &images->slot, CRT_IMAGES_PATH, CRT_IMAGES_INTERFACE,
                                              images_vtable, images);
@@ -180,6 +204,8 @@ ImagesBus *images_bus_free(ImagesBus *images) {
         if (!images)
                 return NULL;
         sd_bus_slot_unref(images->slot);
+        images->service->hold = NULL;
+        call_gate_free(images->gate);
         object_kind_free(images->images);
         job_table_free(images->transfers);
         image_record_done(&images->found);

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "bus/call-gate.h"
 #include "bus/job.h"
 #include "bus/object-kind.h"
 #include "bus/options.h"
@@ -16,6 +17,7 @@ typedef struct ImagesBus {
         JobTable *transfers;
         ObjectKind *images;
         ImageRecord found; /* what find() found last: the object whose properties are being read */
+        CallGate *gate;    /* while a collection holds */
         sd_bus_slot *slot;
 } ImagesBus;
 

@@ -48,6 +48,8 @@ static void *daemon_service_free(void *userdata) {
                 transfer_free(images->service.transfers);
         while (images->service.collections)
                 collection_free(images->service.collections);
+        while (images->service.tidyings)
+                collection_free(images->service.tidyings);
         tidy_free(images->service.tidy);
         images_bus_free(images->bus);
         claim_table_free(images->service.claims);
@@ -111,7 +113,7 @@ static bool is_busy(void *userdata) {
         const ImagesDaemon *images = userdata;
         /* Outcomes that are kept do not hold up a stop. */
         return images->service.transfers || images->service.sweeps > 0 || images->service.surveys > 0 ||
-               images->service.collections ||
+               images->service.collections || images->service.tidyings ||
                (!images->stopping && job_table_is_busy(images->bus->transfers));
 }
 

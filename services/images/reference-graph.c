@@ -7,33 +7,31 @@
 
 #include "lib/strv.h"
 
-#define ARENA_SIZE ((size_t) 256 * 1024)
 /* Deeper stacks are not mounted; a circle ends here. */
 #define DEPTH_MAX 1024
-
-typedef struct Arena {
-        struct Arena *next;
-        size_t used;
-        size_t size;
-        char data[];
-} Arena;
+#define HOWS_MAX 64
 
 typedef struct Edge {
         uint32_t to;
         uint32_t next; /* that leaves the same node */
-        const char *how;
+        uint8_t how;
 } Edge;
 
 struct ReferenceGraph {
-        Arena *arenas;
+        NameArena names;
         Node *nodes;
         uint32_t node_count, nodes_allocated;
         Edge *edges;
         uint32_t edge_count, edges_allocated;
-        uint32_t *slots; /* of the hash table: indexes of nodes, or NODE_NONE */
+        uint32_t first_edges; /* what was told in the first round; UINT32_MAX: this is it */
+        uint32_t *slots;      /* of the hash table: indexes of nodes, or NODE_NONE */
         uint32_t slot_count;
-        uint32_t *queue; /* nodes that are to be followed */
-        uint32_t queued, queue_allocated;
+        uint32_t *queue; /* nodes that are to be followed; those before position have been */
+        uint32_t queued, position, queue_allocated;
+        const char *hows[HOWS_MAX];
+        uint8_t how_count;
+        uint64_t *since; /* NULL: it is not known of any */
+        uint32_t since_count;
         ReferenceTell tell;
         void *userdata;
         uint32_t told; /* the document that tells in this moment */
@@ -56,21 +54,23 @@ NodeKind node_kind_from_string(const char *name) {
 }
 
 int reference_graph_new(ReferenceGraph **ret) {
-        *ret = new0(ReferenceGraph, 1);
-        return *ret ? 0 : -ENOMEM;
+        ReferenceGraph *graph = new0(ReferenceGraph, 1);
+        if (!graph)
+                return -ENOMEM;
+        graph->first_edges = UINT32_MAX;
+        *ret = graph;
+        return 0;
 }
 
 ReferenceGraph *reference_graph_free(ReferenceGraph *graph) {
         if (!graph)
                 return NULL;
-        for (Arena *arena = graph->arenas, *next; arena; arena = next) {
-                next = arena->next;
-                free(arena);
-        }
+        name_arena_done(&graph->names);
         free(graph->nodes);
         free(graph->edges);
         free(graph->slots);
         free(graph->queue);
+        free(graph->since);
         free(graph);
         return NULL;
 }
@@ -86,52 +86,38 @@ static void *array_grow(void *array, uint32_t count, uint32_t *allocated, size_t
         return larger;
 }
 
-static char *arena_copy(ReferenceGraph *graph, NodeName text) {
-        Arena *arena = graph->arenas;
-        if (!arena || arena->size - arena->used < text.length + 1) {
-                size_t size = MAX_OF(ARENA_SIZE, text.length + 1);
-                arena = malloc(sizeof(Arena) + size);
-                if (!arena)
-                        return NULL;
-                *arena = (Arena){ .next = graph->arenas, .size = size };
-                graph->arenas = arena;
-        }
-        char *copy = arena->data + arena->used;
-        memcpy(copy, text.data, text.length);
-        copy[text.length] = '\0';
-        arena->used += text.length + 1;
-        return copy;
-}
-
 /* ---- nodes ---- */
 
-static uint32_t hash_of(NodeKind kind, uint32_t namespace, NodeName name) {
-        uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ ((uint64_t) namespace << 8 | (uint64_t) kind);
-        for (size_t i = 0; i < name.length; i++) /* FNV-1a */
-                hash = (hash ^ (uint8_t) name.data[i]) * UINT64_C(0x100000001b3);
-        return (uint32_t) (hash ^ (hash >> 32));
+static uint32_t hash_of(NodeKind kind, uint32_t namespace, const PackedName *name) {
+        return (uint32_t) packed_name_hash(name, (uint64_t) namespace << 8 | (uint64_t) kind);
 }
 
-static bool node_is(const Node *node, NodeKind kind, uint32_t namespace, NodeName name) {
-        return node->kind == kind && node->namespace == namespace &&
-               strncmp(node->name, name.data, name.length) == 0 && node->name[name.length] == '\0';
+static uint32_t hash_of_node(const ReferenceGraph *graph, uint32_t node) {
+        PackedName name;
+        name_arena_get(&graph->names, graph->nodes[node].name, &name);
+        return hash_of((NodeKind) graph->nodes[node].kind, graph->nodes[node].namespace, &name);
+}
+
+static bool node_is(const ReferenceGraph *graph, const Node *node, NodeKind kind, uint32_t namespace,
+                    const PackedName *name) {
+        return node->kind == (uint8_t) kind && node->namespace == namespace &&
+               name_arena_is(&graph->names, node->name, name);
 }
 
 /* Where it is, or where it would be. */
-static uint32_t find_slot(const ReferenceGraph *graph, uint32_t hash, NodeKind kind, uint32_t namespace,
-                          NodeName name) {
-        uint32_t slot = hash & (graph->slot_count - 1);
+static uint32_t find_slot(const ReferenceGraph *graph, NodeKind kind, uint32_t namespace,
+                          const PackedName *name) {
+        uint32_t slot = hash_of(kind, namespace, name) & (graph->slot_count - 1);
         for (;; slot = (slot + 1) & (graph->slot_count - 1)) {
                 uint32_t found = graph->slots[slot];
-                if (found == NODE_NONE || (graph->nodes[found].hash == hash &&
-                                           node_is(&graph->nodes[found], kind, namespace, name)))
+                if (found == NODE_NONE || node_is(graph, &graph->nodes[found], kind, namespace, name))
                         return slot;
         }
 }
 
-/* At most half of the slots are taken. */
+/* At most three of four slots are taken. */
 static int slots_grow(ReferenceGraph *graph) {
-        if (graph->node_count < graph->slot_count / 2)
+        if (graph->node_count < graph->slot_count / 4 * 3)
                 return 0;
         uint32_t count = graph->slot_count ? graph->slot_count * 2 : 1024;
         uint32_t *slots = reallocarray(NULL, count, sizeof(uint32_t));
@@ -139,7 +125,7 @@ static int slots_grow(ReferenceGraph *graph) {
                 return -ENOMEM;
         memset(slots, 0xff, count * sizeof(uint32_t));
         for (uint32_t i = 0; i < graph->node_count; i++) {
-                uint32_t slot = graph->nodes[i].hash & (count - 1);
+                uint32_t slot = hash_of_node(graph, i) & (count - 1);
                 while (slots[slot] != NODE_NONE)
                         slot = (slot + 1) & (count - 1);
                 slots[slot] = i;
@@ -150,12 +136,18 @@ static int slots_grow(ReferenceGraph *graph) {
         return 0;
 }
 
+static void pack(NodeKind kind, NodeName name, PackedName *ret) {
+        (kind == NODE_NAMESPACE ? name_pack_text : name_pack)(name, ret);
+}
+
 static int add_node(ReferenceGraph *graph, NodeKind kind, uint32_t namespace, NodeName name, uint32_t *ret) {
-        uint32_t hash = hash_of(kind, namespace, name);
+        PackedName packed;
+        uint32_t number;
         int r = slots_grow(graph);
         if (r < 0)
                 return r;
-        uint32_t slot = find_slot(graph, hash, kind, namespace, name);
+        pack(kind, name, &packed);
+        uint32_t slot = find_slot(graph, kind, namespace, &packed);
         if (graph->slots[slot] != NODE_NONE) {
                 *ret = graph->slots[slot];
                 return 0;
@@ -164,16 +156,15 @@ static int add_node(ReferenceGraph *graph, NodeKind kind, uint32_t namespace, No
         if (!nodes)
                 return -ENOMEM;
         graph->nodes = nodes;
-        char *copy = arena_copy(graph, name);
-        if (!copy)
-                return -ENOMEM;
+        r = name_arena_add(&graph->names, &packed, &number);
+        if (r < 0)
+                return r;
         graph->nodes[graph->node_count] = (Node){
-                .name = copy,
+                .name = number,
                 .namespace = namespace,
-                .hash = hash,
                 .edges = NODE_NONE,
                 .from = NODE_NONE,
-                .kind = kind,
+                .kind = (uint8_t) kind,
         };
         graph->slots[slot] = graph->node_count;
         *ret = graph->node_count++;
@@ -181,9 +172,11 @@ static int add_node(ReferenceGraph *graph, NodeKind kind, uint32_t namespace, No
 }
 
 static uint32_t find_node(const ReferenceGraph *graph, NodeKind kind, uint32_t namespace, NodeName name) {
+        PackedName packed;
         if (graph->slot_count == 0)
                 return NODE_NONE;
-        return graph->slots[find_slot(graph, hash_of(kind, namespace, name), kind, namespace, name)];
+        pack(kind, name, &packed);
+        return graph->slots[find_slot(graph, kind, namespace, &packed)];
 }
 
 int reference_graph_add(ReferenceGraph *graph, NodeKind kind, NodeName namespace, NodeName name,
@@ -210,10 +203,45 @@ uint32_t reference_graph_count(const ReferenceGraph *graph) {
 
 const char *reference_graph_namespace(const ReferenceGraph *graph, uint32_t node) {
         uint32_t space = graph->nodes[node].namespace;
-        return space == NODE_NONE ? "" : graph->nodes[space].name;
+        /* Kept as text: no buffer is needed. */
+        return space == NODE_NONE ? "" : name_arena_text(&graph->names, graph->nodes[space].name, NULL);
+}
+
+const char *reference_graph_name(const ReferenceGraph *graph, uint32_t node,
+                                 char buffer[DIGEST_STRING_MAX]) {
+        return name_arena_text(&graph->names, graph->nodes[node].name, buffer);
+}
+
+int reference_graph_set_since(ReferenceGraph *graph, uint32_t node, uint64_t since) {
+        if (node >= graph->since_count) {
+                uint64_t *larger = reallocarray(graph->since, graph->node_count, sizeof(uint64_t));
+                if (!larger)
+                        return -ENOMEM;
+                memset(larger + graph->since_count, 0,
+                       (graph->node_count - graph->since_count) * sizeof(uint64_t));
+                graph->since = larger;
+                graph->since_count = graph->node_count;
+        }
+        graph->since[node] = since;
+        return 0;
+}
+
+uint64_t reference_graph_since(const ReferenceGraph *graph, uint32_t node) {
+        return node < graph->since_count ? graph->since[node] : 0;
 }
 
 /* ---- references ---- */
+
+/* Its number: there are a few of them. */
+static uint8_t number_of_how(ReferenceGraph *graph, const char *how) {
+        uint8_t i = 0;
+        while (i < graph->how_count && !string_equal(graph->hows[i], how))
+                i++;
+        assert(i < HOWS_MAX);
+        if (i == graph->how_count)
+                graph->hows[graph->how_count++] = how;
+        return i;
+}
 
 int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how) {
         Edge *edges = array_grow(graph->edges, graph->edge_count, &graph->edges_allocated, sizeof(Edge));
@@ -223,10 +251,23 @@ int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, 
         graph->edges[graph->edge_count] = (Edge){
                 .to = to,
                 .next = graph->nodes[from].edges,
-                .how = how,
+                .how = number_of_how(graph, how),
         };
         graph->nodes[from].edges = graph->edge_count++;
-        return 0;
+        return graph->nodes[from].followed ? reference_graph_reach(graph, from, to, how) : 0;
+}
+
+void reference_graph_begin_again(ReferenceGraph *graph) {
+        if (graph->first_edges == UINT32_MAX)
+                graph->first_edges = graph->edge_count;
+        for (uint32_t i = 0; i < graph->node_count; i++) {
+                Node *node = &graph->nodes[i];
+                node->expired = false;
+                while (node->edges != NODE_NONE && node->edges >= graph->first_edges)
+                        node->edges = graph->edges[node->edges].next;
+        }
+        graph->edge_count = graph->first_edges;
+        graph->queued = graph->position = 0;
 }
 
 int reference_graph_add_document(ReferenceGraph *graph, NodeName digest) {
@@ -250,17 +291,25 @@ static int queue_push(ReferenceGraph *graph, uint32_t node) {
         return 0;
 }
 
-static int reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how, bool flat) {
+static void make_live(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how) {
         Node *node = &graph->nodes[to];
-        if (!node->live) {
-                node->live = true;
-                node->from = from;
-                node->how = how;
-        }
-        if (flat || node->followed)
+        if (node->live)
+                return;
+        node->live = true;
+        node->from = from;
+        node->how = number_of_how(graph, how);
+}
+
+static int reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how, bool flat) {
+        make_live(graph, from, to, how);
+        if (flat || graph->nodes[to].followed)
                 return 0;
-        node->followed = true;
+        graph->nodes[to].followed = true;
         return queue_push(graph, to);
+}
+
+int reference_graph_reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how) {
+        return reach(graph, from, to, how, false);
 }
 
 int reference_graph_tell(ReferenceGraph *graph, NodeKind kind, NodeName name, const char *how) {
@@ -269,44 +318,53 @@ int reference_graph_tell(ReferenceGraph *graph, NodeKind kind, NodeName name, co
         return r < 0 ? r : reach(graph, graph->told, to, how, graph->flat);
 }
 
+static bool is_document(const ReferenceGraph *graph, uint32_t node) {
+        PackedName name;
+        if (!graph->tell || graph->nodes[node].kind != NODE_BLOB)
+                return false;
+        name_arena_get(&graph->names, graph->nodes[node].name, &name);
+        return graph->slots[find_slot(graph, NODE_DOCUMENT, NODE_NONE, &name)] != NODE_NONE;
+}
+
+/* Names move when others are added: the one that is told about is a copy. */
+static int hear_document(ReferenceGraph *graph, uint32_t node, bool flat) {
+        char buffer[DIGEST_STRING_MAX];
+        _cleanup_free_ char *name = strdup(reference_graph_name(graph, node, buffer));
+        if (!name)
+                return -ENOMEM;
+        graph->told = node;
+        graph->flat = flat;
+        return graph->tell(name, graph->userdata);
+}
+
 static int follow(ReferenceGraph *graph, uint32_t node, bool flat) {
-        const char *name = graph->nodes[node].name;
-        int r = 0;
-        if (graph->tell && graph->nodes[node].kind == NODE_BLOB &&
-            find_node(graph, NODE_DOCUMENT, NODE_NONE, NODE_NAME(name)) != NODE_NONE) {
-                graph->told = node;
-                graph->flat = flat;
-                r = graph->tell(name, graph->userdata);
-        }
+        int r = is_document(graph, node) ? hear_document(graph, node, flat) : 0;
         for (uint32_t e = graph->nodes[node].edges; r >= 0 && e != NODE_NONE; e = graph->edges[e].next)
-                r = reach(graph, node, graph->edges[e].to, graph->edges[e].how, flat);
+                r = reach(graph, node, graph->edges[e].to, graph->hows[graph->edges[e].how], flat);
         return r;
 }
 
 /* The nearest first, so that every answer to "why?" is a short one. */
-static int follow_queue(ReferenceGraph *graph) {
+int reference_graph_follow(ReferenceGraph *graph, unsigned count) {
         int r = 0;
-        for (uint32_t i = 0; r >= 0 && i < graph->queued; i++)
-                r = follow(graph, graph->queue[i], false);
-        return r;
+        for (; r >= 0 && count > 0 && graph->position < graph->queued; count--)
+                r = follow(graph, graph->queue[graph->position++], false);
+        if (r < 0)
+                return r;
+        if (graph->position < graph->queued)
+                return 1;
+        graph->queued = graph->position = 0;
+        return 0;
 }
 
 int reference_graph_mark(ReferenceGraph *graph, uint32_t root, const char *reason, bool flat) {
-        Node *node = &graph->nodes[root];
-        if (!node->live) {
-                node->live = true;
-                node->how = reason;
-        }
-        node->followed = true;
-        graph->queued = 0;
-        int r = follow(graph, root, flat);
-        return r < 0 ? r : follow_queue(graph);
-}
-
-int reference_graph_reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how) {
-        graph->queued = 0;
-        int r = reach(graph, from, to, how, false);
-        return r < 0 ? r : follow_queue(graph);
+        make_live(graph, NODE_NONE, root, reason);
+        if (flat)
+                return follow(graph, root, true);
+        if (graph->nodes[root].followed)
+                return 0;
+        graph->nodes[root].followed = true;
+        return queue_push(graph, root);
 }
 
 int reference_graph_why(const ReferenceGraph *graph, uint32_t node, NodeStep **ret, size_t *ret_count) {
@@ -319,7 +377,7 @@ int reference_graph_why(const ReferenceGraph *graph, uint32_t node, NodeStep **r
                 return -ENOMEM;
         for (size_t i = count; i-- > 0; node = graph->nodes[node].from) {
                 const Node *at = &graph->nodes[node];
-                steps[i] = (NodeStep){ at->kind, at->name, at->how };
+                steps[i] = (NodeStep){ node, graph->hows[at->how] };
         }
         *ret = steps;
         *ret_count = count;
@@ -330,7 +388,7 @@ unsigned reference_graph_depth(const ReferenceGraph *graph, uint32_t node) {
         unsigned depth = 0;
         while (depth < DEPTH_MAX) {
                 uint32_t e = graph->nodes[node].edges;
-                while (e != NODE_NONE && !string_equal(graph->edges[e].how, REFERENCE_PARENT))
+                while (e != NODE_NONE && !string_equal(graph->hows[graph->edges[e].how], REFERENCE_PARENT))
                         e = graph->edges[e].next;
                 if (e == NODE_NONE)
                         break;
@@ -343,16 +401,18 @@ unsigned reference_graph_depth(const ReferenceGraph *graph, uint32_t node) {
 bool reference_graph_is_garbage(const ReferenceGraph *graph, uint32_t node, NodeKind kind,
                                 const char *namespace) {
         const Node *at = &graph->nodes[node];
-        return at->kind == kind && at->listed && !at->live &&
+        return at->kind == (uint8_t) kind && at->listed && !at->live &&
                (!namespace || string_equal(reference_graph_namespace(graph, node), namespace));
 }
 
 void reference_graph_list_documents(ReferenceGraph *graph) {
         for (uint32_t i = 0; i < graph->node_count; i++) {
                 const Node *node = &graph->nodes[i];
+                PackedName name;
                 if (node->kind != NODE_BLOB || !node->listed)
                         continue;
-                uint32_t document = find_node(graph, NODE_DOCUMENT, NODE_NONE, NODE_NAME(node->name));
+                name_arena_get(&graph->names, node->name, &name);
+                uint32_t document = graph->slots[find_slot(graph, NODE_DOCUMENT, NODE_NONE, &name)];
                 if (document != NODE_NONE)
                         graph->nodes[document].listed = true;
         }

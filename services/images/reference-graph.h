@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "lib/macros.h"
+#include "services/images/name-arena.h"
 
 typedef enum NodeKind {
         NODE_BLOB,
@@ -28,38 +29,28 @@ typedef enum NodeKind {
 const char *node_kind_to_string(NodeKind kind);
 NodeKind node_kind_from_string(const char *name);
 
-/* Not terminated; copied where it is kept. */
-typedef struct NodeName {
-        const char *data;
-        size_t length;
-} NodeName;
-
-#define NODE_NAME(text) ((NodeName){ (text), strlen(text) })
-
 #define NODE_NONE UINT32_MAX
 
+/* There are as many of these as things: each byte counts. */
 typedef struct Node {
-        char *name;
-        const char *how;    /* of one that is live: how it was reached first, or why it is a root */
-        uint32_t from;      /* from which one; NODE_NONE: it is a root */
-        uint32_t namespace; /* a node */
-        uint32_t hash;
-        uint32_t edges; /* the first one that leaves it; or NODE_NONE */
-        NodeKind kind;
-        bool listed;   /* its owner says that it is there */
-        bool expired;  /* its label org.crt.gc.root counts no longer */
-        bool live;     /* reached */
-        bool followed; /* and so is what it refers to */
         uint64_t stamp;
         uint64_t created;
-        uint64_t since; /* nothing reaches it; 0: not known */
         uint64_t bytes;
+        uint32_t name;      /* reference_graph_name() */
+        uint32_t from;      /* of one that is live: from which one it was reached; NODE_NONE: it is a root */
+        uint32_t namespace; /* a node */
+        uint32_t edges;     /* the first one that leaves it; or NODE_NONE */
+        uint8_t kind;
+        uint8_t how;       /* of one that is live: how it was reached, or why it is a root */
+        bool listed : 1;   /* its owner says that it is there */
+        bool expired : 1;  /* its label org.crt.gc.root counts no longer */
+        bool live : 1;     /* reached */
+        bool followed : 1; /* and so is what it refers to, or will be */
 } Node;
 
 /* One step of the answer to "why?". */
 typedef struct NodeStep {
-        NodeKind kind;
-        const char *name;
+        uint32_t node;
         const char *how; /* it is reached from the one before; of the first: why it is a root */
 } NodeStep;
 
@@ -69,15 +60,20 @@ int reference_graph_new(ReferenceGraph **ret);
 ReferenceGraph *reference_graph_free(ReferenceGraph *graph);
 DEFINE_CLEANUP(ReferenceGraph *, reference_graph_free);
 
-/* The node, made if there is none. Pointers to nodes are valid until the next one is made. */
+/* The node, made if there is none. Pointers to nodes, and names that are no digests, are valid until the
+ * next one is made. */
 int reference_graph_add(ReferenceGraph *graph, NodeKind kind, NodeName namespace, NodeName name,
                         uint32_t *ret);
 uint32_t reference_graph_find(const ReferenceGraph *graph, NodeKind kind, NodeName namespace, NodeName name);
 Node *reference_graph_node(ReferenceGraph *graph, uint32_t node);
 uint32_t reference_graph_count(const ReferenceGraph *graph);
 const char *reference_graph_namespace(const ReferenceGraph *graph, uint32_t node);
+const char *reference_graph_name(const ReferenceGraph *graph, uint32_t node, char buffer[DIGEST_STRING_MAX]);
+/* Since when nothing reaches it, as far as is known; 0: that is not known. */
+int reference_graph_set_since(ReferenceGraph *graph, uint32_t node, uint64_t since);
+uint64_t reference_graph_since(const ReferenceGraph *graph, uint32_t node);
 
-/* how and reason are literals. */
+/* how and reason are literals. From one that is live already, what it leads to is so, too. */
 int reference_graph_add_edge(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how);
 /* A blob with that digest is a document: what it refers to, in whatever namespace it is, is asked for when
  * it is reached. */
@@ -88,10 +84,13 @@ void reference_graph_set_tell(ReferenceGraph *graph, ReferenceTell tell, void *u
 int reference_graph_tell(ReferenceGraph *graph, NodeKind kind, NodeName name, const char *how);
 /* Something that is live needs this as well; nothing happens if it is live already. */
 int reference_graph_reach(ReferenceGraph *graph, uint32_t from, uint32_t to, const char *how);
-
-/* Everything that can be reached from that root is live from then on. flat: what it refers to, and nothing
- * behind that. A root may be given more edges and be followed again. */
+/* It is live from now on. flat: what it refers to is so, too, and nothing behind that. */
 int reference_graph_mark(ReferenceGraph *graph, uint32_t root, const char *reason, bool flat);
+/* And so is everything that can be reached from what was marked or reached: some of it. 1: there is more. */
+int reference_graph_follow(ReferenceGraph *graph, unsigned count);
+/* What refers to what will be told once more, and so is forgotten as far as it was told since the first
+ * call; what is live stays live. */
+void reference_graph_begin_again(ReferenceGraph *graph);
 
 /* From the root to the node, malloc()ed; *ret_count is 0 if nothing reaches it. */
 int reference_graph_why(const ReferenceGraph *graph, uint32_t node, NodeStep **ret, size_t *ret_count);

@@ -159,15 +159,20 @@ static int append_sweep(sd_bus_message *message, const StoreArguments *arguments
 }
 
 static int options_inventory(sd_bus_message *message, const StoreArguments *arguments) {
-        return arguments->roots ? bus_append_entry(message, "roots", "b", 1) : 0;
+        int r = arguments->roots ? bus_append_entry(message, "roots", "b", 1) : 0;
+        return r >= 0 && arguments->size > 0 ? bus_append_entry(message, "epoch", "t", arguments->size) : r;
 }
 
 static int read_epoch(sd_bus_message *message, StoreReply *reply) {
         return sd_bus_message_read(message, "t", &reply->size);
 }
 
+static int read_held(sd_bus_message *message, StoreReply *reply) {
+        return sd_bus_message_read(message, "b", &reply->changed);
+}
+
 static int read_swept(sd_bus_message *message, StoreReply *reply) {
-        return sd_bus_message_read(message, "ut", &reply->count, &reply->size);
+        return sd_bus_message_read(message, "utu", &reply->count, &reply->size, &reply->seen);
 }
 
 static int read_records(sd_bus_message *message, StoreReply *reply) {
@@ -185,7 +190,6 @@ static const StoreFormat formats[_STORE_METHOD_MAX] = {
         [STORE_CONTENT_INGEST] = { &content, "Ingest", append_name, options_ingest, read_stream },
         [STORE_CONTENT_COMMIT] = { &content, "Commit", append_name, NULL, read_committed },
         [STORE_CONTENT_ABORT] = { &content, "Abort", append_name },
-        [STORE_CONTENT_DELETE] = { &content, "Delete", append_name },
         [STORE_SNAPSHOT_STAT] = { &snapshots, "Stat", append_name, NULL, read_info },
         [STORE_SNAPSHOT_PREPARE] = { &snapshots, "Prepare", append_prepare },
         [STORE_SNAPSHOT_UNPACK] = { &snapshots, "Unpack", append_unpack, options_unpack, read_job },
@@ -197,11 +201,15 @@ static const StoreFormat formats[_STORE_METHOD_MAX] = {
         [STORE_CONTENT_BEGIN] = { &content_collector, "Begin", NULL, NULL, read_epoch },
         [STORE_CONTENT_INVENTORY] = { &content_collector, "Inventory", NULL, options_inventory,
                                       read_records },
+        [STORE_CONTENT_HOLD] = { &content_collector, "Hold", append_epoch, NULL, read_held },
+        [STORE_CONTENT_RELEASE] = { &content_collector, "Release", append_epoch },
         [STORE_CONTENT_SWEEP] = { &content_collector, "Sweep", append_sweep, NULL, read_swept },
         [STORE_CONTENT_END] = { &content_collector, "End", append_epoch },
         [STORE_SNAPSHOT_BEGIN] = { &snapshot_collector, "Begin", NULL, NULL, read_epoch },
         [STORE_SNAPSHOT_INVENTORY] = { &snapshot_collector, "Inventory", NULL, options_inventory,
                                        read_records },
+        [STORE_SNAPSHOT_HOLD] = { &snapshot_collector, "Hold", append_epoch, NULL, read_held },
+        [STORE_SNAPSHOT_RELEASE] = { &snapshot_collector, "Release", append_epoch },
         [STORE_SNAPSHOT_SWEEP] = { &snapshot_collector, "Sweep", append_sweep, NULL, read_swept },
         [STORE_SNAPSHOT_END] = { &snapshot_collector, "End", append_epoch },
         [STORE_TASK_REFERENCES] = { &tasks, "References", NULL, NULL, read_records },

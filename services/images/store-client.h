@@ -20,7 +20,6 @@ typedef enum StoreMethod {
                                */
         STORE_CONTENT_COMMIT,   /* name of the ingest → size */
         STORE_CONTENT_ABORT,    /* name of the ingest */
-        STORE_CONTENT_DELETE,   /* name */
         STORE_SNAPSHOT_STAT,    /* name → text: its state */
         STORE_SNAPSHOT_PREPARE, /* name */
         STORE_SNAPSHOT_UNPACK, /* name, fd, digest (the DiffID), compression, size or 0 → text (the job) */
@@ -32,12 +31,16 @@ typedef enum StoreMethod {
         STORE_JOB_CANCEL,      /* name */
         /* Of collections, of all namespaces: name is not used. */
         STORE_CONTENT_BEGIN,     /* → size: the epoch */
-        STORE_CONTENT_INVENTORY, /* roots → fd */
-        STORE_CONTENT_SWEEP,     /* size: the epoch, fd → count, size: bytes */
+        STORE_CONTENT_INVENTORY, /* roots, size: the epoch, or 0 → fd */
+        STORE_CONTENT_HOLD,      /* size: the epoch → changed */
+        STORE_CONTENT_SWEEP,     /* size: the epoch, fd → count, size: bytes, seen */
+        STORE_CONTENT_RELEASE,   /* size: the epoch */
         STORE_CONTENT_END,       /* size: the epoch */
-        STORE_SNAPSHOT_BEGIN,    /* as these four */
+        STORE_SNAPSHOT_BEGIN,    /* as these six */
         STORE_SNAPSHOT_INVENTORY,
+        STORE_SNAPSHOT_HOLD,
         STORE_SNAPSHOT_SWEEP,
+        STORE_SNAPSHOT_RELEASE,
         STORE_SNAPSHOT_END,
         STORE_TASK_REFERENCES, /* → fd */
         _STORE_METHOD_MAX,
@@ -64,6 +67,8 @@ typedef struct StoreReply {
         int fd; /* closed after the callback, unless it was taken */
         uint64_t size;
         uint32_t count;
+        uint32_t seen;
+        int changed; /* a boolean */
         char *text;
         char **names;
 } StoreReply;

@@ -6,5 +6,17 @@
 #include "services/images/image-store.h"
 #include "services/images/reference-graph.h"
 
-/* Of a graph in which all things are listed and marked: fills in Node.since. */
-int survey_note_orphans(ImageStore *store, ReferenceGraph *graph);
+typedef struct SurveyOrphans {
+        ImageStore *store;     /* weak */
+        ReferenceGraph *graph; /* weak; all things are listed in it, and what is live is marked */
+        bool noted;            /* all that was remembered has been looked at */
+        int64_t kind;          /* the one that was looked at last */
+        char *namespace, *name;
+        uint32_t node; /* the next one to be remembered */
+        unsigned count;
+} SurveyOrphans;
+
+void survey_orphans_done(SurveyOrphans *orphans);
+
+/* Fills in reference_graph_since(), some at a time. 1: there is more. */
+int survey_orphans_step(SurveyOrphans *orphans);

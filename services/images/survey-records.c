@@ -108,8 +108,9 @@ static int read_blob(SurveyRecords *records, const RecordField *fields) {
 
 static bool is_of_a_transfer(const SurveyRecords *records, uint32_t node) {
         const char *namespace = reference_graph_namespace(records->graph, node);
+        char buffer[DIGEST_STRING_MAX];
         return records->is_transfers &&
-               records->is_transfers(namespace, reference_graph_node(records->graph, node)->name,
+               records->is_transfers(namespace, reference_graph_name(records->graph, node, buffer),
                                      records->userdata);
 }
 
@@ -222,15 +223,24 @@ int survey_records_read(SurveyRecords *records, const RecordField fields[RECORD_
 
 /* ---- roots ---- */
 
-int survey_records_mark(SurveyRecords *records) {
+/* An image whose time is over is none, and a label is none on what has expired. */
+static bool is_over(const SurveyRecords *records, const SurveyRoot *root) {
+        const Node *node = reference_graph_node(records->graph, root->node);
+        return node->expired && (root->reason == root_label || node->kind == NODE_IMAGE);
+}
+
+int survey_records_mark(SurveyRecords *records, bool flat) {
         int r = 0;
-        for (unsigned flat = 0; flat < 2; flat++)
-                for (size_t i = 0; r >= 0 && i < records->root_count; i++) {
-                        const SurveyRoot *root = &records->roots[i];
-                        const Node *node = reference_graph_node(records->graph, root->node);
-                        if (root->flat == (bool) flat && !(node->expired && root->reason == root_label))
-                                r = reference_graph_mark(records->graph, root->node, root->reason,
-                                                         root->flat);
-                }
+        for (size_t i = 0; r >= 0 && i < records->root_count; i++) {
+                const SurveyRoot *root = &records->roots[i];
+                if (root->flat == flat && !is_over(records, root))
+                        r = reference_graph_mark(records->graph, root->node, root->reason, root->flat);
+        }
         return r;
+}
+
+void survey_records_begin_again(SurveyRecords *records) {
+        records->root_count = 0;
+        records->roots = mfree(records->roots);
+        reference_graph_begin_again(records->graph);
 }

@@ -35,5 +35,7 @@ int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key
 /* One reference; the node that it leads to is made if there is none. */
 int survey_records_refer(SurveyRecords *records, uint32_t from, NodeKind kind, NodeName name,
                          const char *how);
-/* Follows all roots, those that are flat last. */
-int survey_records_mark(SurveyRecords *records);
+/* Marks the roots that are flat, or the others. */
+int survey_records_mark(SurveyRecords *records, bool flat);
+/* What keeps things will be told once more. */
+void survey_records_begin_again(SurveyRecords *records);

@@ -2,7 +2,8 @@
 #pragma once
 
 /* Asks Snapshots, Content and Tasks what there is and what keeps it, adds what the images need, and gives
- * the graph of it all, with everything marked that somebody needs. */
+ * the graph of it all, with everything marked that somebody needs. All of it in small steps, beside whatever
+ * else the daemon has to do. */
 
 #include "services/images/image-service.h"
 #include "services/images/reference-graph.h"
@@ -10,8 +11,10 @@
 typedef struct Survey Survey;
 
 typedef struct SurveySpec {
-        bool roots;          /* things are not listed: only what keeps them is asked for */
-        uint64_t older_than; /* microseconds: what is younger counts as needed */
+        bool roots;             /* things are not listed: only what keeps them is asked for */
+        uint64_t older_than;    /* microseconds: what is younger counts as needed */
+        uint64_t epochs[2];     /* of Snapshots and Content, for which the lists are; 0: of none */
+        ReferenceGraph **again; /* of an earlier survey, which is taken: what keeps things now is added */
 } SurveySpec;
 
 /* r >= 0: there is a graph, to be had with TAKE_PTR(). The survey is gone then. */

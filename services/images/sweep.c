@@ -39,14 +39,11 @@ struct Sweep {
 static const struct {
         StoreMethod method;
         const char *thing; /* of claims; NULL: nobody else can want it */
-        GarbageKind garbage;
 } actions[_SWEEP_KIND_MAX] = {
         [SWEEP_JOB] = { STORE_JOB_CANCEL },
         [SWEEP_KEY] = { STORE_SNAPSHOT_REMOVE },
         [SWEEP_KEYS] = { STORE_SNAPSHOT_LIST },
-        [SWEEP_INGEST] = { STORE_CONTENT_ABORT, THING_BLOB, _GARBAGE_KIND_INVALID },
-        [SWEEP_SNAPSHOT] = { STORE_SNAPSHOT_REMOVE, THING_SNAPSHOT, GARBAGE_SNAPSHOT },
-        [SWEEP_BLOB] = { STORE_CONTENT_DELETE, THING_BLOB, GARBAGE_BLOB },
+        [SWEEP_INGEST] = { STORE_CONTENT_ABORT, THING_BLOB },
 };
 
 int sweep_new(ImageService *service, Sweep **ret) {
@@ -106,17 +103,8 @@ int sweep_add_unpackings(Sweep *sweep) {
 }
 
 static bool is_needed(const Sweep *sweep, const SweepItem *item) {
-        const ImageService *service = sweep->service;
         const char *thing = actions[item->kind].thing;
-
-        if (!thing)
-                return false;
-        if (claim_table_has(service->claims, item->namespace, thing, item->claimed))
-                return true;
-        if (item->kind == SWEEP_BLOB)
-                return image_store_needs_blob(service->images, item->namespace, item->name);
-        return item->kind == SWEEP_SNAPSHOT &&
-               image_store_needs_chain(service->images, item->namespace, item->name);
+        return thing && claim_table_has(sweep->service->claims, item->namespace, thing, item->claimed);
 }
 
 /* Adds another look at the list. */
@@ -233,11 +221,6 @@ static void on_reply(StoreReply *reply, void *userdata) {
         if (reply->r < 0 && reply->r != -ENOENT)
                 log_debug("%s of %s is left: %s", item->name, item->namespace,
                           fault_text(&reply->fault, reply->r));
-        /* What a container uses stays for a later collection; what could not be asked for is tried again at
-         * the next start. */
-        if ((item->kind == SWEEP_SNAPSHOT || item->kind == SWEEP_BLOB) && reply->r != -EHOSTUNREACH)
-                (void) image_store_forget_garbage(sweep->service->images, item->namespace,
-                                                  actions[item->kind].garbage, item->name);
         end_item(sweep);
         run(sweep);
 }

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Removes things in Content and Snapshots one after the other: what a transfer left unfinished, what an
- * image needed. What is needed by then, in use or gone already is passed over. */
+/* Removes what a transfer left unfinished in Content and Snapshots, one after the other. What is in use or
+ * gone already is passed over. What is finished goes by tidy.h. */
 
 #include "services/images/image-service.h"
 
 typedef struct Sweep Sweep;
 
 typedef enum SweepKind {
-        SWEEP_JOB,      /* an unpacking to be cancelled: its path */
-        SWEEP_KEY,      /* an unfinished snapshot */
-        SWEEP_KEYS,     /* all unfinished snapshots whose keys begin so */
-        SWEEP_INGEST,   /* its name: a blob's digest, with "+" and the size if that is known */
-        SWEEP_SNAPSHOT, /* a finished one, unless it is needed */
-        SWEEP_BLOB,     /* unless it is needed */
+        SWEEP_JOB,    /* an unpacking to be cancelled: its path */
+        SWEEP_KEY,    /* an unfinished snapshot */
+        SWEEP_KEYS,   /* all unfinished snapshots whose keys begin so */
+        SWEEP_INGEST, /* its name: a blob's digest, with "+" and the size if that is known */
         _SWEEP_KIND_MAX,
         _SWEEP_KIND_INVALID = -22,
 } SweepKind;

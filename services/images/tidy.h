@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What images that were removed leave behind goes at once, as far as nobody else needs it: no container, no
- * lease, no label, no transfer. One look at all that keeps things serves everybody who waits. */
+/* What images that were removed leave behind, and pulls that came to nothing, goes at once, as far as nobody
+ * else needs it: no container, no lease, no label, no transfer. It goes as in any collection (collection.h),
+ * which looks at nothing else. One look at all that keeps things serves everybody who waits. */
 
 #include "services/images/image-service.h"
 

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/images/sweep.h"
+#include "services/images/tidy.h"
 #include "services/images/transfer-private.h"
 
 /* ---- life ---- */
@@ -326,10 +327,16 @@ static bool is_settling(const Transfer *transfer) {
         return false;
 }
 
+/* What is finished may be needed by others by now: that is looked at before it goes. */
+static void add_garbage(const Transfer *transfer, GarbageKind kind, const char *name, size_t position) {
+        (void) image_store_add_garbage(transfer->service->images, transfer->namespace, kind, name,
+                                       (uint32_t) position);
+}
+
 static void add_blob_to_sweep(Sweep *sweep, const TransferBlob *blob, bool all) {
         const char *namespace = blob->transfer->namespace;
         if (blob->state == BLOB_PRESENT && !blob->existed && all)
-                (void) sweep_add(sweep, SWEEP_BLOB, namespace, blob->digest);
+                add_garbage(blob->transfer, GARBAGE_BLOB, blob->digest, 0);
         /* With nothing in it, there is nothing to continue. */
         else if ((blob->state == BLOB_ABSENT ||
                   (blob->state >= BLOB_OPENING && blob->state < BLOB_PRESENT)) &&
@@ -355,7 +362,7 @@ static void fill_sweep(Transfer *transfer, Sweep *sweep) {
                 if (layer->key)
                         (void) sweep_add(sweep, SWEEP_KEY, transfer->namespace, layer->key);
                 if (all && transfer->unpack && layer->state == LAYER_DONE && !layer->existed)
-                        (void) sweep_add(sweep, SWEEP_SNAPSHOT, transfer->namespace, layer->chain_id);
+                        add_garbage(transfer, GARBAGE_SNAPSHOT, layer->chain_id, i);
         }
         /* With the last of its keys the note of them goes. */
         if (transfer->noted)
@@ -368,11 +375,17 @@ static void fill_sweep(Transfer *transfer, Sweep *sweep) {
                 add_blob_to_sweep(sweep, transfer->documents[i], all);
 }
 
-static void on_swept(void *userdata) {
+static void on_tidied(void *userdata) {
         Transfer *transfer = userdata;
         transfer->observer->on_end(transfer->error, &transfer->fault,
                                    transfer->error < 0 ? NULL : &transfer->record, transfer->userdata);
         transfer_free(transfer);
+}
+
+static void on_swept(void *userdata) {
+        Transfer *transfer = userdata;
+        if (transfer->error >= 0 || tidy_request(transfer->service->tidy, on_tidied, transfer) < 0)
+                on_tidied(transfer);
 }
 
 static void transfer_end(Transfer *transfer) {

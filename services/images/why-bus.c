@@ -67,15 +67,17 @@ static int ask(ImagesBus *images, Question *question, const SurveySpec *spec, Su
 
 static int write_plan(const Question *question, ReferenceGraph *graph, RecordWriter *writer,
                       uint64_t *ret_things, uint64_t *ret_bytes) {
+        char buffer[DIGEST_STRING_MAX];
         int r = 0;
         for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
                 const Node *node = reference_graph_node(graph, i);
-                if (!reference_graph_is_garbage(graph, i, node->kind, question->namespace) ||
-                    node->kind > NODE_IMAGE)
+                NodeKind kind = (NodeKind) node->kind;
+                if (kind > NODE_IMAGE || !reference_graph_is_garbage(graph, i, kind, question->namespace))
                         continue;
-                r = record_writer_add(writer, "sssuuu", node_kind_to_string(node->kind),
-                                      reference_graph_namespace(graph, i), node->name, node->bytes,
-                                      node->created, node->since);
+                r = record_writer_add(writer, "sssuuu", node_kind_to_string(kind),
+                                      reference_graph_namespace(graph, i),
+                                      reference_graph_name(graph, i, buffer), node->bytes, node->created,
+                                      reference_graph_since(graph, i));
                 ++*ret_things;
                 *ret_bytes += node->bytes;
         }
@@ -123,6 +125,7 @@ int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error) {
 static int answer_why(const Question *question, ReferenceGraph *graph, Fault *fault) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_free_ NodeStep *steps = NULL;
+        char buffer[DIGEST_STRING_MAX];
         size_t count = 0;
         uint32_t node = reference_graph_find(graph, question->kind, NODE_NAME(question->namespace),
                                              NODE_NAME(question->name));
@@ -134,9 +137,11 @@ static int answer_why(const Question *question, ReferenceGraph *graph, Fault *fa
                 r = sd_bus_message_new_method_return(question->message, &reply);
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(sss)");
-        for (size_t i = 0; r >= 0 && i < count; i++)
-                r = sd_bus_message_append(reply, "(sss)", node_kind_to_string(steps[i].kind), steps[i].name,
-                                          steps[i].how);
+        for (size_t i = 0; r >= 0 && i < count; i++) {
+                const Node *step = reference_graph_node(graph, steps[i].node);
+                r = sd_bus_message_append(reply, "(sss)", node_kind_to_string((NodeKind) step->kind),
+                                          reference_graph_name(graph, steps[i].node, buffer), steps[i].how);
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);

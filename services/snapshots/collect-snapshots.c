@@ -51,12 +51,14 @@ static bool is_held(SnapshotManager *manager, const Snapshot *snapshot) {
 }
 
 /* "label", "snapshot", namespace, key, key of the label, value */
-static int add_labels(const Snapshot *snapshot, RecordWriter *writer) {
+static int add_labels(SnapshotManager *manager, const Snapshot *snapshot, RecordWriter *writer) {
         int r = 0;
         for (char *const *label = snapshot->labels; r >= 0 && label && *label; label++) {
                 const char *equals = strchr(*label, '=');
                 if (!string_after(*label, "org.crt.gc.") || !equals)
                         continue;
+                if (label_refers(*label))
+                        snapshot_store_note_references(manager->store);
                 _cleanup_free_ char *key = strndup(*label, (size_t) (equals - *label));
                 r = key ? record_writer_add(writer, "ssssss", "label", "snapshot", snapshot->namespace,
                                             snapshot->key, key, equals + 1)
@@ -78,7 +80,7 @@ static int add_snapshot(const Snapshot *snapshot, void *userdata) {
                                       snapshot->measured ? snapshot->measure.size : 0, snapshot->parent,
                                       snapshot_kind_to_string(snapshot->kind), held ? "held" : "",
                                       snapshot->created);
-        return r < 0 ? r : add_labels(snapshot, inventory->writer);
+        return r < 0 ? r : add_labels(inventory->manager, snapshot, inventory->writer);
 }
 
 int snapshot_inventory_step(SnapshotInventory *inventory, RecordWriter *writer) {
@@ -104,8 +106,56 @@ static bool is_root(const Snapshot *snapshot) {
         return !expire || label_parse_time(expire, &time) < 0 || time > now_usec();
 }
 
-int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const RecordField *key,
-                   const RecordField *stamp, uint64_t *ret_bytes) {
+struct SnapshotSweep {
+        SnapshotManager *manager; /* weak */
+        Snapshot *snapshots;
+        bool *removed; /* of as many */
+        size_t count, allocated;
+};
+
+int snapshot_sweep_new(SnapshotManager *manager, SnapshotSweep **ret) {
+        SnapshotSweep *sweep = new0(SnapshotSweep, 1);
+        if (!sweep)
+                return -ENOMEM;
+        sweep->manager = manager;
+        *ret = sweep;
+        return 0;
+}
+
+static void forget(SnapshotSweep *sweep) {
+        while (sweep->count > 0)
+                snapshot_done(&sweep->snapshots[--sweep->count]);
+}
+
+SnapshotSweep *snapshot_sweep_free(SnapshotSweep *sweep) {
+        if (!sweep)
+                return NULL;
+        forget(sweep);
+        free(sweep->snapshots);
+        free(sweep->removed);
+        free(sweep);
+        return NULL;
+}
+
+static int append(SnapshotSweep *sweep, Snapshot *snapshot) {
+        if (sweep->count == sweep->allocated) {
+                size_t more = MAX_OF(sweep->allocated * 2, (size_t) 16);
+                Snapshot *snapshots = reallocarray(sweep->snapshots, more, sizeof(Snapshot));
+                if (!snapshots)
+                        return -ENOMEM;
+                sweep->snapshots = snapshots;
+                bool *removed = reallocarray(sweep->removed, more, sizeof(bool));
+                if (!removed)
+                        return -ENOMEM;
+                sweep->removed = removed;
+                sweep->allocated = more;
+        }
+        sweep->snapshots[sweep->count++] = TAKE(*snapshot, (Snapshot){ 0 });
+        return 0;
+}
+
+int snapshot_sweep_add(SnapshotSweep *sweep, const RecordField *namespace, const RecordField *key,
+                       const RecordField *stamp) {
         _cleanup_free_ char *namespace_text = record_field_copy(namespace);
         _cleanup_free_ char *key_text = record_field_copy(key);
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
@@ -116,18 +166,28 @@ int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const
         if (!identifier_is_valid(namespace_text) || !snapshot_key_is_valid(key_text) ||
             record_field_number(stamp, &number) < 0)
                 return -EBADMSG;
-        int r = snapshot_store_get(manager->store, namespace_text, key_text, &snapshot, NULL);
+        int r = snapshot_store_get(sweep->manager->store, namespace_text, key_text, &snapshot, NULL);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return r;
-        if ((uint64_t) snapshot.id != number || is_root(&snapshot) || is_held(manager, &snapshot))
+        if ((number != 0 && (uint64_t) snapshot.id != number) || is_root(&snapshot) ||
+            is_held(sweep->manager, &snapshot) ||
+            snapshot_manager_check_removable(sweep->manager, &snapshot, NULL) < 0)
                 return 0;
-        r = snapshot_manager_remove(manager, namespace_text, key_text, NULL);
-        if (r == -EBUSY) /* something was built on it */
-                return 0;
-        if (r < 0)
-                return r;
-        *ret_bytes = snapshot.measured ? snapshot.measure.size : 0;
-        return 1;
+        return append(sweep, &snapshot);
+}
+
+int snapshot_sweep_commit(SnapshotSweep *sweep, uint32_t *ret_gone, uint64_t *ret_bytes) {
+        int r = sweep->count == 0 ? 0
+                                  : snapshot_manager_remove_many(sweep->manager, sweep->snapshots,
+                                                                 sweep->count, sweep->removed);
+        for (size_t i = 0; r >= 0 && i < sweep->count; i++)
+                if (sweep->removed[i]) {
+                        const Snapshot *snapshot = &sweep->snapshots[i];
+                        ++*ret_gone;
+                        *ret_bytes += snapshot->measured ? snapshot->measure.size : 0;
+                }
+        forget(sweep);
+        return r;
 }

@@ -18,7 +18,14 @@ DEFINE_CLEANUP(SnapshotInventory *, snapshot_inventory_free);
 /* Some more records; 1 if there are still others. */
 int snapshot_inventory_step(SnapshotInventory *inventory, RecordWriter *writer);
 
-/* A snapshot that nothing was found to need, as it was when it was listed. 1 and its bytes: it is gone; 0:
- * it is needed after all, or is another one by now. */
-int snapshot_sweep(SnapshotManager *manager, const RecordField *namespace, const RecordField *key,
-                   const RecordField *stamp, uint64_t *ret_bytes);
+/* Snapshots that nothing was found to need, as they were when they were listed: what is needed after all, or
+ * is another one by now, is passed over. Nothing else may happen between the first of them and the commit,
+ * with which they go all at once, and with one sync. */
+typedef struct SnapshotSweep SnapshotSweep;
+
+int snapshot_sweep_new(SnapshotManager *manager, SnapshotSweep **ret);
+SnapshotSweep *snapshot_sweep_free(SnapshotSweep *sweep);
+DEFINE_CLEANUP(SnapshotSweep *, snapshot_sweep_free);
+int snapshot_sweep_add(SnapshotSweep *sweep, const RecordField *namespace, const RecordField *key,
+                       const RecordField *stamp);
+int snapshot_sweep_commit(SnapshotSweep *sweep, uint32_t *ret_gone, uint64_t *ret_bytes);

@@ -106,6 +106,13 @@ int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *s
         return 0;
 }
 
+bool snapshot_commit_may_keep(const SnapshotManager *manager) {
+        for (const SnapshotCommit *c = manager->commits; c; c = c->next)
+                if (c->labels || snapshot_store_has_references(manager->store))
+                        return true;
+        return false;
+}
+
 /* ---- the worker ---- */
 
 static void sync_start(SnapshotManager *manager);

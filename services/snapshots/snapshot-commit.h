@@ -24,6 +24,9 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
 /* 0, or -EBUSY with a sentence while it is being committed. */
 int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
 
+/* Some commit is at work whose record may keep things that nothing has kept. */
+bool snapshot_commit_may_keep(const SnapshotManager *manager);
+
 int snapshot_commit_setup(SnapshotManager *manager);
 /* At the end of the daemon: nobody is told. */
 void snapshot_commit_free_all(SnapshotManager *manager);

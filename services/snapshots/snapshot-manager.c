@@ -119,37 +119,59 @@ void snapshot_manager_unbind(SnapshotManager *manager, int64_t id) {
                 manager->unbind(id, manager->unbind_userdata);
 }
 
+int snapshot_manager_check_removable(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
+        int r = snapshot_check_use(snapshot, SNAPSHOT_USE_REMOVE, fault);
+        if (r >= 0)
+                r = snapshot_hold_check(manager, snapshot, fault);
+        if (r >= 0)
+                r = snapshot_commit_check_idle(manager, snapshot, fault);
+        return r < 0 ? r : snapshot_mount_check_unused(manager, snapshot, fault);
+}
+
+/* Its record is gone. */
+static void let_go(SnapshotManager *manager, const Snapshot *snapshot) {
+        snapshot_manager_unbind(manager, snapshot->id);
+        mount_watch_remove(manager->mounts, snapshot->id);
+        tree_mounts_release(manager->tree_mounts, snapshot->id);
+        if (snapshot->kind == SNAPSHOT_COMMITTED)
+                snapshot_chains_forget(manager->chains);
+        if (snapshot->size_max > 0 && snapshot->driver != DRIVER_BTRFS)
+                tree_quota_drop(manager->trees.trees, snapshot->id);
+        if (snapshot->kind == SNAPSHOT_VIEW)
+                return;
+        int r = tree_store_discard(&manager->trees, snapshot->id, NULL);
+        if (r < 0)
+                log_warning("the tree of %s stays until the next start: %s", snapshot->key, strerror(-r));
+        manager->in_step = manager->in_step && r >= 0;
+}
+
 /* First the record, then the tree: killed in between, the tree is without a record and goes to the trash at
  * the next start. */
 int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, const char *key, Fault *fault) {
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
         int r = snapshot_store_get(manager->store, namespace, key, &snapshot, fault);
         if (r >= 0)
-                r = snapshot_check_use(&snapshot, SNAPSHOT_USE_REMOVE, fault);
-        if (r >= 0)
-                r = snapshot_hold_check(manager, &snapshot, fault);
-        if (r >= 0)
-                r = snapshot_commit_check_idle(manager, &snapshot, fault);
-        if (r >= 0)
-                r = snapshot_mount_check_unused(manager, &snapshot, fault);
+                r = snapshot_manager_check_removable(manager, &snapshot, fault);
         if (r >= 0)
                 r = snapshot_store_remove(manager->store, &snapshot, fault);
         if (r < 0)
                 return r;
-        snapshot_manager_unbind(manager, snapshot.id);
-        mount_watch_remove(manager->mounts, snapshot.id);
-        tree_mounts_release(manager->tree_mounts, snapshot.id);
-        if (snapshot.kind == SNAPSHOT_COMMITTED)
-                snapshot_chains_forget(manager->chains);
-        if (snapshot.size_max > 0 && snapshot.driver != DRIVER_BTRFS)
-                tree_quota_drop(manager->trees.trees, snapshot.id);
-        if (snapshot.kind == SNAPSHOT_VIEW)
-                return 0;
-        snapshot_store_make_room(manager->store);
-        r = tree_store_discard(&manager->trees, snapshot.id, NULL);
+        if (snapshot.kind != SNAPSHOT_VIEW)
+                snapshot_store_make_room(manager->store);
+        let_go(manager, &snapshot);
+        trash_collector_start(manager->trash);
+        return 0;
+}
+
+int snapshot_manager_remove_many(SnapshotManager *manager, const Snapshot snapshots[], size_t count,
+                                 bool ret_removed[]) {
+        int r = snapshot_store_remove_many(manager->store, snapshots, count, ret_removed);
         if (r < 0)
-                log_warning("the tree of %s stays until the next start: %s", key, strerror(-r));
-        manager->in_step = manager->in_step && r >= 0;
+                return r;
+        snapshot_store_make_room(manager->store);
+        for (size_t i = 0; i < count; i++)
+                if (ret_removed[i])
+                        let_go(manager, &snapshots[i]);
         trash_collector_start(manager->trash);
         return 0;
 }

@@ -67,5 +67,12 @@ int snapshot_manager_update(SnapshotManager *manager, const char *namespace, con
                             char *const *changes, bool replace, Fault *fault);
 int snapshot_manager_remove(SnapshotManager *manager, const char *namespace, const char *key, Fault *fault);
 
+/* Nobody uses it, and it may be removed: 0, or -EBUSY with a sentence. */
+int snapshot_manager_check_removable(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
+/* Many with one sync, in their order, that were found to be so in this moment. What others are built on
+ * stays. Without success all stay. */
+int snapshot_manager_remove_many(SnapshotManager *manager, const Snapshot snapshots[], size_t count,
+                                 bool ret_removed[]);
+
 /* Its tree goes to the trash and only Remove is left. For an unpacking that failed. */
 void snapshot_manager_fail(SnapshotManager *manager, int64_t id);

@@ -31,7 +31,10 @@ static int change_labels(SnapshotStore *store, const Snapshot *snapshot, char *c
                 r = database_execute(store->database,
                                      "UPDATE snapshots SET labels = ?, updated = ? WHERE id = ?", "bii",
                                      text, size, (int64_t) snapshot_store_now(), snapshot->id);
-        return r < 0 ? fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key) : 0;
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key);
+        snapshot_store_note_labels(store, snapshot->labels, labels);
+        return 0;
 }
 
 int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot, char *const *changes,
@@ -67,6 +70,7 @@ static int commit_in_transaction(SnapshotStore *store, const SnapshotStoreCommit
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", commit->name);
         if (r == -EBUSY)
                 return fault_set(fault, -ENOENT, "The parent of '%s' was removed meanwhile", commit->name);
+        snapshot_store_note_use(store);
         if (r >= 0)
                 r = commit_labels(store, commit, fault);
         return r >= 0 && commit->measure ? write_measure(store, commit->id, commit->measure) : r;

@@ -13,7 +13,15 @@ struct SnapshotStore {
         SnapshotStoreStart start;
         int64_t *failed; /* unpackings that failed, which could not be written down */
         size_t failed_count;
+        bool refers; /* as far as is known, labels of snapshots refer to others */
+        void (*on_change)(void *userdata);
+        void *userdata;
 };
+
+/* These labels in the place of those: perhaps something is kept that was not. */
+void snapshot_store_note_labels(SnapshotStore *store, char *const *before, char *const *after);
+/* Something came into use, or has another parent: what its labels and those below it refer to is kept. */
+void snapshot_store_note_use(const SnapshotStore *store);
 
 uint64_t snapshot_store_now(void);
 /* Records of what is not committed need not survive a power cut; they then vanish as a whole. The next

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/label.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-store-private.h"
 
@@ -338,6 +339,35 @@ int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *
         return r < 0 ? r : visit_rows(store, &rows, UINT32_MAX, visit, userdata);
 }
 
+/* ---- what keeps things ---- */
+
+void snapshot_store_watch(SnapshotStore *store, void (*on_change)(void *userdata), void *userdata) {
+        store->on_change = on_change;
+        store->userdata = userdata;
+}
+
+void snapshot_store_note_references(SnapshotStore *store) {
+        store->refers = true;
+}
+
+bool snapshot_store_has_references(const SnapshotStore *store) {
+        return store->refers;
+}
+
+void snapshot_store_note_use(const SnapshotStore *store) {
+        if (store->refers && store->on_change)
+                store->on_change(store->userdata);
+}
+
+void snapshot_store_note_labels(SnapshotStore *store, char *const *before, char *const *after) {
+        if (!label_keeps_more(before, after))
+                return;
+        for (char *const *label = after; label && *label; label++)
+                store->refers = store->refers || label_refers(*label);
+        if (store->on_change)
+                store->on_change(store->userdata);
+}
+
 /* ---- writing ---- */
 
 uint64_t snapshot_store_now(void) {
@@ -373,6 +403,8 @@ static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, Snapshot
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key);
         snapshot->id = database_last_id(store->database);
+        snapshot_store_note_labels(store, NULL, snapshot->labels);
+        snapshot_store_note_use(store);
         return make ? make(snapshot->id, userdata, fault) : 0;
 }
 
@@ -408,11 +440,40 @@ int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault 
         return r < 0 ? fault_set_errno(fault, r, "Can't remove the snapshot '%s'", snapshot->key) : 0;
 }
 
+static int remove_records(SnapshotStore *store, const Snapshot snapshots[], size_t count,
+                          bool ret_removed[]) {
+        bool durable = false;
+        for (size_t i = 0; i < count; i++)
+                durable = durable || snapshots[i].kind == SNAPSHOT_COMMITTED;
+        int r = snapshot_store_begin(store, durable);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = store->database;
+        for (size_t i = 0; i < count; i++) {
+                r = database_execute(store->database, "DELETE FROM snapshots WHERE id = ?", "i",
+                                     snapshots[i].id);
+                if (r < 0 && r != -EBUSY)
+                        return r;
+                ret_removed[i] = r > 0;
+        }
+        return database_commit(transaction);
+}
+
+int snapshot_store_remove_many(SnapshotStore *store, const Snapshot snapshots[], size_t count,
+                               bool ret_removed[]) {
+        int r = remove_records(store, snapshots, count, ret_removed);
+        return r == -ENOSPC && store_reserve_release(&store->reserve)
+                       ? remove_records(store, snapshots, count, ret_removed)
+                       : r;
+}
+
 void snapshot_store_make_room(SnapshotStore *store) {
         store_reserve_restore(&store->reserve);
 }
 
 static int write_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id) {
+        if (state == SNAPSHOT_UNPACKING)
+                snapshot_store_note_use(store);
         int r = database_set_durable(store->database, false);
         return r < 0 ? r
                      : database_execute(store->database,
@@ -441,6 +502,7 @@ int snapshot_store_set_failed(SnapshotStore *store, int64_t id) {
 }
 
 int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted mounted) {
+        snapshot_store_note_use(store);
         int r = database_set_durable(store->database, false);
         return r < 0 ? r
                      : database_execute(store->database, "UPDATE snapshots SET mounted = ? WHERE id = ?",
@@ -448,6 +510,7 @@ int snapshot_store_set_mounted(SnapshotStore *store, int64_t id, SnapshotMounted
 }
 
 int snapshot_store_set_bound(SnapshotStore *store, int64_t id, const char *connection) {
+        snapshot_store_note_use(store);
         int r = database_set_durable(store->database, false);
         return r < 0 ? r
                      : database_execute(store->database, "UPDATE snapshots SET bound = ? WHERE id = ?", "si",

@@ -65,6 +65,10 @@ int snapshot_store_change_labels(SnapshotStore *store, const Snapshot *snapshot,
 int snapshot_store_set_measure(SnapshotStore *store, int64_t id, const SnapshotMeasure *measure);
 /* -EBUSY with a sentence while others are built on it. Synced when it was a committed one. */
 int snapshot_store_remove(SnapshotStore *store, const Snapshot *snapshot, Fault *fault);
+/* Many with one sync, if one of them was a committed one; on which others are built stay, and are noted.
+ * Without success all stay. */
+int snapshot_store_remove_many(SnapshotStore *store, const Snapshot snapshots[], size_t count,
+                               bool ret_removed[]);
 /* There may be room on the disk again for what removing needs on a full one. */
 void snapshot_store_make_room(SnapshotStore *store);
 int snapshot_store_set_state(SnapshotStore *store, int64_t id, SnapshotState state, const char *diff_id);
@@ -79,6 +83,12 @@ int snapshot_store_distrust_unpacked(SnapshotStore *store);
 
 /* A snapshot and all below it, from the top; malloc()ed. */
 int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, size_t *ret_count);
+/* Calls on_change when something may keep things from now on that did not: a label, or its use where labels
+ * of snapshots refer to others. */
+void snapshot_store_watch(SnapshotStore *store, void (*on_change)(void *userdata), void *userdata);
+/* Some do: somebody has seen it. */
+void snapshot_store_note_references(SnapshotStore *store);
+bool snapshot_store_has_references(const SnapshotStore *store);
 int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret);
 
 /* Calls visit for up to limit snapshots whose keys come after a key, in order, until it returns something

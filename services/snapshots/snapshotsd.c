@@ -29,7 +29,7 @@ typedef struct SnapshotsService {
         JobTable *jobs;
         SnapshotsBound *bound;
         SnapshotsBus *bus;
-        Collector *collector;
+        SnapshotCollector *collector;
         bool stopping;
 } SnapshotsService;
 
@@ -60,6 +60,8 @@ static const BusRule rules[] = {
           .owner = true },
         { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Begin", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Inventory", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Hold", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
+        { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Release", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "Sweep", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
         { CRT_SNAPSHOTS_COLLECTOR_INTERFACE, "End", BUS_SIBLINGS, .siblings = BUS_SIBLING_IMAGES },
 };
@@ -69,7 +71,7 @@ static void *service_free(void *userdata) {
         SnapshotsService *service = userdata;
         if (!service)
                 return NULL;
-        collector_free(service->collector);
+        snapshot_collector_free(service->collector);
         snapshots_bus_free(service->bus);
         snapshots_bound_free(service->bound);
         unpack_queue_free(service->unpacks);
@@ -155,7 +157,7 @@ static bool service_is_busy(void *userdata) {
                 return snapshot_manager_is_committing(service->manager);
         return job_table_is_busy(service->jobs) || usage_table_is_busy(service->usages) ||
                snapshot_manager_is_busy(service->manager) || snapshots_bound_is_busy(service->bound) ||
-               collector_is_busy(service->collector);
+               snapshot_collector_is_busy(service->collector);
 }
 
 static void service_stop(void *userdata) {

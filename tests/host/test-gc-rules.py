@@ -8,8 +8,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from garbage import (COLLECTOR, GLib, LABEL_EXPIRE, LABEL_ROOT, TRANSFER, call, collect, content, digests,  # noqa: E402
-                     equal, images, inventory, plan, set_labels, snapshots, why)
+from garbage import (GLib, LABEL_EXPIRE, LABEL_ROOT, Lease, TRANSFER, begin, call, clear_leases, collect,  # noqa: E402
+                     content, digests, end, equal, images, inventory, plan, record_of, sealed, set_labels, snapshots,
+                     sweep, why)
 from content_store import Store  # noqa: E402
 from image_pulls import Gio, clear, failure, registry, run_cases, wait_for  # noqa: E402
 
@@ -23,10 +24,7 @@ def crtctl(*arguments):
 
 def clean():
     subprocess.run("crtctl rm -f $(crtctl ps -a -q)", shell=True, check=False, capture_output=True)
-    for lease in content.call("ListLeases")[0][0]:
-        call(content.connection, "org.crt.Content", content.call("GetLease", lease["id"])[0][0],
-             "org.crt.Content1.Lease", "Delete",
-             GLib.Variant("(a{sv})", ({},)))
+    clear_leases()
     clear("u1000")
 
 
@@ -135,23 +133,6 @@ def test_what_is_mounted_stays():
     os.close(mount)
     del fds
     wait_for(lambda: collect()["snapshots"] == 1, 10, "the unmounted snapshot to go")
-
-
-class Lease:
-    def __init__(self, name, namespace=None, **options):
-        if namespace:
-            options["namespace"] = namespace
-        self.path = content.call("CreateLease", name, **options)[0][0]
-
-    def call(self, member, signature="(a{sv})", *values):
-        call(content.connection, "org.crt.Content", self.path, "org.crt.Content1.Lease", member,
-             GLib.Variant(signature, (*values, {})))
-
-    def add(self, *resources):
-        self.call("Add", "(a(ss)a{sv})", list(resources))
-
-    def delete(self):
-        self.call("Delete")
 
 
 def test_a_lease_keeps_what_it_names_and_what_that_needs():
@@ -279,43 +260,15 @@ def test_a_name_that_stands_for_something_else_is_not_removed():
 
 # ---- the collectors of the owners ----
 
-def sealed(text):
-    fd = os.memfd_create("list", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(fd, text.encode())
-    fcntl_add_seals(fd)
-    return fd
-
-
-def fcntl_add_seals(fd):
-    import fcntl  # pylint: disable=import-outside-toplevel
-    fcntl.fcntl(fd, 1033, 1 | 2 | 4 | 8)
-
-
-def sweep(service, epoch, fd):
-    fds = Gio.UnixFDList.new()
-    index = fds.append(fd)
-    os.close(fd)
-    return call(images.connection, *COLLECTOR[service], "Sweep", GLib.Variant("(tha{sv})", (epoch, index, {})), fds)[0]
-
-
-def begin(service):
-    return call(images.connection, *COLLECTOR[service], "Begin", GLib.Variant("(a{sv})", ({},)))[0][0]
-
-
-def end(service, epoch):
-    call(images.connection, *COLLECTOR[service], "End", GLib.Variant("(ta{sv})", (epoch, {})))
-
-
-def record_of(service, name):
-    return next(r for r in inventory(service) if r[0] in ("blob", "snapshot") and r[2] == name)
-
-
 def test_an_owner_looks_again_before_anything_goes():
     blob, other = put("one"), put("two")
     snapshot("base")
     epoch, trees = begin("Content"), begin("Snapshots")
     stamps = {name: record_of("Content", name)[3] for name in (blob, other)}
+    more = [begin("Content") for _ in range(3)]
     failure("FailedPrecondition", lambda: begin("Content"))
+    for number in more:
+        end("Content", number)
     failure("FailedPrecondition", lambda: sweep("Content", epoch + 1, sealed("")))
     # Another stamp is another thing.
     equal((0, 0), sweep("Content", epoch, sealed(f"system\t{blob}\t1\n")))

@@ -152,8 +152,38 @@ static void remove_blob(FakeBlob *blob) {
         *blob = world.blobs[--world.blob_count];
 }
 
+bool fake_world_has_epochs(void) {
+        for (size_t owner = 0; owner < FAKE_OWNERS; owner++)
+                for (size_t i = 0; i < FAKE_EPOCHS_MAX; i++)
+                        if (world.epochs[owner][i].number != 0)
+                                return true;
+        return false;
+}
+
+void fake_world_end_epochs(void) {
+        memset(world.epochs, 0, sizeof(world.epochs));
+        world.touched_count = 0;
+}
+
+static bool is_held(size_t owner) {
+        for (size_t i = 0; i < FAKE_EPOCHS_MAX; i++)
+                if (world.epochs[owner][i].held)
+                        return true;
+        return false;
+}
+
+bool fake_world_keep(const char *records) {
+        if (is_held(1))
+                return false;
+        assert(strlen(world.more) + strlen(records) < sizeof(world.more));
+        strcat(world.more, records);
+        for (size_t i = 0; i < FAKE_EPOCHS_MAX; i++)
+                world.epochs[1][i].changed = true;
+        return true;
+}
+
 static void touch(const char *name) {
-        if (world.epochs[0] == 0 && world.epochs[1] == 0)
+        if (!fake_world_has_epochs())
                 return;
         assert(world.touched_count < ELEMENTS_OF(world.touched));
         snprintf(world.touched[world.touched_count++], sizeof(world.touched[0]), "%s", name);
@@ -207,10 +237,7 @@ static int call_content(const StoreCall *call, StoreReply *reply) {
                 remove_blob(ingest);
                 return 0;
         default:
-                if (!blob)
-                        return -ENOENT;
-                remove_blob(blob);
-                return 0;
+                return -ENOSYS;
         }
 }
 
@@ -325,9 +352,46 @@ static int list(void (*write_records)(RecordWriter *writer), const char *text, S
         return 0;
 }
 
+/* Lines behind each other. */
+static void write_lines(RecordWriter *writer, const char *lines) {
+        static const char *const types[] = { "", "s", "ss", "sss", "ssss", "sssss", "ssssss" };
+        for (const char *end; (end = strchr(lines, '\n')); lines = end + 1) {
+                char line[512], *fields[6] = { 0 }, *rest = line;
+                size_t count = 0;
+                snprintf(line, sizeof(line), "%.*s", (int) (end - lines), lines);
+                while (count < ELEMENTS_OF(fields) && (fields[count] = strsep(&rest, "\t")))
+                        count++;
+                record_writer_add(writer, types[count], fields[0], fields[1], fields[2], fields[3],
+                                  fields[4], fields[5]);
+        }
+}
+
+static void write_content(RecordWriter *writer) {
+        write_blobs(writer);
+        write_lines(writer, world.more);
+}
+
+/* Only what keeps things. */
+static void write_roots(RecordWriter *writer) {
+        write_lines(writer, world.more);
+}
+
+static void write_nothing(RecordWriter *writer) {
+}
+
+static int inventory(const StoreCall *call, bool blobs, StoreReply *reply) {
+        const StoreArguments *arguments = &call->arguments;
+        for (size_t i = 0; i < FAKE_EPOCHS_MAX; i++)
+                if (world.epochs[blobs][i].number == arguments->size)
+                        world.epochs[blobs][i].changed = false;
+        if (blobs)
+                return list(arguments->roots ? write_roots : write_content, world.records, reply);
+        return list(arguments->roots ? write_nothing : write_snapshots, NULL, reply);
+}
+
 static bool sweep_blob(const char *namespace, const char *name, uint64_t stamp) {
         FakeBlob *blob = find_blob(namespace, name, false);
-        if (!blob || blob->stamp != stamp)
+        if (!blob || (blob->stamp != stamp && stamp != 0))
                 return false;
         remove_blob(blob);
         return true;
@@ -335,57 +399,91 @@ static bool sweep_blob(const char *namespace, const char *name, uint64_t stamp) 
 
 static bool sweep_snapshot(const char *namespace, const char *name, uint64_t stamp) {
         FakeSnapshot *snapshot = fake_world_find_snapshot(namespace, name);
-        if (!snapshot || snapshot->stamp != stamp || has_children(snapshot))
+        if (!snapshot || (snapshot->stamp != stamp && stamp != 0) || has_children(snapshot))
                 return false;
         *snapshot = world.snapshots[--world.snapshot_count];
         return true;
 }
 
+static FakeEpoch *find_epoch(size_t owner, uint64_t number) {
+        for (size_t i = 0; i < FAKE_EPOCHS_MAX; i++)
+                if (world.epochs[owner][i].number == number)
+                        return &world.epochs[owner][i];
+        return NULL;
+}
+
 static int sweep(const StoreCall *call, bool blobs, StoreReply *reply) {
         RecordFile file;
         RecordField fields[RECORD_FIELDS_MAX];
-        if (call->arguments.size == 0 || call->arguments.size != world.epochs[!blobs])
+        const FakeEpoch *epoch = find_epoch(blobs, call->arguments.size);
+        if (!epoch || !epoch->held)
                 return -EBUSY;
+        if (!is_held(0) || !is_held(1))
+                world.broken_rule = "something is swept while not all hold";
+        world.sweeps++;
         int r = record_file_open(call->fd, &file);
-        while (r >= 0 && (r = record_file_next(&file, fields)) > 0) {
+        while (r >= 0 && (reply->seen < world.sweep_max || world.sweep_max == 0) &&
+               (r = record_file_next(&file, fields)) > 0) {
                 _cleanup_free_ char *namespace = record_field_copy(&fields[0]),
                                     *name = record_field_copy(&fields[1]);
                 uint64_t stamp;
                 r = record_field_number(&fields[2], &stamp);
+                reply->seen++;
                 if (r >= 0 && !is_touched(name))
                         reply->count += blobs ? sweep_blob(namespace, name, stamp)
                                               : sweep_snapshot(namespace, name, stamp);
         }
         record_file_done(&file);
-        return r;
+        return r < 0 ? r : 0;
+}
+
+static int begin_epoch(size_t owner, StoreReply *reply) {
+        static unsigned last;
+        FakeEpoch *epoch = find_epoch(owner, 0);
+        if (!epoch)
+                return -EBUSY;
+        *epoch = (FakeEpoch){ .number = ++last, .changed = true };
+        reply->size = last;
+        return 0;
+}
+
+static int call_epoch(const StoreCall *call, size_t owner, StoreReply *reply) {
+        FakeEpoch *epoch = find_epoch(owner, call->arguments.size);
+        if (!epoch)
+                return -EBUSY;
+        switch (call->arguments.method) {
+        case STORE_CONTENT_HOLD:
+        case STORE_SNAPSHOT_HOLD:
+                epoch->held = true;
+                reply->changed = epoch->changed;
+                return 0;
+        case STORE_CONTENT_RELEASE:
+        case STORE_SNAPSHOT_RELEASE:
+                epoch->held = false;
+                return 0;
+        default:
+                *epoch = (FakeEpoch){ 0 };
+                if (!fake_world_has_epochs())
+                        world.touched_count = 0;
+                return 0;
+        }
 }
 
 static int call_collector(const StoreCall *call, StoreReply *reply) {
-        static unsigned last;
-        unsigned *epoch = &world.epochs[call->arguments.method >= STORE_SNAPSHOT_BEGIN];
         switch (call->arguments.method) {
         case STORE_CONTENT_BEGIN:
         case STORE_SNAPSHOT_BEGIN:
-                if (*epoch != 0)
-                        return -EBUSY;
-                reply->size = *epoch = ++last;
-                return 0;
-        case STORE_CONTENT_END:
-        case STORE_SNAPSHOT_END:
-                if (*epoch == 0 || *epoch != call->arguments.size)
-                        return -EBUSY;
-                *epoch = 0;
-                if (world.epochs[0] == 0 && world.epochs[1] == 0)
-                        world.touched_count = 0;
-                return 0;
+                return begin_epoch(call->arguments.method == STORE_CONTENT_BEGIN, reply);
         case STORE_CONTENT_INVENTORY:
-                return list(write_blobs, world.records, reply);
         case STORE_SNAPSHOT_INVENTORY:
-                return list(write_snapshots, NULL, reply);
+                return inventory(call, call->arguments.method == STORE_CONTENT_INVENTORY, reply);
         case STORE_TASK_REFERENCES:
                 return list(write_containers, NULL, reply);
-        default:
+        case STORE_CONTENT_SWEEP:
+        case STORE_SNAPSHOT_SWEEP:
                 return sweep(call, call->arguments.method == STORE_CONTENT_SWEEP, reply);
+        default:
+                return call_epoch(call, call->arguments.method < STORE_SNAPSHOT_BEGIN, reply);
         }
 }
 
@@ -398,7 +496,7 @@ static void run_call(StoreCall *call) {
                 reply.r = fault_set(&reply.fault, -EHOSTUNREACH, "as the test wants it");
         else if (call->arguments.method >= STORE_CONTENT_BEGIN)
                 reply.r = call_collector(call, &reply);
-        else if (call->arguments.method <= STORE_CONTENT_DELETE)
+        else if (call->arguments.method <= STORE_CONTENT_ABORT)
                 reply.r = call_content(call, &reply);
         else
                 reply.r = call_snapshots(call, &reply);

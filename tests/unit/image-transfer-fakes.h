@@ -44,6 +44,16 @@ typedef struct FakeDocument {
         bool is_wrong; /* other bytes arrive */
 } FakeDocument;
 
+typedef struct FakeEpoch {
+        unsigned number; /* 0: none */
+        bool held;
+        bool changed;
+} FakeEpoch;
+
+/* Snapshots and Content, as collections count them. */
+#define FAKE_OWNERS 2
+#define FAKE_EPOCHS_MAX 4
+
 typedef struct FakeWorld {
         FakeBlob blobs[FAKE_THINGS_MAX];
         size_t blob_count;
@@ -53,10 +63,13 @@ typedef struct FakeWorld {
         size_t document_count;
         FakeContainer containers[FAKE_THINGS_MAX];
         size_t container_count;
-        char records[1024]; /* further ones, in Content's list */
+        char records[1024]; /* Content's list, instead of what is there */
+        char more[4096];    /* further ones in it: fake_world_keep() */
         unsigned stamps;
-        unsigned epochs[2];                     /* that are open in Content and Snapshots; 0: none */
-        char touched[FAKE_THINGS_MAX * 4][256]; /* in it */
+        FakeEpoch epochs[FAKE_OWNERS][FAKE_EPOCHS_MAX];
+        unsigned sweep_max;                     /* things that one Sweep looks at; 0: all */
+        unsigned sweeps;                        /* calls of it */
+        char touched[FAKE_THINGS_MAX * 4][256]; /* while an epoch is open */
         size_t touched_count;
         unsigned gets;    /* of the registry */
         unsigned commits; /* of snapshots */
@@ -76,6 +89,12 @@ bool fake_world_has_blob(const char *namespace, const char *digest);
 FakeSnapshot *fake_world_find_snapshot(const char *namespace, const char *key);
 unsigned fake_world_count_unfinished(void);
 unsigned fake_world_count_ingests(void);
+
+bool fake_world_has_epochs(void);
+/* As when the owners die. */
+void fake_world_end_epochs(void);
+/* Records of what keeps things from now on, in Content's list; false if somebody holds: it has to wait. */
+bool fake_world_keep(const char *records);
 
 /* One thing of the queue; false if it is empty. */
 bool fake_world_step(void);

@@ -293,9 +293,9 @@ static void labels_are_of_one_namespace(void) {
         check_labels_of(state, "one", &digest, "");
 }
 
-static int count_reserved(const Labelled *labelled, const char *key, const char *value, void *userdata) {
-        CHECK_STRING(labelled->namespace, "one");
-        CHECK_STRING(key, "org.crt.gc.root");
+static int count_reserved(const LabelPlace *label, const char *value, void *userdata) {
+        CHECK_STRING(label->labelled.namespace, "one");
+        CHECK_STRING(label->key, "org.crt.gc.root");
         CHECK_STRING(value, "yes");
         ++*(int *) userdata;
         return 0;
@@ -307,9 +307,9 @@ static void reserved_labels_are_found(void) {
         int count = 0;
         CHECK_OK(blob_update(state, "one", &one, LABELS("a=1", "org.crt.gc.root=yes", "z=2"), false, NULL));
         CHECK_OK(blob_update(state, "one", &two, LABELS("org.crtx=1"), false, NULL));
-        CHECK_OK(content_labels_visit_reserved(state, LABELLED_BLOB, count_reserved, &count));
+        CHECK_OK(content_labels_visit_reserved(state, LABELLED_BLOB, NULL, 10, count_reserved, &count));
         CHECK_INT(count, 1);
-        CHECK_OK(content_labels_visit_reserved(state, LABELLED_LEASE, count_reserved, &count));
+        CHECK_OK(content_labels_visit_reserved(state, LABELLED_LEASE, NULL, 10, count_reserved, &count));
         CHECK_INT(count, 1);
 }
 

@@ -200,7 +200,7 @@ static void many_things_are_listed_in_steps(void) {
         while ((r = content_inventory_step(inventory, writer)) > 0)
                 steps++;
         CHECK_OK(r);
-        CHECK_INT(steps, 4 + 1001 / 256);
+        CHECK_INT(steps, 6 + 1001 / 256);
         _cleanup_close_ int fd = record_writer_finish(writer);
         CHECK_OK(fd);
         CHECK_INT(count_listed(fd, "resource", "first"), 701);

@@ -89,13 +89,19 @@ static void put_image(const char *name) {
         add_snapshot("chain-2", "chain-1");
 }
 
+static int holds;
+
+static void on_hold(bool hold, void *userdata) {
+        holds += hold ? 1 : -1;
+}
+
 static void open_service(void) {
         static int number;
         char name[32];
         snprintf(name, sizeof(name), "service-%i", number++);
         CHECK(mkdirat(check_directory(), name, 0700) >= 0);
         _cleanup_close_ int directory = openat(check_directory(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        service = (ImageService){ 0 };
+        service = (ImageService){ .hold = on_hold };
         CHECK_OK(sd_event_new(&service.event));
         CHECK_NO_FAULT(image_store_open(directory, &service.images, &fault));
         CHECK_OK(claim_table_new(&service.claims));
@@ -108,7 +114,8 @@ static void close_service(void) {
         CHECK(!service.collections);
         CHECK_INT(service.surveys, 0);
         CHECK_INT(service.sweeps, 0);
-        CHECK(world.epochs[0] == 0 && world.epochs[1] == 0);
+        CHECK(!fake_world_has_epochs() && !service.tidyings);
+        CHECK(!world.broken_rule && holds == 0);
         tidy_free(service.tidy);
         claim_table_free(service.claims);
         image_store_free(service.images);
@@ -259,7 +266,7 @@ static void whatever_call_fails_nothing_is_lost_and_the_next_one_finishes(void) 
                 CHECK(world.blob_count >= 5 && world.snapshot_count >= 2);
                 world.fail_at = 0;
                 /* The epoch of a service that died is over with it. */
-                world.epochs[0] = world.epochs[1] = 0;
+                fake_world_end_epochs();
                 collect(&told);
                 CHECK(world.blob_count == 5 && world.snapshot_count == 2);
                 close_service();
@@ -339,6 +346,186 @@ static void a_removal_leaves_what_others_keep(void) {
         close_service();
 }
 
+static const char *const things[] = { "manifest", "config", "layer-1", "layer-2" };
+
+static unsigned count_things(bool found[ELEMENTS_OF(things)]) {
+        unsigned count = 0;
+        for (size_t i = 0; i < ELEMENTS_OF(things); i++)
+                count += found[i] = fake_world_has_blob("system", things[i]);
+        return count;
+}
+
+/* At whatever moment a lease has been taken, what there is then of all that it leads to stays. */
+static void check_keeping(const char *records, void (*start)(Told *told), unsigned sweep_max) {
+        unsigned all = 0, none = 0;
+        for (unsigned lead = 0, ends = 0; ends == 0; lead++) {
+                bool found[ELEMENTS_OF(things)], chains[2], now[ELEMENTS_OF(things)];
+                Told told = { 0 };
+                unsigned steps = 0;
+                open_service();
+                world.sweep_max = sweep_max;
+                CHECK_OK(image_store_remove(service.images, "system", "x"));
+                start(&told);
+                while (steps < lead && step())
+                        steps++;
+                ends = told.ends;
+                while (!fake_world_keep(records))
+                        CHECK(step());
+                unsigned count = count_things(found);
+                chains[0] = fake_world_find_snapshot("system", "chain-1");
+                chains[1] = fake_world_find_snapshot("system", "chain-2");
+                run_all();
+                CHECK_INT(told.ends, 1);
+                CHECK_OK(told.r);
+                count_things(now);
+                for (size_t i = 0; i < ELEMENTS_OF(things); i++)
+                        CHECK(now[i] == found[i]);
+                CHECK(!!fake_world_find_snapshot("system", "chain-1") == chains[0]);
+                CHECK(!!fake_world_find_snapshot("system", "chain-2") == chains[1]);
+                all += count == ELEMENTS_OF(things) && chains[0] && chains[1];
+                none += count == 0;
+                close_service();
+        }
+        CHECK(all > 5 && none > 0);
+}
+
+static void start_collection(Told *told) {
+        begin(told);
+}
+
+static const char lease[] = "lease\tsystem\tl\t\nresource\tsystem\tl\tcontent\tmanifest\n";
+
+static void a_lease_that_is_taken_meanwhile_keeps_what_it_leads_to(void) {
+        check_keeping(lease, start_collection, 1);
+        check_keeping(lease, start_collection, 0);
+}
+
+static void a_label_that_is_set_meanwhile_keeps_what_it_leads_to(void) {
+        check_keeping("label\tblob\tsystem\tmanifest\torg.crt.gc.root\tyes\n", start_collection, 1);
+        check_keeping("label\tblob\tsystem\tother\torg.crt.gc.ref.content\tmanifest\n"
+                      "label\tblob\tsystem\tother\torg.crt.gc.root\tyes\n",
+                      start_collection, 1);
+}
+
+static void count_end(void *userdata) {
+        ((Told *) userdata)->ends++;
+}
+
+static void start_tidying(Told *told) {
+        CHECK_OK(tidy_request(service.tidy, count_end, told));
+}
+
+static void a_removal_keeps_what_is_leased_meanwhile(void) {
+        check_keeping(lease, start_tidying, 1);
+        check_keeping(lease, start_tidying, 0);
+}
+
+static void a_removal_beside_a_collection_keeps_what_is_leased_meanwhile(void) {
+        unsigned kept = 0;
+        for (unsigned lead = 0; lead < 60; lead++) {
+                bool found[ELEMENTS_OF(things)], now[ELEMENTS_OF(things)];
+                Told told = { 0 }, collected = { 0 };
+                open_service();
+                world.sweep_max = 1;
+                begin(&collected);
+                for (unsigned i = 0; i < lead / 2; i++)
+                        step();
+                CHECK_OK(image_store_remove(service.images, "system", "x"));
+                start_tidying(&told);
+                for (unsigned i = 0; i < lead; i++)
+                        step();
+                while (!fake_world_keep(lease))
+                        CHECK(step());
+                kept += count_things(found);
+                run_all();
+                CHECK(told.ends == 1 && collected.ends == 1 && collected.r == 0);
+                count_things(now);
+                for (size_t i = 0; i < ELEMENTS_OF(things); i++)
+                        CHECK(now[i] == found[i]);
+                close_service();
+        }
+        CHECK(kept > 60);
+}
+
+/* Whoever leases without end does not keep it from its end, and what nobody leases goes. */
+static void a_stream_of_leases_does_not_hold_it_up(void) {
+        Told told;
+        open_service();
+        world.sweep_max = 2;
+        for (unsigned i = 0; i < 20; i++) {
+                char name[32];
+                snprintf(name, sizeof(name), "nobody's-%u", i);
+                add_blob(name);
+        }
+        begin(&told);
+        for (unsigned i = 0; told.ends == 0 && i < 10000; i++) {
+                if (!step())
+                        break;
+                world.more[0] = '\0';
+                (void) fake_world_keep("lease\tsystem\tl\t\nresource\tsystem\tl\tcontent\tnobody's-7\n");
+        }
+        CHECK(told.ends == 1 && told.r == 0 && told.blobs == 19);
+        CHECK(fake_world_has_blob("system", "nobody's-7") && world.blob_count == 6);
+        close_service();
+}
+
+/* It has looked at nothing so far, and so nothing can have changed behind its back. */
+static void what_is_leased_while_it_waits_for_its_turn_stays(void) {
+        Told first, second;
+        open_service();
+        CHECK_OK(image_store_remove(service.images, "system", "x"));
+        Collection *running = begin(&first);
+        begin(&second);
+        collection_cancel(running);
+        CHECK(fake_world_keep(lease));
+        run_all();
+        CHECK(second.ends == 1 && second.r == 0 && second.blobs == 1 && second.snapshots == 0);
+        close_service();
+}
+
+static void a_label_of_an_image_that_is_set_meanwhile_counts(void) {
+        char *labels[] = { (char *) "org.crt.gc.ref.content=kept", NULL };
+        for (unsigned lead = 0; lead < 40; lead++) {
+                ImageRecord record = { 0 };
+                Told told;
+                open_service();
+                world.sweep_max = 1;
+                add_blob("other");
+                add_blob("kept");
+                begin(&told);
+                for (unsigned i = 0; i < lead || holds > 0; i++)
+                        if (!step())
+                                break;
+                bool there = fake_world_has_blob("system", "kept");
+                CHECK_OK(image_store_get(service.images, "system", "x", &record));
+                CHECK_NO_FAULT(image_store_change_labels(service.images, &record, labels, false, &fault));
+                image_record_done(&record);
+                run_all();
+                CHECK(told.ends == 1 && told.r == 0);
+                CHECK(fake_world_has_blob("system", "kept") == there);
+                CHECK(!fake_world_has_blob("system", "other"));
+                close_service();
+        }
+}
+
+/* What a pull that came to nothing leaves behind is looked at as everything else. */
+static void what_is_noted_as_garbage_and_leased_stays(void) {
+        int done = 0;
+        open_service();
+        add_blob("fetched");
+        add_blob("leased");
+        CHECK_OK(image_store_add_garbage(service.images, "system", GARBAGE_BLOB, "fetched", 0));
+        CHECK_OK(image_store_add_garbage(service.images, "system", GARBAGE_BLOB, "leased", 0));
+        CHECK_OK(image_store_add_garbage(service.images, "system", GARBAGE_BLOB, "layer-1", 0));
+        CHECK(fake_world_keep("lease\tsystem\tl\t\nresource\tsystem\tl\tcontent\tleased\n"));
+        CHECK_OK(tidy_request(service.tidy, count_done, &done));
+        run_all();
+        CHECK(done == 1 && !fake_world_has_blob("system", "fetched"));
+        CHECK(fake_world_has_blob("system", "leased") && fake_world_has_blob("system", "layer-1"));
+        CHECK(!image_store_has_garbage(service.images));
+        close_service();
+}
+
 static void what_documents_say_is_forgotten_with_them(void) {
         Told told;
         open_service();
@@ -368,6 +555,14 @@ int main(void) {
                 CHECK_CASE(one_runs_and_the_others_wait),
                 CHECK_CASE(what_a_transfer_wants_stays),
                 CHECK_CASE(a_removal_leaves_what_others_keep),
+                CHECK_CASE(a_lease_that_is_taken_meanwhile_keeps_what_it_leads_to),
+                CHECK_CASE(a_label_that_is_set_meanwhile_keeps_what_it_leads_to),
+                CHECK_CASE(a_removal_keeps_what_is_leased_meanwhile),
+                CHECK_CASE(a_removal_beside_a_collection_keeps_what_is_leased_meanwhile),
+                CHECK_CASE(a_stream_of_leases_does_not_hold_it_up),
+                CHECK_CASE(what_is_leased_while_it_waits_for_its_turn_stays),
+                CHECK_CASE(a_label_of_an_image_that_is_set_meanwhile_counts),
+                CHECK_CASE(what_is_noted_as_garbage_and_leased_stays),
                 CHECK_CASE(what_documents_say_is_forgotten_with_them),
                 {},
         });

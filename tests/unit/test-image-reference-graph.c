@@ -39,6 +39,28 @@ static int tell(const char *digest, void *userdata) {
         return r;
 }
 
+static void mark(uint32_t root, const char *reason, bool flat) {
+        CHECK_OK(reference_graph_mark(graph, root, reason, flat));
+        int r;
+        while ((r = reference_graph_follow(graph, 1)) > 0)
+                ;
+        CHECK_OK(r);
+}
+
+static bool reached_by(uint32_t node, const char *how) {
+        _cleanup_free_ NodeStep *steps = NULL;
+        size_t count;
+        CHECK_OK(reference_graph_why(graph, node, &steps, &count));
+        return count > 0 && strcmp(steps[count - 1].how, how) == 0;
+}
+
+static bool step_is(const NodeStep *step, NodeKind kind, const char *name, const char *how) {
+        char buffer[DIGEST_STRING_MAX];
+        return reference_graph_node(graph, step->node)->kind == kind &&
+               strcmp(reference_graph_name(graph, step->node, buffer), name) == 0 &&
+               strcmp(step->how, how) == 0;
+}
+
 static bool is_live(NodeKind kind, const char *name) {
         return reference_graph_node(graph, add(kind, name))->live;
 }
@@ -89,7 +111,7 @@ static void follows_references_from_a_root(void) {
         refer(NODE_IMAGE, "x", NODE_BLOB, "index", "target");
         refer(NODE_BLOB, "index", NODE_BLOB, "manifest", "manifest");
         refer(NODE_BLOB, "other", NODE_BLOB, "layer", "layer");
-        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        mark(add(NODE_IMAGE, "x"), "its name", false);
         CHECK(is_live(NODE_IMAGE, "x") && is_live(NODE_BLOB, "index") && is_live(NODE_BLOB, "manifest"));
         CHECK(!is_live(NODE_BLOB, "other") && !is_live(NODE_BLOB, "layer"));
 }
@@ -102,7 +124,7 @@ static void what_a_document_says_holds_where_the_blob_is(void) {
         refer(NODE_IMAGE, "x", NODE_BLOB, "manifest", "target");
         CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME("u1"), NODE_NAME("manifest"), &foreign));
         CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME("u1"), NODE_NAME("layer"), &layer));
-        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        mark(add(NODE_IMAGE, "x"), "its name", false);
         CHECK(is_live(NODE_BLOB, "layer") && is_live(NODE_SNAPSHOT, "chain"));
         CHECK(!reference_graph_node(graph, layer)->live && !reference_graph_node(graph, foreign)->live);
 }
@@ -111,11 +133,11 @@ static void a_flat_root_keeps_what_it_names_and_nothing_behind(void) {
         begin();
         say("manifest", NODE_BLOB, "layer", "layer");
         refer(NODE_LEASE, "l", NODE_BLOB, "manifest", "resource");
-        CHECK_OK(reference_graph_mark(graph, add(NODE_LEASE, "l"), "lease", true));
+        mark(add(NODE_LEASE, "l"), "lease", true);
         CHECK(is_live(NODE_BLOB, "manifest") && !is_live(NODE_BLOB, "layer"));
         /* Somebody else may want all of it. */
         refer(NODE_IMAGE, "x", NODE_BLOB, "manifest", "target");
-        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        mark(add(NODE_IMAGE, "x"), "its name", false);
         CHECK(is_live(NODE_BLOB, "layer"));
 }
 
@@ -124,8 +146,8 @@ static void survives_circles(void) {
         refer(NODE_BLOB, "a", NODE_BLOB, "b", "label");
         refer(NODE_BLOB, "b", NODE_BLOB, "a", "label");
         refer(NODE_SNAPSHOT, "s", NODE_SNAPSHOT, "s", REFERENCE_PARENT);
-        CHECK_OK(reference_graph_mark(graph, add(NODE_BLOB, "a"), "root", false));
-        CHECK_OK(reference_graph_mark(graph, add(NODE_BLOB, "b"), "root", false));
+        mark(add(NODE_BLOB, "a"), "root", false);
+        mark(add(NODE_BLOB, "b"), "root", false);
         CHECK(is_live(NODE_BLOB, "b"));
         CHECK(reference_graph_depth(graph, add(NODE_SNAPSHOT, "s")) > 0);
 }
@@ -137,13 +159,13 @@ static void tells_why(void) {
         say("index", NODE_BLOB, "manifest", "manifest");
         say("manifest", NODE_BLOB, "layer", "layer");
         refer(NODE_IMAGE, "x", NODE_BLOB, "index", "target");
-        CHECK_OK(reference_graph_mark(graph, add(NODE_IMAGE, "x"), "its name", false));
+        mark(add(NODE_IMAGE, "x"), "its name", false);
         CHECK_OK(reference_graph_why(graph, add(NODE_BLOB, "layer"), &steps, &count));
         CHECK(count == 4);
-        CHECK(steps[0].kind == NODE_IMAGE && strcmp(steps[0].how, "its name") == 0);
-        CHECK(strcmp(steps[1].name, "index") == 0 && strcmp(steps[1].how, "target") == 0);
-        CHECK(strcmp(steps[2].name, "manifest") == 0);
-        CHECK(strcmp(steps[3].name, "layer") == 0 && strcmp(steps[3].how, "layer") == 0);
+        CHECK(step_is(&steps[0], NODE_IMAGE, "x", "its name"));
+        CHECK(step_is(&steps[1], NODE_BLOB, "index", "target"));
+        CHECK(step_is(&steps[2], NODE_BLOB, "manifest", "manifest"));
+        CHECK(step_is(&steps[3], NODE_BLOB, "layer", "layer"));
         CHECK_OK(reference_graph_why(graph, add(NODE_BLOB, "nobody's"), &none, &none_count));
         CHECK(none_count == 0);
 }
@@ -153,13 +175,57 @@ static void what_is_needed_besides_is_reached_later(void) {
         refer(NODE_IMAGE, "x", NODE_BLOB, "a", "target");
         refer(NODE_BLOB, "b", NODE_BLOB, "c", "label");
         uint32_t image = add(NODE_IMAGE, "x"), a = add(NODE_BLOB, "a"), b = add(NODE_BLOB, "b");
-        CHECK_OK(reference_graph_mark(graph, image, "its name", false));
+        mark(image, "its name", false);
         CHECK(!is_live(NODE_BLOB, "b"));
         CHECK_OK(reference_graph_reach(graph, image, a, "needs"));
         CHECK_OK(reference_graph_reach(graph, image, b, "needs"));
+        CHECK_OK(reference_graph_follow(graph, 10));
         CHECK(is_live(NODE_BLOB, "b") && is_live(NODE_BLOB, "c"));
-        CHECK_STRING(reference_graph_node(graph, a)->how, "target");
-        CHECK_STRING(reference_graph_node(graph, b)->how, "needs");
+        CHECK(reached_by(a, "target") && reached_by(b, "needs"));
+}
+
+/* What was told once more leads on from what is live, and what is told no longer leads nowhere. */
+static void what_is_told_again_is_added(void) {
+        begin();
+        refer(NODE_IMAGE, "x", NODE_BLOB, "a", "target");
+        refer(NODE_SNAPSHOT, "upper", NODE_SNAPSHOT, "lower", REFERENCE_PARENT);
+        mark(add(NODE_IMAGE, "x"), "its name", false);
+        for (unsigned round = 0; round < 3; round++) {
+                reference_graph_begin_again(graph);
+                refer(NODE_BLOB, "c", NODE_BLOB, "d", "label");
+        }
+        reference_graph_begin_again(graph);
+        refer(NODE_BLOB, "a", NODE_BLOB, "b", "label");
+        CHECK_OK(reference_graph_follow(graph, 10));
+        CHECK(is_live(NODE_BLOB, "b") && !is_live(NODE_BLOB, "d"));
+        mark(add(NODE_BLOB, "c"), "root", false);
+        CHECK(!is_live(NODE_BLOB, "d"));
+        mark(add(NODE_SNAPSHOT, "upper"), "root", false);
+        CHECK(is_live(NODE_SNAPSHOT, "lower"));
+}
+
+static void names_are_what_they_were(void) {
+        char digits[129] = "", name[2][160], buffer[DIGEST_STRING_MAX];
+        for (unsigned i = 0; i < 128; i++)
+                digits[i] = "0123456789abcdef"[i * 7 % 16];
+        digits[128] = '\0';
+        snprintf(name[0], sizeof(name[0]), "sha512:%s", digits);
+        snprintf(name[1], sizeof(name[1]), "sha256:%.64s", digits);
+        const char *const names[] = { name[0], name[1], "sha256:", "sha256:0",
+                                      "",      "A",     "md5:00",  "sha512:ab/../x" };
+        uint32_t nodes[ELEMENTS_OF(names)];
+        begin();
+        for (size_t i = 0; i < ELEMENTS_OF(names); i++)
+                nodes[i] = add(NODE_BLOB, names[i]);
+        for (size_t i = 0; i < ELEMENTS_OF(names); i++) {
+                CHECK_STRING(reference_graph_name(graph, nodes[i], buffer), names[i]);
+                CHECK(add(NODE_BLOB, names[i]) == nodes[i]);
+        }
+        /* Not even a namespace that looks like a digest is one. */
+        uint32_t node;
+        CHECK_OK(reference_graph_add(graph, NODE_BLOB, NODE_NAME(name[1]), NODE_NAME(name[1]), &node));
+        CHECK_STRING(reference_graph_namespace(graph, node), name[1]);
+        CHECK_STRING(reference_graph_name(graph, node, buffer), name[1]);
 }
 
 static void counts_what_a_snapshot_stands_on(void) {
@@ -182,6 +248,8 @@ int main(void) {
                 CHECK_CASE(survives_circles),
                 CHECK_CASE(tells_why),
                 CHECK_CASE(what_is_needed_besides_is_reached_later),
+                CHECK_CASE(what_is_told_again_is_added),
+                CHECK_CASE(names_are_what_they_were),
                 CHECK_CASE(counts_what_a_snapshot_stands_on),
                 {},
         });

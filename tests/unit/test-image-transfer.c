@@ -6,7 +6,7 @@
 #include "lib/strv.h"
 #include "services/images/collection.h"
 #include "services/images/document.h"
-#include "services/images/sweep.h"
+#include "services/images/tidy.h"
 #include "services/images/transfer.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
@@ -61,6 +61,7 @@ static void open_service(void) {
         CHECK_OK(sd_event_new(&service.event));
         CHECK_NO_FAULT(image_store_open(directory, &service.images, &fault));
         CHECK_OK(claim_table_new(&service.claims));
+        CHECK_OK(tidy_new(&service, &service.tidy));
         close(directory);
         fake_world_reset();
 }
@@ -69,6 +70,7 @@ static void close_service(void) {
         CHECK(!service.transfers);
         CHECK_INT(service.sweeps + service.unpacks + service.tees, 0);
         CHECK(!world.broken_rule);
+        tidy_free(service.tidy);
         claim_table_free(service.claims);
         image_store_free(service.images);
         sd_event_unref(service.event);
@@ -360,15 +362,19 @@ static void count_sweep(void *userdata) {
         (*(int *) userdata)++;
 }
 
-static int add_garbage(const char *namespace, GarbageKind kind, const char *name, void *userdata) {
-        return sweep_add(userdata, kind == GARBAGE_BLOB ? SWEEP_BLOB : SWEEP_SNAPSHOT, namespace, name);
+/* One thing of all that waits, by chance: what is asked of others, or what the loop has to do. */
+static bool step_by_chance(unsigned *seed) {
+        *seed = *seed * 1103515245 + 12345;
+        if ((*seed >> 16) % 3 > 0)
+                return fake_world_step() || sd_event_run(service.event, 0) > 0;
+        return sd_event_run(service.event, 0) > 0 || fake_world_step();
 }
 
 static void a_removal_spares_what_a_transfer_counts_on(void) {
         char first[DIGEST_STRING_MAX], second[DIGEST_STRING_MAX];
         for (unsigned lead = 0; lead < 60; lead++) {
                 Told told;
-                Sweep *sweep = NULL;
+                unsigned seed = lead;
                 int swept = 0;
                 open_service();
                 make_image(stack, first);
@@ -379,10 +385,9 @@ static void a_removal_spares_what_a_transfer_counts_on(void) {
                 for (unsigned i = 0; i < lead; i++)
                         fake_world_step();
                 CHECK_OK(image_store_remove(service.images, "system", "a"));
-                CHECK_OK(sweep_new(&service, &sweep));
-                CHECK_OK(image_store_list_garbage(service.images, add_garbage, sweep));
-                sweep_start(sweep, count_sweep, &swept);
-                run_all();
+                CHECK_OK(tidy_request(service.tidy, count_sweep, &swept));
+                while (step_by_chance(&seed))
+                        ;
                 CHECK_INT(swept, 1);
                 check_done(&told);
                 for (const char *key = told.chain_id; key[0];) {
@@ -423,16 +428,8 @@ static void collect(int *ends) {
         collection_start(collection);
 }
 
-/* One thing of all that waits, by chance: what is asked of others, or what the loop has to do. */
-static bool step_by_chance(unsigned *seed) {
-        *seed = *seed * 1103515245 + 12345;
-        if ((*seed >> 16) % 3 > 0)
-                return fake_world_step() || sd_event_run(service.event, 0) > 0;
-        return sd_event_run(service.event, 0) > 0 || fake_world_step();
-}
-
 static void a_collection_takes_nothing_that_a_transfer_counts_on(void) {
-        for (unsigned lead = 0; lead < 400; lead++) {
+        for (unsigned lead = 0; lead < 240; lead++) {
                 unsigned seed = lead;
                 char first[DIGEST_STRING_MAX], second[DIGEST_STRING_MAX];
                 Told told;
