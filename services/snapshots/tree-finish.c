@@ -13,6 +13,7 @@
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-hide.h"
 #include "services/snapshots/tree-store.h"
+#include "services/snapshots/tree-through.h"
 
 #define NOTES_MAX ((size_t) 1024 * 1024 * 1024)
 /* Some seconds to a minute; an image that takes more was made to. Counted instead of timed: what is refused
@@ -24,6 +25,7 @@
 typedef struct ImpliedDirectory {
         const char *path; /* in the text of the notes, sorted */
         bool opaque;
+        bool link; /* the parent has a symbolic link there */
 } ImpliedDirectory;
 
 typedef struct Finish {
@@ -109,15 +111,9 @@ static int read_notes(Finish *finish, const char *notes, size_t size, bool *root
 
 /* ---- what its parent says ---- */
 
-/* A directory is what it was below. Where that is a symbolic link, the directory would hide all that the
- * link leads to (think of "bin/x" on a base whose "bin" is a link to "usr/bin"), and nobody said so. */
+/* A directory is what it was below. */
 static int decide(const Finish *finish, const ImpliedDirectory *implied, const DirectoryLevel *from,
                   DirectoryWalk *tree, Fault *fault) {
-        if (from->fd == -ELOOP && !implied->opaque)
-                return fault_set(fault, -EBADMSG,
-                                 "%s: the layer has entries below it, but in its parent it is, or is "
-                                 "reached by, a symbolic link",
-                                 implied->path);
         if (from->fd < 0)
                 return 0;
         const DirectoryLevel *to;
@@ -128,8 +124,10 @@ static int decide(const Finish *finish, const ImpliedDirectory *implied, const D
 }
 
 /* Both are gone through once, in the order of the notes: what this costs grows with the directories of the
- * layer, but not with how deep they lie. */
-static int ask_parent(Finish *finish, Fault *fault) {
+ * layer, but not with how deep they lie. Where the parent has a symbolic link, the directory would hide all
+ * that the link leads to (think of "bin/x" on a base whose "bin" is a link to "usr/bin"), and nobody said
+ * so. */
+static int ask_parent(Finish *finish, const TreeThrough *through, Fault *fault) {
         _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 }, parent = { 0 };
         int r = start_walk(finish, open_root(finish->trees, finish->id), &tree);
         if (r >= 0)
@@ -139,21 +137,41 @@ static int ask_parent(Finish *finish, Fault *fault) {
                 return fault_set_errno(fault, r, "Can't open the parent's tree");
         for (size_t i = 0; i < finish->implied_count; i++) {
                 const DirectoryLevel *from;
-                r = directory_walk_to(&parent, finish->implied[i].path, &from);
+                ImpliedDirectory *implied = &finish->implied[i];
+                r = directory_walk_to(&parent, implied->path, &from);
                 if (r < 0)
-                        return walk_fault(finish, r, finish->implied[i].path, fault);
-                r = decide(finish, &finish->implied[i], from, &tree, fault);
+                        return walk_fault(finish, r, implied->path, fault);
+                if (from->fd == -ELOOP && !implied->opaque) {
+                        r = tree_through_prepare(through, implied->path, fault);
+                        implied->link = r > 0;
+                } else
+                        r = decide(finish, implied, from, &tree, fault);
                 if (r < 0)
                         return r;
         }
         return 0;
 }
 
+/* The deepest first, as it is found by the way on which it is now. */
+static int follow_links(Finish *finish, Fault *fault) {
+        char path[TREE_PATH_SIZE];
+        _cleanup_close_ int tree = path_open(finish->trees, tree_path(finish->id, NULL, path),
+                                             DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        if (tree < 0)
+                return fault_set_errno(fault, tree, "Can't open the tree");
+        const TreeThrough through = { .tree = tree, .files = finish->root, .parent = finish->parent };
+        int r = ask_parent(finish, &through, fault);
+        for (size_t i = finish->implied_count; r >= 0 && i > 0; i--)
+                if (finish->implied[i - 1].link)
+                        r = tree_through_move(&through, finish->implied[i - 1].path, fault);
+        return r;
+}
+
 static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *fault) {
         bool root_described = false;
         int r = read_notes(finish, notes, size, &root_described, fault);
         if (r >= 0 && finish->parent >= 0 && finish->implied_count > 0)
-                r = ask_parent(finish, fault);
+                r = follow_links(finish, fault);
         if (r >= 0 && finish->parent >= 0 && tree_is_opaque(finish->root)) {
                 r = tree_hide(finish->root, finish->parent);
                 if (r < 0)

@@ -13,6 +13,7 @@ from peer_images import Containerd, Refused, describe, differences, remove, scra
 from snapshot_trees import Snapshots, check_disk, run_cases  # noqa: E402
 
 OLD_UMOCI = "umoci 0.4 does not know this form"
+HIDDEN = "containerd, which does not look below for overlayfs, hides the link and all that is behind it; umoci agrees"
 KNOWN = {
     ("pax-global", "umoci"): "umoci 0.4 refuses what git-archive writes; containerd reads it and takes nothing from it",
     ("pax-xattrs", "umoci"): "an attribute without a value is one, too",
@@ -35,6 +36,16 @@ KNOWN = {
     ("directory-then-whiteout", "containerd"): "containerd stumbles; whiteouts concern lower layers only (layer.md)",
     ("whiteout-then-directory", "containerd"): "containerd forgets the whiteout, and what it hid is back",
     ("opaque-root", "containerd"): "containerd leaves the mark to overlayfs, which ignores it on the root of a layer",
+    ("below-a-link", "containerd"): HIDDEN,
+    ("below-a-link-of-a-link", "containerd"): HIDDEN,
+    ("below-links-in-the-middle", "containerd"): HIDDEN,
+    ("below-a-link-to-nothing", "containerd"): HIDDEN,
+    ("below-a-link-out-of-the-root", "containerd"): HIDDEN,
+    ("below-a-link-to-the-root", "containerd"): HIDDEN,
+    ("below-a-link-to-a-file", "containerd"): HIDDEN,
+    ("whiteout-below-a-link", "containerd"): HIDDEN,
+    ("directories-below-a-link", "containerd"): HIDDEN,
+    ("below-a-link-and-where-it-leads", "containerd"): HIDDEN,
     ("directory-then-link", "containerd"): "containerd sets the directory's time in the end, through the link",
 }
 

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "services/snapshots/tree-through.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/path.h"
+#include "lib/strv.h"
+#include "services/snapshots/tree-attributes.h"
+
+#define MADE "made" /* in the tree's directory: a directory that gets its attributes before its place */
+#define LINKS_MAX 40
+#define DEPTH_MAX 32
+#define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+
+/* ---- where a path leads ---- */
+
+typedef struct Way {
+        char done[PATH_MAX]; /* holds no links */
+        char rest[2 * PATH_MAX];
+        unsigned links;
+} Way;
+
+static void way_up(Way *way) {
+        char *last = strrchr(way->done, '/');
+        *(last ? last : way->done) = '\0';
+}
+
+/* The link that was come to: what it says comes before the rest. */
+static int way_follow(Way *way, int link) {
+        char target[PATH_MAX], rest[2 * PATH_MAX];
+        ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
+        if (length < 0)
+                return -errno;
+        target[length] = '\0';
+        if (++way->links > LINKS_MAX)
+                return -ELOOP;
+        int n = snprintf(rest, sizeof(rest), "%s/%s", target, way->rest);
+        if (n < 0 || (size_t) n >= sizeof(rest))
+                return -ENAMETOOLONG;
+        strcpy(way->rest, rest);
+        if (target[0] == '/')
+                way->done[0] = '\0';
+        else
+                way_up(way);
+        return 0;
+}
+
+static int way_look(Way *way, int parent, bool follow) {
+        struct stat st;
+        _cleanup_close_ int fd = path_open(parent, way->done, O_PATH | O_NOFOLLOW, 0, PATH_BENEATH);
+        if (fd == -ENOENT)
+                return 0;
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return fd < 0 ? fd : -errno;
+        if (S_ISLNK(st.st_mode))
+                return follow ? way_follow(way, fd) : 1;
+        return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+/* 1: the last part is a link, and was not followed. What does not exist leads to itself. */
+static int way_go(Way *way, int parent, const char *path, bool follow_last) {
+        int r = 0;
+        *way = (Way){ 0 };
+        if (strlen(path) >= PATH_MAX)
+                return -ENAMETOOLONG;
+        strcpy(way->rest, path);
+        while (r == 0 && way->rest[0]) {
+                char part[PATH_MAX];
+                size_t length = strcspn(way->rest, "/"), used = strlen(way->done);
+                if (length >= sizeof(part) || used + 1 + length >= sizeof(way->done))
+                        return -ENAMETOOLONG;
+                memcpy(part, way->rest, length);
+                part[length] = '\0';
+                const char *after = way->rest + length + strspn(way->rest + length, "/");
+                memmove(way->rest, after, strlen(after) + 1);
+                if (length == 0 || string_equal(part, "."))
+                        continue;
+                if (string_equal(part, "..")) {
+                        way_up(way);
+                        continue;
+                }
+                if (used > 0)
+                        way->done[used++] = '/';
+                memcpy(way->done + used, part, length + 1);
+                r = way_look(way, parent, follow_last || way->rest[0]);
+        }
+        return r;
+}
+
+static int through_fault(int r, const char *path, Fault *fault) {
+        if (r == -ENOTDIR || r == -ELOOP || r == -ENAMETOOLONG || r == -EEXIST)
+                return fault_set(
+                        fault, -EBADMSG,
+                        "%s: the layer has entries below it, but in its parent it is, or is reached "
+                        "by, a symbolic link%s",
+                        path,
+                        r == -EEXIST ? ", and where that leads the layer has the same name"
+                                     : " that leads to no directory");
+        return fault_set_errno(fault, r, "Can't follow '%s'", path);
+}
+
+int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fault) {
+        Way way;
+        int r = way_go(&way, through->parent, path, false);
+        bool is_link = r > 0;
+        if (is_link)
+                r = way_go(&way, through->parent, path, true);
+        if (r < 0)
+                return through_fault(r, path, fault);
+        _cleanup_close_ int from =
+                way.done[0] ? path_open(through->parent, way.done, DIRECTORY_FLAGS, 0, PATH_BENEATH)
+                            : -ENOENT;
+        _cleanup_close_ int to = path_open(through->files, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        if (from == -ENOENT || to == -ENOENT)
+                return is_link;
+        r = from < 0 ? from : to < 0 ? to : tree_copy_attributes(from, to);
+        return r < 0 ? through_fault(r, path, fault) : is_link;
+}
+
+/* ---- the move ---- */
+
+/* What is moved in or out shall not be seen in a directory's times. */
+static void put_times_back(int directory, const struct stat *before) {
+        (void) futimens(directory, (const struct timespec[]){ before->st_atim, before->st_mtim });
+}
+
+/* A directory that only the parent has, as it is there. */
+static int make_like_parent(const TreeThrough *through, int in, const char *name, const char *path) {
+        if (unlinkat(through->tree, MADE, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                return -errno;
+        if (mkdirat(through->tree, MADE, 0755) < 0 || fchmodat(through->tree, MADE, 0755, 0) < 0)
+                return -errno;
+        _cleanup_close_ int made = path_open(through->tree, MADE, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int from = path_open(through->parent, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        int r = made < 0 ? made : from == -ENOENT ? 0 : from < 0 ? from : tree_copy_attributes(from, made);
+        return r < 0 ? r : renameat(through->tree, MADE, in, name) < 0 ? -errno : 0;
+}
+
+/* Each part of the path, in the layer. */
+static int open_target(const TreeThrough *through, char *path) {
+        int at = path_open(through->files, ".", DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        for (char *part = path, *end; at >= 0 && part && *part; part = end ? end + 1 : NULL) {
+                _cleanup_close_ int in = at;
+                struct stat before;
+                end = strchr(part, '/');
+                if (end)
+                        *end = '\0';
+                at = path_open(in, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+                if (at == -ENOENT) {
+                        int r = fstat(in, &before) < 0 ? -errno : make_like_parent(through, in, part, path);
+                        if (r >= 0)
+                                put_times_back(in, &before);
+                        at = r < 0 ? r : path_open(in, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+                }
+                if (end)
+                        *end = '/';
+        }
+        return at;
+}
+
+static int merge(int from, int to, unsigned depth);
+
+static int merge_directory(int from, int to, const char *name, unsigned depth) {
+        _cleanup_close_ int below_from = path_open(from, name, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int below_to = path_open(to, name, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        if (below_from < 0 || below_to < 0 || tree_is_opaque(below_from) || depth == 0)
+                return -EEXIST;
+        int r = merge(below_from, below_to, depth - 1);
+        return r < 0 ? r : unlinkat(from, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static int merge_entry(int from, int to, const char *name, unsigned depth) {
+        if (faccessat(to, name, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
+                return merge_directory(from, to, name, depth);
+        return renameat(from, name, to, name) < 0 ? -errno : 0;
+}
+
+static int merge(int from, int to, unsigned depth) {
+        struct stat before;
+        if (fstat(to, &before) < 0)
+                return -errno;
+        int fd = path_open(from, ".", DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        if (!directory) {
+                int r = fd < 0 ? fd : -errno;
+                fd_close(fd);
+                return r;
+        }
+        int r = 0;
+        for (unsigned moved = 1; r >= 0 && moved > 0; rewinddir(directory)) {
+                const struct dirent *entry;
+                for (moved = 0; r >= 0 && (entry = readdir(directory));)
+                        if (path_is_component(entry->d_name)) {
+                                r = merge_entry(from, to, entry->d_name, depth);
+                                moved++;
+                        }
+        }
+        (void) closedir(directory);
+        put_times_back(to, &before);
+        return r;
+}
+
+int tree_through_move(const TreeThrough *through, const char *path, Fault *fault) {
+        Way way;
+        char above[PATH_MAX];
+        int r = way_go(&way, through->parent, path, true);
+        if (r < 0)
+                return through_fault(r, path, fault);
+        (void) snprintf(above, sizeof(above), "%s", path);
+        char *name = strrchr(above, '/');
+        if (name)
+                *name++ = '\0';
+        _cleanup_close_ int in =
+                path_open(through->files, name ? above : ".", DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int from =
+                in < 0 ? in : path_open(in, name ?: above, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int to = from < 0 ? from : open_target(through, way.done);
+        struct stat before;
+        r = to < 0 ? to : fstat(in, &before) < 0 ? -errno : merge(from, to, DEPTH_MAX);
+        if (r >= 0 && unlinkat(in, name ?: above, AT_REMOVEDIR) < 0)
+                r = -errno;
+        if (r < 0)
+                return through_fault(r, path, fault);
+        put_times_back(in, &before);
+        return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What a layer has below a symbolic link of its parent ("lib/x", where lib is a link to usr/lib) goes to
+ * where the link leads, as if the layer had been unpacked on top of it: never out of the tree, because the
+ * way is gone textually, with the tree's own root for "/". A directory that the layer describes takes the
+ * link's place instead. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/fault.h"
+
+typedef struct TreeThrough {
+        int tree; /* the directory that the layer's files are in, "fs" */
+        int files;
+        int parent; /* merged, to be read */
+} TreeThrough;
+
+/* The directory of the layer gets the attributes of the parent's that it stands for. 1: the parent has a
+ * symbolic link in its place. */
+int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fault);
+/* Moves what is in that directory to where the link leads; it is gone then. -EBADMSG with a sentence: the
+ * layer has the same there already, or what is no directory. */
+int tree_through_move(const TreeThrough *through, const char *path, Fault *fault);
