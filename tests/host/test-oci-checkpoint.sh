@@ -112,12 +112,23 @@ END
         nothing_left
 }
 
+# Which is held until criu is in it: systemd ends an empty one.
 test_a_restore_into_a_scope() {
         [[ -d /run/systemd/system ]] || skip "systemd is not here"
         stand_in none 1000
+        rm "$scratch/images3/descriptors.json"
+        mkfifo "$scratch/images3/descriptors.json"
         bundle '.linux.cgroupsPath = "system.slice:crt:box"' true
-        oci --criu "$scratch/criu" --systemd-cgroup restore --detach --image-path "$scratch/images3" -b "$bundle" box </dev/null >/dev/null 2>&1
-        equal "0::/system.slice/crt-box.scope" "$(cat "/proc/$(oci state box | jq .pid)/cgroup" | grep ^0:)"
+        oci --criu "$scratch/criu" --systemd-cgroup restore --detach --image-path "$scratch/images3" -b "$bundle" box </dev/null >/dev/null 2>&1 &
+        local runtime=$!
+        # Opened when the runtime reads it, which is before it starts criu.
+        exec 9>"$scratch/images3/descriptors.json"
+        [[ -n $(cat /sys/fs/cgroup/system.slice/crt-box.scope/cgroup.procs) ]] || fail "the scope is empty"
+        echo '[]' >&9
+        exec 9>&-
+        wait "$runtime"
+        rm "$scratch/images3/descriptors.json"
+        equal "0::/system.slice/crt-box.scope" "$(grep ^0: "/proc/$(oci state box | jq .pid)/cgroup")"
         equal active "$(systemctl show -P ActiveState crt-box.scope)"
         oci delete --force box
         nothing_left
