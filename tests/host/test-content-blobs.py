@@ -229,6 +229,7 @@ def test_verify_finds_what_is_damaged():
     bad, _ = store.put(b"bad" * 1000000)
     other.put(b"bad" * 1000000)
     equal(("2", "3004000", "0", ""), tuple(verify()[key] for key in ("blobs", "bytes", "damaged", "digests")))
+    equal([0o444, 0o444], [os.stat(blob_file(digest)).st_mode & 0o777 for digest in (good, bad)])
     spoil(bad)
     equal("0", verify(good)["damaged"])
     equal(b"good" * 1000, store.read(good))
