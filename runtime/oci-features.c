@@ -288,6 +288,9 @@ static int add_annotations(json_object *out) {
                               json_object_new_string("true"));
 }
 
+/* Those that change what the runtime does; the last character says that it is a prefix. */
+static const char *const unsafe_annotations[] = { "org.systemd.property." };
+
 int oci_features(const OciOptions *options, Fault *fault) {
         _cleanup_json_ json_object *out = json_object_new_object();
         const char *hooks[_RUNTIME_HOOK_KIND_MAX];
@@ -302,7 +305,9 @@ int oci_features(const OciOptions *options, Fault *fault) {
             (r = add_words(out, "hooks", hooks, ELEMENTS_OF(hooks), NULL)) < 0 ||
             (r = add_words(out, "mountOptions", mount_words, ELEMENTS_OF(mount_words), takes_mount_option)) <
                     0 ||
-            (r = add_linux(out)) < 0 || (r = add_annotations(out)) < 0)
+            (r = add_linux(out)) < 0 || (r = add_annotations(out)) < 0 ||
+            (r = add_words(out, "potentiallyUnsafeConfigAnnotations", unsafe_annotations,
+                           ELEMENTS_OF(unsafe_annotations), NULL)) < 0)
                 return r;
         return oci_output_json(out, true, fault);
 }

@@ -136,6 +136,7 @@ test_what_is_printed_fits_the_schemas() {
         up .
         oci state box >"$scratch/state.json"
         oci features >"$scratch/features.json"
+        equal '["org.systemd.property."]' "$(jq -c .potentiallyUnsafeConfigAnnotations "$scratch/features.json")"
         equal '[true,true,true,7,3]' "$(jq -c '.linux | [.intelRdt[], (.memoryPolicy.modes | length), (.memoryPolicy.flags | length)]' "$scratch/features.json")"
         python3 -W ignore - "$schemas" "$scratch" <<'END'
 import json, jsonschema, sys
