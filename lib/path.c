@@ -108,6 +108,10 @@ int path_open_parent(int directory, const char *path, PathResolve resolve, char 
 /* Resolves as far as it can, makes the first missing directory there, and tries again: with symlinks in a
  * container's tree the directory that is missing need not be where the text of the path says. */
 int path_make_directories(int directory, const char *path, mode_t mode, PathResolve resolve) {
+        /* Mostly all of them are there. */
+        int there = path_open(directory, path, O_PATH | O_DIRECTORY, 0, resolve);
+        if (there != -ENOENT)
+                return there;
         _cleanup_free_ char *copy = strdup(path);
         if (!copy)
                 return -ENOMEM;
