@@ -46,7 +46,7 @@ typedef struct VerbGroup {
 } VerbGroup;
 
 static const VerbGroup verb_groups[] = {
-        { "Images", (const Verb *const[]){ &verb_pull, &verb_images, &verb_rmi, &verb_transfers,
+        { "Images", (const Verb *const[]){ &verb_pull, &verb_images, &verb_tag, &verb_rmi, &verb_transfers,
                                            &verb_transfers_watch, &verb_transfers_cancel, NULL } },
         { "Containers",
           (const Verb *const[]){ &verb_run, &verb_create, &verb_start, &verb_ps, &verb_logs, &verb_kill,

@@ -134,6 +134,48 @@ const Verb verb_images = {
         .run = run_images,
 };
 
+/* ---- tag ---- */
+
+typedef struct TagOptions {
+        bool replace;
+} TagOptions;
+
+static int run_tag(Context *context, void *userdata, char **operands, Fault *fault) {
+        const TagOptions *options = userdata;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        Client *client = &context->client;
+
+        int r = client_new_call(client, &target_images, "Tag", &message, fault);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(message, "ss", operands[1], operands[0]);
+        if (r >= 0)
+                r = client_open_options(client, message);
+        if (r >= 0 && options->replace)
+                r = sd_bus_message_append(message, "{sv}", "replace", "b", true);
+        if (r >= 0)
+                r = client_close_options(message);
+        if (r < 0)
+                return fault_set_errno(fault, r, "'%s' and '%s' cannot be sent", operands[0], operands[1]);
+        return client_call(client, message, &reply, fault);
+}
+
+static const Argument tag_arguments[] = {
+        { "replace", 'r', NULL, "Also if an image has that name already", offsetof(TagOptions, replace) },
+        {},
+};
+
+const Verb verb_tag = {
+        .name = "tag",
+        .operands = "IMAGE NAME",
+        .help = "Give an image another name",
+        .arguments = tag_arguments,
+        .options_size = sizeof(TagOptions),
+        .operands_min = 2,
+        .operands_max = 2,
+        .run = run_tag,
+};
+
 /* ---- rmi ---- */
 
 static int rmi_one(Context *context, void *userdata, const char *name, Fault *fault) {

@@ -23,7 +23,7 @@ typedef struct Verb {
 
 #define OPERANDS_ANY (~0U)
 
-extern const Verb verb_pull, verb_images, verb_rmi, verb_inspect;
+extern const Verb verb_pull, verb_images, verb_tag, verb_rmi, verb_inspect;
 extern const Verb verb_run, verb_create, verb_start, verb_ps, verb_logs, verb_kill, verb_stop, verb_wait,
         verb_rm;
 extern const Verb verb_transfers, verb_transfers_cancel, verb_transfers_watch;

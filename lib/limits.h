@@ -50,6 +50,8 @@
 #define LIMIT_WAITERS_PER_JOB 256
 #define LIMIT_OUTCOMES_PER_UID 64
 
+#define LIMIT_NAMES_PER_NAMESPACE 16384 /* of images, beyond which none is given another one */
+
 /* What a service holds at most in all. */
 #define LIMIT_PEERS 4096
 #define LIMIT_CONCURRENT_UNPACKS 4

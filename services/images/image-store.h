@@ -26,6 +26,10 @@ int image_store_put(ImageStore *store, const ImageRecord *record, const char *un
 int image_store_get_config(ImageStore *store, const ImageRecord *record, char **ret, size_t *ret_size);
 int image_store_put_config(ImageStore *store, const ImageRecord *record, const char *records, size_t size);
 
+/* Another name for what source stands for, without its labels; if replace, also one that stands for
+ * something already, which keeps its own: 1 if it did, else 0. -EEXIST, -EDQUOT, -ENOENT. */
+int image_store_tag(ImageStore *store, const ImageRecord *source, const char *name, bool replace);
+
 /* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
  * image_store_list_garbage(). -ENOENT. */
 int image_store_remove(ImageStore *store, const char *namespace, const char *name);

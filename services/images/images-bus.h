@@ -42,10 +42,11 @@ int image_objects_new(ImagesBus *images);
 int image_append_properties(sd_bus_message *message, const ImageRecord *record);
 void image_object_emit(ImagesBus *images, const ImageRecord *record);
 
-/* transfer-bus.c, resolve-bus.c, remove-bus.c, update-bus.c, collect-bus.c, why-bus.c */
+/* transfer-bus.c, resolve-bus.c, remove-bus.c, update-bus.c, tag-bus.c, collect-bus.c, why-bus.c */
 int method_pull(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_tag(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_update(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_collect(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* What Collect and Plan have in common. */

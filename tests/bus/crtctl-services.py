@@ -174,6 +174,15 @@ class Images(dbus.service.Object):
         return dbus.Dictionary({"name": name, "cmd": dbus.Array(["sh"], signature="s"),
                                 "labels": dbus.Dictionary({"a": "b"}, signature="ss")}, signature="sv")
 
+    @dbus.service.method(IMAGES, in_signature="ssa{sv}", out_signature="o")
+    def Tag(self, name, source, options):
+        self.find(source)
+        if name in self.images and not options.get("replace"):
+            raise Refusal("AlreadyExists", f"{name} is the name of an image already")
+        if name not in self.images:
+            self.images[name] = Image(self.bus, name)
+        return self.images[name].path
+
     @dbus.service.method(IMAGES, in_signature="sa{sv}")
     def Remove(self, name, options):
         if name == "denied":

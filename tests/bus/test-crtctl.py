@@ -214,6 +214,16 @@ def inspect_shows_image_and_container():
 
 
 @case
+def tag_takes_a_name_only_when_told():
+    assert said(crtctl("tag", "d", "another")) == ""
+    done = crtctl("tag", "d", "another", status=1)
+    assert complained(done) == "crtctl: another is the name of an image already\n", done
+    crtctl("tag", "--replace", "d", "another")
+    assert "no image" in complained(crtctl("tag", "nothing", "another", "-r", status=1))
+    crtctl("tag", "d", status=1)
+
+
+@case
 def rmi_goes_on_after_a_failure():
     done = crtctl("rmi", "b", "nothing", "c", status=1)
     assert complained(done) == "crtctl: nothing: no image 'nothing' is here\n", done

@@ -3,6 +3,7 @@
 """An image comes from a registry into blobs, snapshots and a name, and goes away again; nothing is fetched twice."""
 
 import os
+import subprocess
 import sys
 import threading
 
@@ -167,6 +168,38 @@ def test_what_does_not_exist():
     for member in ("Get", "Resolve", "Remove"):
         failure("NotFound", lambda: images.call(member, "nothing"))  # pylint: disable=cell-var-from-loop
     check_empty()
+
+
+def test_image_gets_another_name():
+    name, other = "localhost:5000/layers:edge", "localhost:5000/debian:bookworm-gzip"
+    images.pull(name)
+    path = images.call("Tag", "mine:1", name)[0]
+    image = images.properties(path, IMAGE)
+    equal("docker.io/library/mine:1", image["Name"])
+    equal(images.call("Resolve", name)[0] | {"name": image["Name"]}, images.call("Resolve", "mine:1")[0])
+    failure("AlreadyExists", lambda: images.call("Tag", "mine:1", name))
+    failure("NotFound", lambda: images.call("Tag", "mine:2", "nothing"))
+    failure("NotFound", lambda: images.call("Tag", "mine:2", name, namespace="elsewhere"))
+    wrong = "mine@sha256:" + "0" * 64
+    assert "stands for" in failure("org.freedesktop.DBus.Error.InvalidArgs", lambda: images.call("Tag", wrong, name))
+    images.call("Tag", f"mine@{image['Digest']}", name)
+    images.remove(f"mine@{image['Digest']}")
+
+    # The one that had the name goes with the next collection, the other names keep what they share.
+    images.pull(other)
+    both = digests()
+    images.call("Tag", other, "mine:1", replace=True)
+    equal(image["Digest"], images.call("Resolve", other)[0]["digest"])
+    images.remove(name)
+    images.remove("mine:1")
+    equal([other], images.names())
+    images.wait(images.call("Collect")[0])
+    assert digests() < both
+    assert images.call("Resolve", other)[0]["chain-id"] in snapshots.keys()
+    subprocess.run(["crtctl", "tag", other, "by-hand"], check=True)
+    equal(["docker.io/library/by-hand:latest", other], images.names())
+    assert subprocess.run(["crtctl", "tag", other, "by-hand"], stderr=subprocess.DEVNULL).returncode != 0
+    subprocess.run(["crtctl", "tag", "-r", other, "by-hand"], check=True)
 
 
 def test_removal_takes_what_nothing_else_needs():

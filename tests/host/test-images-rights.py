@@ -40,6 +40,7 @@ ACTIONS = {
     "Cancel": lambda client, path: client.cancel(path),
     "Wait": lambda client, path: client.wait(path, 2000),
     "Remove": lambda client, name, **options: client.remove(name, **options),
+    "Tag": lambda client, name, source, **options: client.call("Tag", name, source, **options)[0],
     "Get": lambda client, name, **options: client.call("Get", name, **options)[0],
     "Resolve": lambda client, name, **options: client.call("Resolve", name, **options)[0]["name"],
     "List": lambda client, **options: " ".join(client.names(**options)),
@@ -73,6 +74,7 @@ def test_nothing_is_changed_without_rights():
     for options in ({}, {"namespace": "system"}):
         refused(as_alice("Pull", BUSYBOX, **options))
         refused(as_alice("Remove", BUSYBOX, **options))
+        refused(as_alice("Tag", "mine:1", BUSYBOX, **options))
     path = images.begin(SLOW)
     refused(as_alice("Cancel", path))
     equal("running", images.properties(path)["State"])
@@ -89,6 +91,15 @@ def test_only_ones_own_can_be_seen():
         refused(as_alice(action, BUSYBOX, namespace="system"))
     refused(as_alice("List", namespace="system"))
     assert as_alice("Properties", path) != BUSYBOX
+
+
+def test_a_rule_sees_the_name_that_is_given():
+    images.pull(BUSYBOX)
+    set_rule(f'{ALICE} && action.id == "org.crt.images.update" && action.lookup("image") == "mine:1" || '
+             f'{ALICE} && action.id == "org.crt.other-namespaces"')
+    refused(as_alice("Tag", "mine:2", BUSYBOX, namespace="system"))
+    assert as_alice("Tag", "mine:1", BUSYBOX, namespace="system").startswith("/org/crt/Images/image/system/")
+    refused(as_alice("Tag", BUSYBOX, "mine:1", namespace="system", replace=True))
 
 
 def test_a_rule_lets_the_same_calls_pass():

@@ -77,6 +77,47 @@ static void records_come_back(void) {
         image_store_free(store);
 }
 
+static void a_name_can_be_given_again(void) {
+        ImageStore *store = open_store("tags");
+        ImageRecord record = { 0 }, other = { 0 };
+        char *records = NULL, *labels[] = { (char *) "k=v", NULL };
+        size_t size = 0;
+        CHECK_OK(put(store, "system", "a", (const char *[]){ "b1", "b2", NULL },
+                     (const char *[]){ "c1", NULL }));
+        CHECK_OK(put(store, "system", "old", (const char *[]){ "b3", NULL }, NULL));
+        CHECK_OK(image_store_get(store, "system", "a", &record));
+        CHECK_OK(image_store_put_config(store, &record, "what it says", 12));
+        CHECK_OK(image_store_change_labels(store, &record, labels, true, NULL));
+
+        CHECK_INT(image_store_tag(store, &record, "b", false), 0);
+        CHECK_OK(image_store_get(store, "system", "b", &other));
+        CHECK_STRING(other.chain_id, "c1");
+        CHECK(other.size == record.size && other.pulled == 2 && !other.labels);
+        CHECK_OK(image_store_get_config(store, &other, &records, &size));
+        CHECK_INT(size, 12);
+        free(records);
+
+        CHECK_ERROR(image_store_tag(store, &record, "b", false), -EEXIST);
+        CHECK_ERROR(image_store_tag(store, &record, "a", false), -EEXIST);
+        CHECK_INT(image_store_tag(store, &record, "a", true), 1);
+        CHECK_INT(image_store_tag(store, &record, "old", true), 1);
+        CHECK(!image_store_needs_blob(store, "system", "b3"));
+
+        /* Each of them keeps what all need, also when the others are gone. */
+        CHECK_OK(image_store_remove(store, "system", "a"));
+        CHECK_OK(image_store_remove(store, "system", "old"));
+        check_garbage(store, "");
+        CHECK(image_store_needs_blob(store, "system", "b2") &&
+              image_store_needs_chain(store, "system", "c1"));
+        CHECK_ERROR(image_store_tag(store, &record, "c", false), -ENOENT);
+        CHECK(!image_store_has(store, "system", "c"));
+        CHECK_OK(image_store_remove(store, "system", "b"));
+        check_garbage(store, "snapshot:c1 blob:b2 blob:b1");
+        image_record_done(&record);
+        image_record_done(&other);
+        image_store_free(store);
+}
+
 static int join_names(const ImageRecord *record, void *userdata) {
         char *text = userdata;
         snprintf(text + strlen(text), 100 - strlen(text), "%s/%s ", record->namespace, record->name);
@@ -185,6 +226,7 @@ static void one_at_a_time_makes_a_thing_and_many_count_on_it(void) {
 
 int main(void) {
         return check_run((const Check[]){
+                CHECK_CASE(a_name_can_be_given_again),
                 CHECK_CASE(records_come_back),
                 CHECK_CASE(lists_are_in_order),
                 CHECK_CASE(only_what_no_image_needs_becomes_garbage),
