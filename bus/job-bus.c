@@ -135,6 +135,30 @@ static int job_add_waiter(Job *job, sd_bus_message *message, sd_bus_error *error
         return r < 0 ? r : 1;
 }
 
+int job_start(JobTable *table, const JobBeginning *beginning, char **ret_path, sd_bus_error *error) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        _cleanup_free_ char *path = NULL;
+        Job *job = NULL;
+        int r = job_new(table, &beginning->spec, &job);
+        if (r >= 0)
+                r = job_set_parts(job, &beginning->part, 1);
+        if (r >= 0 && beginning->phase) {
+                job_set_phase(job, beginning->phase);
+                job_part_progress(job, 0, beginning->phase, 0);
+        }
+        if (r >= 0)
+                r = job_get_path(job, &path);
+        if (r >= 0)
+                r = beginning->start(job, beginning->spec.userdata, &fault);
+        if (r < 0) {
+                if (job)
+                        job_finish(job, r, &fault);
+                return bus_error_set_fault(error, r, &fault);
+        }
+        *ret_path = TAKE_PTR(path);
+        return 0;
+}
+
 static int method_wait(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Job *job = userdata;
         int r = bus_options_read(message, NULL, 0, NULL, error);

@@ -5,9 +5,9 @@
  * join it, wait for it and cancel it; its outcome stays readable for a minute after the end. At most five
  * PropertiesChanged a second.
  *
- * The life of one: job_new() → job_set_parts() once the parts are known → job_part_progress()… →
- * job_finish() exactly once. cancel() is called at most once, and must lead to job_finish(-ECANCELED), at
- * once or later. */
+ * The life of one: job_new(), or job_start() → job_set_parts() once the parts are known →
+ * job_part_progress()… → job_finish() exactly once. cancel() is called at most once, and must lead to
+ * job_finish(-ECANCELED), at once or later. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,16 +51,27 @@ typedef struct JobSpec {
 /* The table owns the job; the pointer is valid until job_finish() has been called. -EDQUOT beyond the
  * owner's share. */
 int job_new(JobTable *table, const JobSpec *spec, Job **ret);
-/* Its object path, a fresh string. */
-int job_get_path(const Job *job, char **ret);
-void *job_userdata(const Job *job);
-
-/* The table of parts, announced once, as early as its length is known. state is "waiting". */
 typedef struct JobPart {
         const char *id;   /* usually a digest */
         const char *kind; /* "manifest", "config", "layer" … */
         uint64_t total;   /* bytes; 0 when unknown */
 } JobPart;
+
+/* Such a job with one part and what does its work, for a method that answers with the job. start() may
+ * refuse: then the job ends before anybody has seen it, and the error is the method's. userdata of the
+ * specification is start()'s as well, and stays the caller's if this fails. */
+typedef struct JobBeginning {
+        JobSpec spec;
+        JobPart part;
+        const char *phase; /* of the job and of the part; NULL: it waits first */
+        int (*start)(Job *job, void *userdata, Fault *fault);
+} JobBeginning;
+int job_start(JobTable *table, const JobBeginning *beginning, char **ret_path, sd_bus_error *error);
+/* Its object path, a fresh string. */
+int job_get_path(const Job *job, char **ret);
+void *job_userdata(const Job *job);
+
+/* The table of parts, announced once, as early as its length is known. state is "waiting". */
 int job_set_parts(Job *job, const JobPart *parts, size_t count);
 /* state: "waiting", "downloading", "verifying", "unpacking", "done", "exists"; NULL leaves it. */
 void job_part_progress(Job *job, size_t part, const char *state, uint64_t done);

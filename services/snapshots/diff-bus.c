@@ -14,6 +14,9 @@
 typedef struct DiffJob {
         Job *job;       /* weak */
         DiffTask *task; /* weak */
+        DiffTable *table;
+        DiffSpec *spec; /* weak: while it begins */
+        int layer;      /* likewise */
 } DiffJob;
 
 typedef struct DiffOptions {
@@ -88,50 +91,33 @@ static int read_call(sd_bus_message *message, DiffSpec *spec, sd_bus_error *erro
         return 0;
 }
 
-static int make_job(DiffJob *diff, const DiffSpec *spec, JobTable *jobs) {
-        const JobSpec job = {
-                .namespace = spec->namespace,
-                .verb = "diff",
-                .object = spec->key,
-                .owner = spec->uid,
-                .quota = QUOTA_JOBS,
-                .cancel = on_cancel,
-                .userdata = diff,
-        };
-        const JobPart part = { .id = spec->key, .kind = "layer" };
-        int r = job_new(jobs, &job, &diff->job);
-        if (r >= 0)
-                r = job_set_parts(diff->job, &part, 1);
-        if (r >= 0) {
-                job_set_phase(diff->job, "comparing");
-                job_part_progress(diff->job, 0, "comparing", 0);
-        }
-        return r;
+static int start(Job *job, void *userdata, Fault *fault) {
+        DiffJob *diff = userdata;
+        diff->job = job;
+        return diff_task_new(diff->table, diff->spec, &diff->task, &diff->layer, fault);
 }
 
-/* The job first, as it may be refused; then the task, which may be too: then the job ends before anybody has
- * seen it. */
-static int begin(sd_bus_message *message, DiffSpec *spec, DiffTable *table, JobTable *jobs,
-                 sd_bus_error *error) {
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+static int begin(sd_bus_message *message, DiffJob *diff, JobTable *jobs, sd_bus_error *error) {
         _cleanup_free_ char *path = NULL;
-        _cleanup_close_ int layer = -EBADF;
-        DiffJob *diff = new0(DiffJob, 1);
-        if (!diff)
-                return -ENOMEM;
-        spec->userdata = diff;
-        int r = make_job(diff, spec, jobs);
-        if (r >= 0)
-                r = job_get_path(diff->job, &path);
-        if (r >= 0)
-                r = diff_task_new(table, spec, &diff->task, &layer, &fault);
+        const DiffSpec *spec = diff->spec;
+        const JobBeginning beginning = {
+                .spec = { .namespace = spec->namespace,
+                          .verb = "diff",
+                          .object = spec->key,
+                          .owner = spec->uid,
+                          .quota = QUOTA_JOBS,
+                          .cancel = on_cancel,
+                          .userdata = diff },
+                .part = { .id = spec->key, .kind = "layer" },
+                .phase = "comparing",
+                .start = start,
+        };
+        int r = job_start(jobs, &beginning, &path, error);
         if (r < 0) {
-                Job *job = diff->job;
                 free(diff);
-                if (job)
-                        job_finish(job, r, &fault);
-                return bus_error_set_fault(error, r, &fault);
+                return r;
         }
+        _cleanup_close_ int layer = TAKE_FD(diff->layer);
         return sd_bus_reply_method_return(message, "ho", layer, path);
 }
 
@@ -143,13 +129,16 @@ int snapshots_bus_diff(sd_bus_message *message, DiffTable *table, JobTable *jobs
         int r = read_call(message, &spec, error);
         if (r < 0)
                 return r;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        spec.uid = peer_uid(peer);
-        spec.limited = snapshots_bus_is_limited(spec.uid);
+        r = snapshots_bus_caller(message, &spec.uid, &spec.limited);
+        if (r < 0)
+                return r;
         r = diff_task_check(table, &spec, &fault);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
-        return begin(message, &spec, table, jobs, error);
+        DiffJob *diff = new0(DiffJob, 1);
+        if (!diff)
+                return -ENOMEM;
+        *diff = (DiffJob){ .table = table, .spec = &spec, .layer = -EBADF };
+        spec.userdata = diff;
+        return begin(message, diff, jobs, error);
 }

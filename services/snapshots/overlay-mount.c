@@ -86,6 +86,8 @@ int overlay_mount_probe(int trees, OverlayFeatures *ret, Fault *fault) {
 
 /* ---- layers one by one ---- */
 
+#define LAYERS_MAX 500 /* OVL_MAX_STACK: what the kernel says to more is that something is invalid */
+
 static const char *layer_path(SnapshotLayer layer, char buffer[TREE_PATH_SIZE]) {
         return layer.driver == DRIVER_EROFS ? image_mount_path(layer.id, buffer)
                                             : tree_path(layer.id, "fs", buffer);
@@ -187,6 +189,8 @@ static int mount_by_options(const OverlayMount *spec) {
 }
 
 int overlay_mount(const OverlayMount *spec) {
+        if (spec->layer_count + needs_empty_layer(spec) > LAYERS_MAX)
+                return -E2BIG;
         return spec->by_options ? mount_by_options(spec) : mount_by_context(spec);
 }
 

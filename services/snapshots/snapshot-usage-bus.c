@@ -48,11 +48,9 @@ int snapshots_bus_usage(sd_bus_message *message, UsageTable *table, sd_bus_error
                 r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
                 return r;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        spec.uid = peer_uid(peer);
-        spec.limited = snapshots_bus_is_limited(spec.uid);
+        r = snapshots_bus_caller(message, &spec.uid, &spec.limited);
+        if (r < 0)
+                return r;
         sd_bus_message_ref(message);
         r = usage_start(table, &spec, &fault);
         if (r < 0) {

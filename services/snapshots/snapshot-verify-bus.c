@@ -14,6 +14,8 @@
 typedef struct VerifyJob {
         Job *job;         /* weak */
         VerifyTask *task; /* weak */
+        VerifyTable *table;
+        VerifySpec *spec; /* weak: while it begins */
 } VerifyJob;
 
 static void on_progress(uint64_t bytes, void *userdata) {
@@ -58,46 +60,33 @@ static void on_cancel(Job *job, void *userdata) {
         verify_task_cancel(verify->task);
 }
 
-static int make_job(VerifyJob *verify, const VerifySpec *spec, JobTable *jobs) {
-        const JobSpec job = {
-                .namespace = spec->namespace,
-                .verb = "verify",
-                .object = spec->key,
-                .owner = spec->uid,
-                .quota = QUOTA_JOBS,
-                .cancel = on_cancel,
-                .userdata = verify,
-        };
-        const JobPart part = { .id = spec->key, .kind = "snapshot" };
-        int r = job_new(jobs, &job, &verify->job);
-        if (r >= 0)
-                r = job_set_parts(verify->job, &part, 1);
-        if (r >= 0) {
-                job_set_phase(verify->job, "verifying");
-                job_part_progress(verify->job, 0, "verifying", 0);
-        }
-        return r;
+/* ---- the call ---- */
+
+static int start(Job *job, void *userdata, Fault *fault) {
+        VerifyJob *verify = userdata;
+        verify->job = job;
+        return verify_task_new(verify->table, verify->spec, &verify->task, fault);
 }
 
-static int begin(sd_bus_message *message, VerifySpec *spec, VerifyTable *table, JobTable *jobs,
-                 sd_bus_error *error) {
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+static int begin(sd_bus_message *message, VerifyJob *verify, JobTable *jobs, sd_bus_error *error) {
         _cleanup_free_ char *path = NULL;
-        VerifyJob *verify = new0(VerifyJob, 1);
-        if (!verify)
-                return -ENOMEM;
-        spec->userdata = verify;
-        int r = make_job(verify, spec, jobs);
-        if (r >= 0)
-                r = job_get_path(verify->job, &path);
-        if (r >= 0)
-                r = verify_task_new(table, spec, &verify->task, &fault);
+        const VerifySpec *spec = verify->spec;
+        const JobBeginning beginning = {
+                .spec = { .namespace = spec->namespace,
+                          .verb = "verify",
+                          .object = spec->key,
+                          .owner = spec->uid,
+                          .quota = QUOTA_JOBS,
+                          .cancel = on_cancel,
+                          .userdata = verify },
+                .part = { .id = spec->key, .kind = "snapshot" },
+                .phase = "verifying",
+                .start = start,
+        };
+        int r = job_start(jobs, &beginning, &path, error);
         if (r < 0) {
-                Job *job = verify->job;
                 free(verify);
-                if (job)
-                        job_finish(job, r, &fault);
-                return bus_error_set_fault(error, r, &fault);
+                return r;
         }
         return sd_bus_reply_method_return(message, "o", path);
 }
@@ -112,11 +101,16 @@ int snapshots_bus_verify(sd_bus_message *message, VerifyTable *table, JobTable *
                 r = bus_options_read(message, NULL, 0, NULL, error);
         if (r < 0)
                 return r;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        spec.uid = peer_uid(peer);
-        spec.limited = snapshots_bus_is_limited(spec.uid);
+        r = snapshots_bus_caller(message, &spec.uid, &spec.limited);
+        if (r < 0)
+                return r;
         r = verify_task_check(table, &spec, &fault);
-        return r < 0 ? bus_error_set_fault(error, r, &fault) : begin(message, &spec, table, jobs, error);
+        if (r < 0)
+                return bus_error_set_fault(error, r, &fault);
+        VerifyJob *verify = new0(VerifyJob, 1);
+        if (!verify)
+                return -ENOMEM;
+        *verify = (VerifyJob){ .table = table, .spec = &spec };
+        spec.userdata = verify;
+        return begin(message, verify, jobs, error);
 }

@@ -31,6 +31,15 @@ bool snapshots_bus_is_limited(uid_t uid) {
         return uid != 0 && uid != quota_system_uid(CRT_IMAGES_USER);
 }
 
+int snapshots_bus_caller(sd_bus_message *message, uid_t *ret_uid, bool *ret_limited) {
+        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
+        if (!peer)
+                return -ENOTCONN;
+        *ret_uid = peer_uid(peer);
+        *ret_limited = snapshots_bus_is_limited(*ret_uid);
+        return 0;
+}
+
 /* ---- making ---- */
 
 typedef struct MakeOptions {
@@ -62,11 +71,11 @@ static int read_request(sd_bus_message *message, size_t option_count, MakeOption
         request.labels = options->labels;
         request.driver = options->driver;
         request.size_max = options->size_max;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        request.uid = peer_uid(peer);
-        request.limit = snapshots_bus_is_limited(request.uid) ? LIMIT_SNAPSHOTS_PER_UID : 0;
+        bool limited;
+        r = snapshots_bus_caller(message, &request.uid, &limited);
+        if (r < 0)
+                return r;
+        request.limit = limited ? LIMIT_SNAPSHOTS_PER_UID : 0;
         *ret = request;
         return 0;
 }

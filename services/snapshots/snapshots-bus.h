@@ -33,6 +33,8 @@ DEFINE_CLEANUP(SnapshotsBus *, snapshots_bus_free);
 
 /* Who may have as much as they want. */
 bool snapshots_bus_is_limited(uid_t uid);
+/* Who makes this call, and whether that is somebody who must leave room for others. */
+int snapshots_bus_caller(sd_bus_message *message, uid_t *ret_uid, bool *ret_limited);
 
 /* diff-bus.c */
 int snapshots_bus_diff(sd_bus_message *message, DiffTable *table, JobTable *jobs, sd_bus_error *error);

@@ -18,6 +18,8 @@
 typedef struct UnpackJob {
         Job *job;         /* weak */
         UnpackTask *task; /* weak; NULL: at its end */
+        UnpackQueue *queue;
+        UnpackSpec *spec; /* weak: while it begins */
         char diff_id[DIGEST_STRING_MAX];
 } UnpackJob;
 
@@ -135,26 +137,37 @@ static int read_call(sd_bus_message *message, UnpackSpec *spec, UnpackOptions *o
         return r < 0 ? r : check_layer(spec->layer, error);
 }
 
-static int make_job(UnpackJob *unpack, const UnpackSpec *spec, uint64_t size, JobTable *jobs) {
-        const JobSpec job = {
-                .namespace = spec->namespace,
-                .verb = "unpack",
-                .object = spec->key,
-                .owner = spec->uid,
-                .quota = QUOTA_JOBS,
-                .cancel = on_cancel,
-                .userdata = unpack,
-        };
-        const JobPart part = { .id = unpack->diff_id, .kind = "layer", .total = size };
-        int r = job_new(jobs, &job, &unpack->job);
-        return r < 0 ? r : job_set_parts(unpack->job, &part, 1);
+static int start(Job *job, void *userdata, Fault *fault) {
+        UnpackJob *unpack = userdata;
+        unpack->job = job;
+        return unpack_task_new(unpack->queue, unpack->spec, &unpack->task, fault);
 }
 
-/* The job first, as it may be refused; then the task, which may be too: then the job ends before anybody has
- * seen it. */
+static int begin(sd_bus_message *message, UnpackJob *unpack, uint64_t size, JobTable *jobs,
+                 sd_bus_error *error) {
+        _cleanup_free_ char *path = NULL;
+        const UnpackSpec *spec = unpack->spec;
+        const JobBeginning beginning = {
+                .spec = { .namespace = spec->namespace,
+                          .verb = "unpack",
+                          .object = spec->key,
+                          .owner = spec->uid,
+                          .quota = QUOTA_JOBS,
+                          .cancel = on_cancel,
+                          .userdata = unpack },
+                .part = { .id = unpack->diff_id, .kind = "layer", .total = size },
+                .start = start,
+        };
+        int r = job_start(jobs, &beginning, &path, error);
+        if (r < 0) {
+                free(unpack);
+                return r;
+        }
+        return sd_bus_reply_method_return(message, "o", path);
+}
+
 int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *jobs, sd_bus_error *error) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        _cleanup_free_ char *path = NULL;
         UnpackOptions options = { 0 };
         UnpackSpec spec = {
                 .namespace = bus_call_namespace(message),
@@ -165,11 +178,9 @@ int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *
         int r = read_call(message, &spec, &options, error);
         if (r < 0)
                 return r;
-        const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
-        if (!peer)
-                return -ENOTCONN;
-        spec.uid = peer_uid(peer);
-        spec.limited = snapshots_bus_is_limited(spec.uid);
+        r = snapshots_bus_caller(message, &spec.uid, &spec.limited);
+        if (r < 0)
+                return r;
         r = unpack_task_check(queue, spec.namespace, spec.key, &fault);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
@@ -177,19 +188,8 @@ int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *
         UnpackJob *unpack = new0(UnpackJob, 1);
         if (!unpack)
                 return -ENOMEM;
+        *unpack = (UnpackJob){ .queue = queue, .spec = &spec };
         (void) digest_to_string(&spec.diff_id, unpack->diff_id);
         spec.userdata = unpack;
-        r = make_job(unpack, &spec, options.size, jobs);
-        if (r >= 0)
-                r = job_get_path(unpack->job, &path);
-        if (r >= 0)
-                r = unpack_task_new(queue, &spec, &unpack->task, &fault);
-        if (r < 0) {
-                Job *job = unpack->job;
-                free(unpack);
-                if (job)
-                        job_finish(job, r, &fault);
-                return bus_error_set_fault(error, r, &fault);
-        }
-        return sd_bus_reply_method_return(message, "o", path);
+        return begin(message, unpack, options.size, jobs, error);
 }
