@@ -16,8 +16,9 @@ typedef struct ImagesBus {
         ImageService *service; /* weak */
         JobTable *transfers;
         ObjectKind *images;
-        ImageRecord found; /* what find() found last: the object whose properties are being read */
-        CallGate *gate;    /* while a collection holds */
+        ImageRecord found;       /* what find() found last: the object whose properties are being read */
+        CallGate *gate;          /* while a collection holds */
+        uint64_t full_disk_seen; /* when that led to a collection; 0: never */
         sd_bus_slot *slot;
 } ImagesBus;
 
@@ -41,6 +42,10 @@ int image_objects_new(ImagesBus *images);
 /* The properties of an image as entries of an a{sv}. */
 int image_append_properties(sd_bus_message *message, const ImageRecord *record);
 void image_object_emit(ImagesBus *images, const ImageRecord *record);
+
+/* full-disk-bus.c: a transfer has failed. If that is because there is no room, what nothing needs is
+ * collected, at most once in ten minutes. */
+void images_note_failure(ImagesBus *images, int error);
 
 /* transfer-bus.c, resolve-bus.c, remove-bus.c, update-bus.c, tag-bus.c, collect-bus.c, why-bus.c */
 int method_pull(sd_bus_message *message, void *userdata, sd_bus_error *error);

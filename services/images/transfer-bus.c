@@ -178,6 +178,8 @@ static void on_end(int r, const Fault *fault, const ImageRecord *record, void *u
                 log_info("pulled %s into %s: %s", record->name, record->namespace, record->digest);
         } else if (r != -ECANCELED)
                 log_notice("pull of %s failed: %s", pull->reference.name, fault_text(fault, r));
+        if (r < 0 && r != -ECANCELED)
+                images_note_failure(pull->images, r);
         job_finish(pull->job, r, fault);
         pull_free(pull);
 }

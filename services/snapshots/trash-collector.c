@@ -125,7 +125,8 @@ void trash_collector_start(TrashCollector *collector) {
                 return;
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
-                .arguments = (const char *const[]){ "empty-trash", NULL },
+                .arguments =
+                        (const char *const[]){ "empty-trash", collector->waiters ? "soon" : "idle", NULL },
                 .fds = &collector->trees->trash,
                 .fd_count = 1,
                 .on_end = on_end,

@@ -119,7 +119,7 @@ crt-content.service   6
 crt-images.service    2
 crt-gc.service        7
 crt-fetch@x.service   11
-crt-snapshots.service 30
+crt-snapshots.service 31
 crt-tasks.service     92
 END
         # Why it is so much stands in the page, with the figure.

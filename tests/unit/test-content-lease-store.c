@@ -209,6 +209,77 @@ static void many_things_are_listed_in_steps(void) {
         CHECK_INT(count_listed(fd, "lease", "last"), 1);
 }
 
+/* No step writes more than a page of records. */
+static void all_lists_come_in_pages(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("pages");
+        _cleanup_(content_inventory_freep) ContentInventory *inventory = NULL;
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        size_t before = 0;
+        int r;
+        CHECK_OK(database_begin(state->database));
+        for (int64_t i = 0; i < 600; i++) {
+                CHECK_OK(database_execute(state->database,
+                                          "INSERT INTO leases (namespace, id, created, until, flat, "
+                                          "binding, owner, proof, uid)"
+                                          " VALUES ('one', 'l' || ?, 1, 0, 0, '', '', '', 0)",
+                                          "i", i));
+                CHECK_OK(database_execute(
+                        state->database,
+                        "INSERT INTO labels VALUES (1, 'one', 'l' || ?1, 'org.crt.gc.root', 'yes'),"
+                        " (0, 'one', 'b' || ?1, 'org.crt.gc.root', 'yes')",
+                        "i", i));
+                CHECK_OK(database_execute(state->database,
+                                          "INSERT INTO ingests (namespace, reference, digest, size, started,"
+                                          " touched, uid) VALUES ('one', 'r' || ?, 'sha256', -1, ?, ?2, 0)",
+                                          "ii", i, (int64_t) content_now()));
+        }
+        CHECK_OK(database_commit(state->database));
+        CHECK_OK(content_inventory_new(state, true, &inventory));
+        CHECK_OK(record_writer_new("test", &writer));
+        while ((r = content_inventory_step(inventory, writer)) > 0) {
+                CHECK(record_writer_size(writer) - before <= 256 * 50);
+                before = record_writer_size(writer);
+        }
+        CHECK_OK(r);
+        _cleanup_close_ int fd = record_writer_finish(writer);
+        unsigned kinds[3] = { 0 };
+        RecordFile file;
+        RecordField fields[RECORD_FIELDS_MAX];
+        CHECK_OK(record_file_open(fd, &file));
+        while (record_file_next(&file, fields) > 0) {
+                kinds[0] += record_field_equal(&fields[0], "lease");
+                kinds[1] += record_field_equal(&fields[0], "label");
+                kinds[2] += record_field_equal(&fields[0], "ingest");
+        }
+        record_file_done(&file);
+        CHECK(kinds[0] == 600 && kinds[1] == 1200 && kinds[2] == 600);
+}
+
+static void note(void *userdata) {
+        ++*(int *) userdata;
+}
+
+static void what_keeps_more_is_told(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("changes");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l");
+        const LeaseResource snapshot = { LEASE_SNAPSHOT, "tree" };
+        int changes = 0;
+        add(state, &lease);
+        state->changed = note;
+        state->touched_userdata = &changes;
+        CHECK_OK(lease_add_resources(state, &lease, &snapshot, 1, NULL));
+        CHECK_INT(changes, 1);
+        CHECK_OK(lease_add_resources(state, &lease, &snapshot, 1, NULL));
+        CHECK_OK(lease_remove_resources(state, &lease, &snapshot, 1));
+        CHECK_INT(changes, 1);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS("a=1") }, NULL));
+        CHECK_INT(changes, 1);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS("org.crt.gc.root=1") }, NULL));
+        CHECK_INT(changes, 2);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS("org.crt.gc.root=") }, NULL));
+        CHECK_INT(changes, 2);
+}
+
 static void what_is_over_goes_by_and_by(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("expired");
         Lease expired[LEASES_PER_TURN];
@@ -297,6 +368,8 @@ int main(void) {
                 CHECK_CASE(resources_are_added_all_or_none),
                 CHECK_CASE(what_all_leases_of_a_user_name_is_bounded),
                 CHECK_CASE(many_things_are_listed_in_steps),
+                CHECK_CASE(all_lists_come_in_pages),
+                CHECK_CASE(what_keeps_more_is_told),
                 CHECK_CASE(what_is_over_goes_by_and_by),
                 CHECK_CASE(a_lease_of_an_ingest_becomes_one_of_its_blob),
                 CHECK_CASE(labels_go_with_their_lease),
