@@ -3,6 +3,7 @@
 #include "services/images/collection.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
@@ -152,6 +153,7 @@ static void collection_end(Collection *collection) {
         collection->observer->on_end(collection->error, &collection->fault, collection->gone,
                                      collection->userdata);
         collection_free(collection);
+        (void) malloc_trim(0);
         if (service->collections && service->collections->step == COLLECTION_WAITING)
                 collection_start(service->collections);
 }

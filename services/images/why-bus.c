@@ -2,6 +2,7 @@
 /* Plan and Why: what a collection would do, and why it leaves a thing. */
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "bus/authorize.h"
@@ -24,12 +25,27 @@ typedef struct Question {
         char *name;
         Survey *survey;
         QuotaHold *hold;
+
+        /* of Plan, while its answer is written */
+        ReferenceGraph *graph;
+        RecordWriter *writer;
+        sd_event_source *turn;
+        uint32_t node;
+        uint64_t things, bytes;
 } Question;
+
+#define NODES_PER_TURN 4096
 
 static Question *question_free(Question *question) {
         if (!question)
                 return NULL;
         survey_free(question->survey);
+        sd_event_source_disable_unref(question->turn);
+        record_writer_free(question->writer);
+        if (question->graph) {
+                reference_graph_free(question->graph);
+                (void) malloc_trim(0);
+        }
         quota_hold_free(question->hold);
         sd_bus_message_unref(question->message);
         free(question->namespace);
@@ -65,43 +81,61 @@ static int ask(ImagesBus *images, Question *question, const SurveySpec *spec, Su
 
 /* ---- Plan ---- */
 
-static int write_plan(const Question *question, ReferenceGraph *graph, RecordWriter *writer,
-                      uint64_t *ret_things, uint64_t *ret_bytes) {
+static int write_thing(Question *question, uint32_t i) {
+        ReferenceGraph *graph = question->graph;
+        const Node *node = reference_graph_node(graph, i);
+        NodeKind kind = (NodeKind) node->kind;
         char buffer[DIGEST_STRING_MAX];
-        int r = 0;
-        for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
-                const Node *node = reference_graph_node(graph, i);
-                NodeKind kind = (NodeKind) node->kind;
-                if (kind > NODE_IMAGE || !reference_graph_is_garbage(graph, i, kind, question->namespace))
-                        continue;
-                r = record_writer_add(writer, "sssuuu", node_kind_to_string(kind),
-                                      reference_graph_namespace(graph, i),
-                                      reference_graph_name(graph, i, buffer), node->bytes, node->created,
-                                      reference_graph_since(graph, i));
-                ++*ret_things;
-                *ret_bytes += node->bytes;
-        }
-        return r < 0 ? r : 0;
+        if (kind > NODE_IMAGE || !reference_graph_is_garbage(graph, i, kind, question->namespace))
+                return 0;
+        question->things++;
+        question->bytes += node->bytes;
+        return record_writer_add(question->writer, "sssuuu", node_kind_to_string(kind),
+                                 reference_graph_namespace(graph, i), reference_graph_name(graph, i, buffer),
+                                 node->bytes, node->created, reference_graph_since(graph, i));
 }
 
-static int answer_plan(const Question *question, ReferenceGraph *graph) {
-        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
-        uint64_t things = 0, bytes = 0;
-        int r = record_writer_new("crt-plan", &writer);
-        if (r >= 0)
-                r = write_plan(question, graph, writer, &things, &bytes);
-        if (r < 0)
-                return r;
-        _cleanup_close_ int fd = record_writer_finish(writer);
-        return fd < 0 ? fd : sd_bus_reply_method_return(question->message, "htt", fd, things, bytes);
+static int answer_plan(const Question *question) {
+        _cleanup_close_ int fd = record_writer_finish(question->writer);
+        return fd < 0 ? fd
+                      : sd_bus_reply_method_return(question->message, "htt", fd, question->things,
+                                                   question->bytes);
+}
+
+/* Some of it: there may be many things. */
+static int on_plan_turn(sd_event_source *source, void *userdata) {
+        _cleanup_(question_freep) Question *question = userdata;
+        uint32_t count = reference_graph_count(question->graph),
+                 last = MIN_OF(question->node + NODES_PER_TURN, count);
+        int r = 0;
+        for (; r >= 0 && question->node < last; question->node++)
+                r = write_thing(question, question->node);
+        if (r >= 0 && question->node < count)
+                r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        else if (r >= 0)
+                r = answer_plan(question);
+        if (r >= 0 && question->node < count)
+                TAKE_PTR(question);
+        else if (r < 0)
+                (void) bus_reply_fault(question->message, r, NULL);
+        return 0;
+}
+
+static int begin_plan(Question *question, ReferenceGraph **graph) {
+        sd_event *event = sd_bus_get_event(sd_bus_message_get_bus(question->message));
+        question->graph = TAKE_PTR(*graph);
+        int r = record_writer_new("crt-plan", &question->writer);
+        return r < 0 ? r : sd_event_add_defer(event, &question->turn, on_plan_turn, question);
 }
 
 static void on_planned(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
         _cleanup_(question_freep) Question *question = userdata;
         question->survey = NULL;
         if (r >= 0)
-                r = answer_plan(question, *graph);
-        if (r < 0)
+                r = begin_plan(question, graph);
+        if (r >= 0)
+                TAKE_PTR(question);
+        else
                 (void) bus_reply_fault(question->message, r, fault);
 }
 
