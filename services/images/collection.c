@@ -61,7 +61,7 @@ struct Collection {
         bool holding;
         bool changed;           /* what keeps things, since it was surveyed */
         unsigned late;          /* how often in a row it was */
-        uint64_t label_changes; /* of images, when it was surveyed */
+        uint64_t image_changes; /* image_store_changes(), when it was surveyed */
         CollectionCount gone[_COLLECTION_PART_MAX];
         int error;
         Fault fault;
@@ -204,13 +204,13 @@ static uint64_t now_usec(void) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-/* Not while the labels are others than those that were looked at. */
+/* Not while labels and names may be others than those that were looked at. */
 static int remove_expired_images(Collection *collection) {
         ReferenceGraph *graph = collection->plan.graph;
         ImageStore *images = collection->service->images;
         char buffer[DIGEST_STRING_MAX];
         int r = 0;
-        if (image_store_label_changes(images) != collection->label_changes)
+        if (image_store_changes(images) != collection->image_changes)
                 return 0;
         for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
                 if (!reference_graph_is_garbage(graph, i, NODE_IMAGE, collection->namespace))
@@ -273,7 +273,7 @@ static void on_surveyed(int r, const Fault *fault, ReferenceGraph **graph, void 
 
 static int survey(Collection *collection) {
         bool first = collection->step == COLLECTION_SURVEY;
-        collection->label_changes = image_store_label_changes(collection->service->images);
+        collection->image_changes = image_store_changes(collection->service->images);
         return survey_new(collection->service,
                           &(SurveySpec){
                                   .roots = collection->noted || !first,
@@ -314,7 +314,7 @@ static bool has_more(Collection *collection) {
 
 /* All hold: nothing can become needed until they are released. What has become so before is found first. */
 static CollectionStep step_when_held(Collection *collection) {
-        if (image_store_label_changes(collection->service->images) != collection->label_changes)
+        if (image_store_changes(collection->service->images) != collection->image_changes)
                 collection->changed = true;
         if (!collection->changed) {
                 collection->late = 0;

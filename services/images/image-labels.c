@@ -60,10 +60,10 @@ int image_store_change_labels(ImageStore *store, const ImageRecord *record, char
         for (size_t i = 0; r >= 0 && labels && labels[i]; i++)
                 r = put_label(store, record->namespace, record->name, labels[i]);
         if (r >= 0 && label_keeps_more(before, labels))
-                store->label_changes++;
+                store->changes++;
         return r < 0 ? r : database_commit(store->database);
 }
 
-uint64_t image_store_label_changes(const ImageStore *store) {
-        return store->label_changes;
+uint64_t image_store_changes(const ImageStore *store) {
+        return store->changes;
 }

@@ -8,7 +8,7 @@
 
 struct ImageStore {
         Database *database;
-        uint64_t label_changes; /* that may keep something; see image_store_label_changes() */
+        uint64_t changes; /* see image_store_changes() */
 };
 
 /* image-labels.c: those of a record; they are added to those that are there. In a transaction. */

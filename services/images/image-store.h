@@ -68,8 +68,9 @@ int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *us
 /* Labels of an image (lib/label.h). -ENOENT; -EINVAL, -EDQUOT with a sentence. */
 int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
                               bool replace, Fault *fault);
-/* Another number after each change of labels that may keep something. */
-uint64_t image_store_label_changes(const ImageStore *store);
+/* Another number after each change that may keep something: of labels, or a name for what another has stood
+ * for. What a pull brings is kept by the transfer until it has its name. */
+uint64_t image_store_changes(const ImageStore *store);
 
 /* What a document refers to ("manifest", "config", "layer", "unpacked"), until visit returns a negative
  * value. */

@@ -65,6 +65,7 @@ int image_store_tag(ImageStore *store, const ImageRecord *source, const char *na
                 return r;
         _cleanup_(database_rollbackp) _unused_ Database *transaction = store->database;
         r = copy(store, source, name);
+        store->changes++;
         if (r >= 0)
                 r = database_commit(store->database);
         return r < 0 ? r : is_there;

@@ -160,9 +160,10 @@ static const sd_bus_vtable images_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-/* What may label something. */
+/* What may label something, or give another name to it. */
 static const CallGateMember gated[] = {
         { CRT_IMAGES_INTERFACE, "Update" },
+        { CRT_IMAGES_INTERFACE, "Tag" },
 };
 
 static void on_hold(bool hold, void *userdata) {

@@ -508,6 +508,29 @@ static void a_label_of_an_image_that_is_set_meanwhile_counts(void) {
         }
 }
 
+/* Whatever has been looked at by then: the image goes, and what another name stands for stays. */
+static void what_gets_another_name_meanwhile_stays(void) {
+        for (unsigned lead = 0; lead < 40; lead++) {
+                ImageRecord record = { 0 };
+                Told told;
+                open_service();
+                world.sweep_max = 1;
+                add_blob("other");
+                begin(&told);
+                for (unsigned i = 0; i < lead || holds > 0; i++)
+                        if (!step())
+                                break;
+                CHECK_OK(image_store_get(service.images, "system", "x", &record));
+                CHECK_OK(image_store_tag(service.images, &record, "a", false));
+                CHECK_OK(image_store_remove(service.images, "system", "x"));
+                image_record_done(&record);
+                start_tidying(&told);
+                run_all();
+                CHECK(told.ends == 2 && world.blob_count == 5 && world.snapshot_count == 2);
+                close_service();
+        }
+}
+
 /* What a pull that came to nothing leaves behind is looked at as everything else. */
 static void what_is_noted_as_garbage_and_leased_stays(void) {
         int done = 0;
@@ -562,6 +585,7 @@ int main(void) {
                 CHECK_CASE(a_stream_of_leases_does_not_hold_it_up),
                 CHECK_CASE(what_is_leased_while_it_waits_for_its_turn_stays),
                 CHECK_CASE(a_label_of_an_image_that_is_set_meanwhile_counts),
+                CHECK_CASE(what_gets_another_name_meanwhile_stays),
                 CHECK_CASE(what_is_noted_as_garbage_and_leased_stays),
                 CHECK_CASE(what_documents_say_is_forgotten_with_them),
                 {},
