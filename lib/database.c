@@ -72,7 +72,11 @@ static int result_to_errno(int result) {
 }
 
 static int database_error(Database *database, int result, const char *sql) {
-        int r = result_to_errno(result);
+        int system = errno, r = result_to_errno(result);
+        /* A file system that became read-only below an open database is any I/O error to SQLite, whose
+         * sqlite3_system_errno() knows nothing of a write that failed in a statement; errno still does. */
+        if ((result & 0xff) == SQLITE_IOERR && system == EROFS)
+                r = -EROFS;
         if (r < 0)
                 log_debug("database: %s (%i) in: %s", sqlite3_errmsg(database->handle), result,
                           sql ? sql : "-");
