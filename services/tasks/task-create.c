@@ -27,6 +27,7 @@ typedef struct TaskCreation {
         QuotaHold *hold;
         Task *task;
         SiblingCall *call;
+        TaskPassage resolving;
         bool retried;
 } TaskCreation;
 
@@ -39,6 +40,7 @@ static TaskCreation *creation_free(TaskCreation *creation) {
         for (size_t i = 0; i < ELEMENTS_OF(creation->texts); i++)
                 free(creation->texts[i]);
         quota_hold_free(creation->hold);
+        task_barrier_leave(&creation->table->resolving, &creation->resolving);
         creation->table->creating--;
         return mfree(creation);
 }
@@ -227,6 +229,7 @@ static void on_resolved(int r, SiblingAnswer *answer, const Fault *fault, void *
         r = build_config(creation, &answer->image, &own);
         if (r >= 0)
                 r = add_task(creation, &own);
+        task_barrier_leave(&creation->table->resolving, &creation->resolving);
         if (r >= 0)
                 r = ask_for_snapshot(creation);
         if (r < 0)
@@ -316,6 +319,7 @@ int task_create(TaskTable *table, TaskCreateRequest *request, TaskDone done, voi
         r = quota_hold_new(creation->record.owner, QUOTA_CONTAINERS, &creation->hold);
         if (r < 0)
                 return fault_set(fault, r, "this user has as many containers as one may have");
+        task_barrier_enter(&table->resolving, &creation->resolving);
         r = siblings_resolve(table->siblings, creation->record.namespace, image, &receiver, &creation->call);
         if (r < 0)
                 return r;

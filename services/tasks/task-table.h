@@ -4,6 +4,7 @@
 /* All containers, in the order of namespace and id, and what they share. */
 
 #include "services/tasks/spec.h"
+#include "services/tasks/task-barrier.h"
 #include "services/tasks/task.h"
 
 /* What others are told. task_gone comes before the task is freed. */
@@ -26,8 +27,9 @@ struct TaskTable {
         ScopeBuckets buckets;
         Task **tasks;
         size_t count;
-        unsigned creating; /* creations under way */
-        bool recovering;   /* nobody is told */
+        unsigned creating;     /* creations under way */
+        TaskBarrier resolving; /* those that know of an image what nobody else can see yet */
+        bool recovering;       /* nobody is told */
 };
 
 typedef struct TaskTableSpec {

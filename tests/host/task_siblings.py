@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images and Snapshots as org.crt.Tasks needs them: one image made of busybox, trees of overlayfs. For tests of Tasks
 alone, and of what it does when the others fail: the file DIRECTORY/fail holds a line "Member error-name", or
-"Member Hang" for no answer at all (then DIRECTORY/hangs appears)."""
+"Member Hang" for no answer at all, "Member Wait" for one when the file is gone (then DIRECTORY/hangs appears)."""
 
 import ctypes
 import os
@@ -70,7 +70,9 @@ def reply(member, action, ok, error):
             name, failure = file.read().split()
     except FileNotFoundError:
         name = failure = ""
-    if name == member and failure == "Hang":
+    if name == member and failure in ("Hang", "Wait"):
+        if failure == "Wait":
+            GLib.timeout_add(20, lambda: reply(member, action, ok, error))
         with open(os.path.join(directory, "hangs"), "w"):
             return
     try:

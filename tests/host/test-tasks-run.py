@@ -7,9 +7,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from task_containers import (Container, Failing, GLib, Gio, call_later, command, containers, contains,  # noqa: E402
-                             create, equal, failure, journal, loop_until, main, read_all, run_directories,
-                             scopes, shell, snapshots, terminal_read, wait_for)
+from task_containers import (MANAGER, NAME, PATH, Container, Failing, GLib, Gio, bus, call_later, command,  # noqa: E402
+                             containers, contains, create, equal, error_name, failure, journal, loop_until, main,
+                             read_all, run_directories, scopes, shell, snapshots, terminal_read, wait_for)
 
 
 # ---- what comes out ----
@@ -347,6 +347,36 @@ def test_when_the_siblings_fail():
         failure("Unavailable", container.delete)
         contains("is being deleted", failure("FailedPrecondition", container.start))
     wait_for(lambda: not containers()[0] and not snapshots(), what="the deletion that failed to be finished")
+
+
+def references(answers):
+    """References, without waiting: the answer's records, or the error."""
+    def on_answer(connection, result):
+        try:
+            values, fds = connection.call_with_unix_fd_list_finish(result)
+            with os.fdopen(fds.get(values.unpack()[0])) as file:
+                answers.append(file.read())
+        except GLib.Error as error:
+            answers.append(error_name(error))
+    bus().call_with_unix_fd_list(NAME, PATH, MANAGER, "References", GLib.Variant("(a{sv})", ({},)), None,
+                                 Gio.DBusCallFlags.NONE, 60000, None, None, on_answer)
+
+
+def test_what_is_being_made_is_referred_to():
+    made, early, late = [], [], []
+    with Failing("Resolve", "Wait") as failing:
+        options = {"image": GLib.Variant("s", "busybox")}
+        bus().call(NAME, PATH, MANAGER, "Create", GLib.Variant("(sa{sv})", ("made", options)), None,
+                   Gio.DBusCallFlags.NONE, 60000, None, lambda connection, result: made.append(result))
+        failing.wait()
+        references(early)
+        loop_until(lambda: early)
+        equal(["org.crt.Error.FailedPrecondition"], early)
+        references(late)
+        equal([], containers()[0])
+    loop_until(lambda: made and late)
+    contains("container\tsystem\tmade\t", late[0])
+    contains("sha256:" + "1" * 64, late[0])
 
 
 def test_what_delays_a_removal_passes():
