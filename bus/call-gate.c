@@ -71,7 +71,8 @@ static void let_go(CallGate *gate) {
         while (gone < gate->count && sd_bus_enqueue_for_read(gate->spec.bus, gate->waiting[gone]) >= 0)
                 sd_bus_message_unref(gate->waiting[gone++]);
         gate->count -= gone;
-        memmove(gate->waiting, gate->waiting + gone, gate->count * sizeof(*gate->waiting));
+        if (gate->count > 0)
+                memmove(gate->waiting, gate->waiting + gone, gate->count * sizeof(*gate->waiting));
         /* The connection's own queue is full; there is room again after a turn. */
         (void) sd_event_source_set_enabled(gate->turn, gate->count > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }

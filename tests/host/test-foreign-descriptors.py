@@ -36,8 +36,9 @@ def send(service, path, member, parameters, count=1):
         fds.append(fd)
         os.close(fd)
     message.set_unix_fd_list(fds)
-    connect().send_message(message, Gio.DBusSendMessageFlags.NONE)
-    connect().flush_sync()
+    connection = connect()
+    connection.send_message(message, Gio.DBusSendMessageFlags.NONE)
+    connection.flush_sync()
 
 
 def stuck(pid):
