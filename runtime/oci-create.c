@@ -64,6 +64,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.meanwhile = work_meanwhile;
         request.userdata = session;
         session->cloned = true;
+        own_binary_let_go();
         return container_create(&request, &session->container, fault);
 }
 
@@ -138,7 +139,6 @@ int oci_run(const OciOptions *options, Fault *fault) {
         oci_log_debug("container '%s' runs as process %i", options->id, container_pid(session.container));
         if (options->detach)
                 return 0;
-        own_binary_let_go();
 
         int status = oci_foreground_wait(&foreground, container_pidfd(session.container), fault);
         oci_log_debug("container '%s' ended with %i", options->id, status);

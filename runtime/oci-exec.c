@@ -154,6 +154,7 @@ static int start(ExecSession *session, Fault *fault) {
         request.extra_fds = extra;
         request.extra_fd_count = (size_t) r;
         oci_process_standard(request.standard);
+        own_binary_let_go();
         return exec_start(&request, session->init, oci_process_listen_pid(), &session->exec, fault);
 }
 
@@ -205,6 +206,5 @@ int oci_exec(const OciOptions *options, Fault *fault) {
                       exec_pid(session.exec));
         if (options->detach)
                 return 0;
-        own_binary_let_go();
         return oci_foreground_wait(&session.foreground, exec_pidfd(session.exec), fault);
 }

@@ -57,6 +57,7 @@ static void set_up_memory(void) {
 int main(int argc, char *argv[]) {
         Fault fault = FAULT_NULL;
         OciOptions options = { 0 };
+        own_binary_begin();
         set_up_memory();
         oci_process_guard_standard();
         oci_log_open(&options);

@@ -88,7 +88,7 @@ EARLY __attribute__((used)) void own_binary_enter(char **stack) {
         struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
         if (!clones(arguments) || is_reexecuted(environment) || call(__NR_geteuid, 0, 0, 0, 0, 0) != 0)
                 return;
-        /* Not close-on-exec: see own_binary_let_go(). Standard descriptors that are closed stay closed. */
+        /* Not close-on-exec: see own_binary_begin(). Standard descriptors that are closed stay closed. */
         long fd = call(__NR_open_tree, AT_FDCWD, (long) own_binary_path, OPEN_TREE_CLONE, 0, 0);
         if (fd < 0)
                 return;

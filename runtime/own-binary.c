@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -19,10 +20,11 @@
 
 #define OWN_PATH "/proc/self/exe"
 
-/* The clone of a single file is a mount whose root is that file. It is in no mount namespace, so no mount
- * call can make it writable again, and it lasts as long as something runs from it. No copy is made: a sealed
- * memfd would protect as well, but costs the copying and the memory of the whole binary for each container.
- */
+/* The clone of a single file is a mount whose root is that file. As long as the descriptor of open_tree(2)
+ * is there it is in a mount namespace without a name, and whoever has CAP_SYS_ADMIN over any mount namespace
+ * can make it writable again by /proc/PID/exe. When that is closed it is in none, no mount call finds it,
+ * and it lasts as long as something runs from it or holds the file. No copy is made: a sealed memfd would
+ * protect as well, but costs the copying and the memory of the whole binary for each container. */
 int own_binary_open(const char *path, Fault *fault) {
         struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
         _cleanup_close_ int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -30,7 +32,9 @@ int own_binary_open(const char *path, Fault *fault) {
                 return fault_set_errno(fault, -errno, "a read-only mount of the runtime's own file");
         if (mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
                 return fault_set_errno(fault, -errno, "making the mount of the runtime's file read-only");
-        return TAKE_FD(fd);
+        char own[FD_PROC_PATH_SIZE];
+        int file = open(fd_proc_path(fd, own), O_RDONLY | O_CLOEXEC);
+        return file < 0 ? fault_set_errno(fault, -errno, "the runtime's file on its read-only mount") : file;
 }
 
 /* Without a right to mount: a copy in memory that nobody can change. */
@@ -79,20 +83,33 @@ static int is_protected(bool *ret) {
         return 0;
 }
 
-static int held_mount = -EBADF;
+static pthread_t closing;
+static bool is_closing;
 
-/* What own-binary-entry.c executed this from, which execveat(2) tells as "/dev/fd/N". */
-static void hold_mount(void) {
+static void *close_mount(void *userdata) {
+        (void) close((int) (intptr_t) userdata);
+        return NULL;
+}
+
+void own_binary_begin(void) {
         const char *path = (const char *) getauxval(AT_EXECFN);
         const char *number = path ? string_after(path, "/dev/fd/") : NULL;
         uint64_t fd;
-        if (number && string_to_uint64(number, INT_MAX, &fd) >= 0 &&
-            fcntl((int) fd, F_SETFD, FD_CLOEXEC) >= 0)
-                held_mount = (int) fd;
+        if (!number || string_to_uint64(number, INT_MAX, &fd) < 0)
+                return;
+        /* Somebody else's fexecve(3) says the same; its descriptor is another one. */
+        int flags = fcntl((int) fd, F_GETFD), mode = fcntl((int) fd, F_GETFL);
+        if (flags != 0 || mode < 0 || !(mode & O_PATH) || fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0)
+                return;
+        is_closing = pthread_create(&closing, NULL, close_mount, (void *) (intptr_t) fd) == 0;
+        if (!is_closing)
+                (void) close((int) fd);
 }
 
 void own_binary_let_go(void) {
-        held_mount = fd_close(held_mount);
+        if (is_closing)
+                (void) pthread_join(closing, NULL);
+        is_closing = false;
 }
 
 int own_binary_protect(char *const *arguments, Fault *fault) {
@@ -100,10 +117,8 @@ int own_binary_protect(char *const *arguments, Fault *fault) {
         int r = is_protected(&done);
         if (r < 0)
                 return fault_set_errno(fault, r, OWN_PATH);
-        if (done) {
-                hold_mount();
+        if (done)
                 return 0;
-        }
         Fault refused = FAULT_NULL;
         _cleanup_close_ int fd = own_binary_open(OWN_PATH, &refused);
         if (fd == -EPERM && geteuid() != 0) {

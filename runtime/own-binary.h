@@ -10,10 +10,12 @@
  * one. arguments are main()'s. 0 when all is well already. */
 int own_binary_protect(char *const *arguments, Fault *fault);
 
-/* The mount goes when its last descriptor does, and whoever closes that waits for all processors (RCU): to
- * be called when there is nothing else to do. Init and what it executes do not have it. */
+/* What own-binary-entry.c has opened is closed, first of all, and in a thread: the kernel makes whoever
+ * closes the last descriptor of a mount wait for all processors (RCU). Until own_binary_let_go() has come
+ * back the mount can still be made writable: it must, before anything of a container can run. */
+void own_binary_begin(void);
 void own_binary_let_go(void);
 
-/* For a daemon that executes such programs: the file at path on a detached read-only mount, for execveat(2)
- * with AT_EMPTY_PATH. What is started from it needs no second execve. */
+/* For a daemon that executes such programs: the file at path on a read-only mount that nobody can change,
+ * for execveat(2) with AT_EMPTY_PATH. What is started from it needs no second execve. */
 int own_binary_open(const char *path, Fault *fault);

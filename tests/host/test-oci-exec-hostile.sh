@@ -80,6 +80,33 @@ test_the_runtimes_own_file_can_not_be_written() {
         rm "$rootfs"/tmp/{interpreted,fifo,held,tried}
 }
 
+# The same while the runtime is still there: nobody may make the mount of its file writable again, by no name of it.
+test_the_mount_of_the_runtimes_file_can_not_be_changed() {
+        [[ $(readelf -l "$binary") != *INTERP* ]] ||
+                skip "this build (a sanitizer's) needs libraries that the container does not have"
+        cat >"$scratch/hook" <<'END'
+#!/usr/bin/python3
+import ctypes, json, os, struct, sys, time
+libc, pid = ctypes.CDLL(None, use_errno=True), json.load(sys.stdin)["pid"]
+while b"--log=/tmp/fifo" not in open(f"/proc/{pid}/cmdline", "rb").read():  # init has become the program
+    time.sleep(0.01)
+program = os.open(f"/proc/{pid}/exe", os.O_PATH)
+clear_read_only = struct.pack("QQQQ", 0, 1, 0, 0)
+result = libc.syscall(442, program, b"", 0x1000, clear_read_only, 32)  # mount_setattr(2), AT_EMPTY_PATH
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.fstat(program).st_ino == os.stat(sys.argv[2]).st_ino} {result} {ctypes.get_errno()}")
+END
+        chmod +x "$scratch/hook"
+        mkfifo "$rootfs/tmp/fifo"
+        bundle '.process.noNewPrivileges = false |
+                .hooks.poststart = [{path: "'"$scratch/hook"'", args: ["hook", "'"$scratch/changed"'", "'"$binary"'"]}]' \
+                /proc/self/exe --log=/tmp/fifo state x
+        oci run --bundle "$bundle" --detach box </dev/null >/dev/null 2>&1
+        equal "True -1 22" "$(cat "$scratch/changed")"
+        oci delete --force box
+        rm "$rootfs/tmp/fifo"
+}
+
 # CVE-2016-9962: until its execve the new process has descriptors of the host, and memory of the runtime.
 test_a_process_that_comes_can_not_be_inspected() {
         up '.process.noNewPrivileges = false' sh -c '
