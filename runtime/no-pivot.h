@@ -2,7 +2,7 @@
 #pragma once
 
 /* The way to another root where pivot_root(2) has none: out of an initramfs, whose "/" can't be exchanged.
- */
+ * Elsewhere it is not taken even if it was asked for: what it leaves below would be the machine's root. */
 
 #include "runtime/plan.h"
 

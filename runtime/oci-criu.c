@@ -178,9 +178,9 @@ int oci_criu_add_mounts(OciCriu *criu, const RuntimeConfig *config, pid_t pid, F
 static void explain(const OciCriu *criu, CriuAnswer *answer, Fault *fault) {
         _cleanup_free_ char *text = NULL;
         _cleanup_close_ int directory = open(criu->work_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_close_ int fd =
-                directory < 0 ? -EBADF
-                              : openat(directory, criu->log_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        _cleanup_close_ int fd = directory < 0 ? -EBADF
+                                               : openat(directory, criu->log_name,
+                                                        O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         char *error =
                 fd >= 0 && fd_read_all(fd, LOG_SIZE_MAX, &text, NULL) >= 0 ? strstr(text, "Error (") : NULL;
         if (!error && answer->error[0]) {

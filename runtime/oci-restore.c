@@ -23,6 +23,8 @@
 #include "runtime/rootfs.h"
 
 #define DESCRIPTORS_SIZE_MAX (1024U * 1024U)
+/* Whoever wrote the images may have put anything there. */
+#define IMAGE_FLAGS (O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
 
 typedef struct Restore {
         OciSession *session;
@@ -84,8 +86,7 @@ static int mount_root(const OciSession *session, char **ret, Fault *fault) {
 static int add_descriptors(OciCriu *criu, Fault *fault) {
         _cleanup_json_ json_object *list = NULL;
         _cleanup_close_ int directory = open(criu->images_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_close_ int fd =
-                directory < 0 ? -EBADF : openat(directory, "descriptors.json", O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int fd = directory < 0 ? -EBADF : openat(directory, "descriptors.json", IMAGE_FLAGS);
         if (fd < 0)
                 return fault_set_errno(fault, -errno, "--image-path: %s/descriptors.json",
                                        criu->images_path);
@@ -116,9 +117,11 @@ static int run_hooks(const Restore *restore, pid_t pid, Fault *fault) {
 
 static int take_terminal(Restore *restore, int fd, Fault *fault) {
         _cleanup_close_ int master = fd;
-        if (restore->session->console >= 0 && master >= 0)
-                return oci_delivery_send_terminal(restore->session->console, master, fault);
-        if (!restore->session->forwards_terminal || master < 0 || restore->terminal >= 0)
+        const OciSession *session = restore->session;
+        bool is_wanted = session->config->process.terminal && master >= 0;
+        if (is_wanted && session->console >= 0)
+                return oci_delivery_send_terminal(session->console, master, fault);
+        if (!is_wanted || !session->forwards_terminal || restore->terminal >= 0)
                 return fault_set(fault, -EINVAL, "criu: a terminal that the configuration does not have");
         restore->terminal = TAKE_FD(master);
         return 0;

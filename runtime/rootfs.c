@@ -186,10 +186,13 @@ int rootfs_step_readonly(ContainerPlan *plan, Fault *fault) {
 
 /* pivot_root(".", "."): the old root comes to lie on top of the new one, and is taken off again. Nothing of
  * the host is reachable by path after this. */
-static int pivot(Fault *fault) {
-        if (syscall(SYS_pivot_root, ".", ".") < 0)
-                return fault_set_errno(fault, -errno, "pivot_root%s",
-                                       errno == EINVAL ? " (in an initramfs there is only --no-pivot)" : "");
+static int pivot(const ContainerPlan *plan, Fault *fault) {
+        int r = syscall(SYS_pivot_root, ".", ".") < 0 ? -errno : 0;
+        if (r == -EINVAL && plan->request->no_pivot)
+                return no_pivot_change_root(plan, fault);
+        if (r < 0)
+                return fault_set_errno(fault, r, "pivot_root%s",
+                                       r == -EINVAL ? " (in an initramfs there is only --no-pivot)" : "");
         if (umount2(".", MNT_DETACH) < 0)
                 return fault_set_errno(fault, -errno, "unmounting the host's file systems");
         return 0;
@@ -200,7 +203,7 @@ int rootfs_step_pivot(ContainerPlan *plan, Fault *fault) {
                 return -errno;
         if (!plan_owns_mounts(plan))
                 return chroot(".") < 0 ? fault_set_errno(fault, -errno, "chroot") : 0;
-        int r = plan->request->no_pivot ? no_pivot_change_root(plan, fault) : pivot(fault);
+        int r = pivot(plan, fault);
         if (r < 0)
                 return r;
         if (chdir("/") < 0)

@@ -108,7 +108,8 @@ static int courier_main(void *argument) {
         InitReport report = init_report_make(INIT_REPORT_LISTENER, "seccomp", 0, "");
         int listener = -EBADF;
         if (fd_read_full(plan->courier_fds[0], &listener, sizeof(listener)) == sizeof(listener))
-                (void) message_send(plan->init_socket, &report, sizeof(report), &listener, 1);
+                if (message_send(plan->init_socket, &report, sizeof(report), &listener, 1) < 0)
+                        _exit(EXIT_FAILURE); /* all of it: nobody would be told to go on */
         return 0;
 }
 

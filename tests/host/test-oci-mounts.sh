@@ -183,6 +183,12 @@ test_propagation_of_the_root() {
         contains "$seen" "unbindable unbindable"
 }
 
+# As in an initramfs, which pivot_root(2) does not work in.
+without_pivot() {
+        systemd-run -q --pipe --wait -p SystemCallFilter=~pivot_root:EINVAL "$(command -v "${CRT_OCI:-crt-oci}")" \
+                --root "$state" "$@"
+}
+
 # Without pivot_root(2): the host's root stays below, and nothing that was mounted on it.
 test_a_root_that_is_moved_over_the_hosts() {
         bundle . sleep 1000
@@ -194,7 +200,7 @@ test_a_root_that_is_moved_over_the_hosts() {
         mount -t tmpfs below /crt-hidden/below
         touch /crt-hidden/below/seen
         mount -t tmpfs above /crt-hidden
-        oci run --no-pivot --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        without_pivot run --no-pivot --detach -b "$bundle" box </dev/null >/dev/null 2>&1
         umount "$scratch/a place" "$scratch/a place" /crt-hidden /crt-hidden/below
         equal "$(ls "$rootfs")" "$(oci exec box ls /)"
         equal "" "$(oci exec box cut -d" " -f5 /proc/self/mountinfo | grep -v -e '^/$' -e '^/proc' -e '^/dev' -e '^/sys')"
@@ -226,7 +232,22 @@ END
         # With hooks the root is first where they look for it.
         bundle '.hooks = {createRuntime: [{path: "/bin/true"}]} | .linux.rootfsPropagation = "shared"' \
                 awk '$5 == "/"' /proc/self/mountinfo
-        contains "$(oci run --no-pivot -b "$bundle" box)" shared:
+        contains "$(without_pivot run --no-pivot -b "$bundle" box)" shared:
+        nothing_left
+        fails without_pivot run -b "$bundle" box
+        contains "$output" "only --no-pivot"
+        nothing_left
+        # Where pivot_root(2) works, nothing is below.
+        bundle . sleep 1000
+        oci run --no-pivot --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        equal False "$(python3 -c '
+import ctypes, os, sys
+libc, space = ctypes.CDLL(None), os.open(f"/proc/{sys.argv[1]}/ns/mnt", os.O_RDONLY)
+assert libc.setns(space, 0x20000) == 0
+if libc.umount2(b"/", 2) == 0:
+    assert libc.setns(space, 0x20000) == 0
+print(os.path.exists("/usr"))' "$(oci state box | jq .pid)")"
+        oci delete --force box
         nothing_left
         bundle '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
                 | .linux.gidMappings = .linux.uidMappings' true
