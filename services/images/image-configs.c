@@ -18,6 +18,11 @@ int image_store_put_config(ImageStore *store, const ImageRecord *record, const c
                                 "sssb", record->namespace, record->name, record->config, records, size);
 }
 
+int image_store_forget_config(ImageStore *store, const char *namespace, const char *name) {
+        return database_execute(store->database, "DELETE FROM configs WHERE namespace = ? AND name = ?",
+                                "ss", namespace, name);
+}
+
 int image_store_get_config(ImageStore *store, const ImageRecord *record, char **ret, size_t *ret_size) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(store->database, &rows,

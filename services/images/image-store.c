@@ -160,6 +160,8 @@ static int put_image(ImageStore *store, const ImageRecord *record) {
         if (r >= 0)
                 r = database_execute(store->database, "DELETE FROM needs WHERE namespace = ? AND name = ?",
                                      "ss", record->namespace, record->name);
+        if (r >= 0)
+                r = image_store_forget_config(store, record->namespace, record->name);
         return r < 0 ? r : replaced;
 }
 

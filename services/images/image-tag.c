@@ -41,8 +41,10 @@ static int copy(ImageStore *store, const ImageRecord *source, const char *name) 
                                      " WHERE namespace = ?1 AND name = ?2",
                                      "sss", source->namespace, source->name, name);
         if (r >= 0)
+                r = image_store_forget_config(store, source->namespace, name);
+        if (r >= 0)
                 r = database_execute(store->database,
-                                     "INSERT OR REPLACE INTO configs (namespace, name, config, records)"
+                                     "INSERT INTO configs (namespace, name, config, records)"
                                      " SELECT namespace, ?3, config, records FROM configs"
                                      " WHERE namespace = ?1 AND name = ?2",
                                      "sss", source->namespace, source->name, name);

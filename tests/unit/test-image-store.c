@@ -77,6 +77,22 @@ static void records_come_back(void) {
         image_store_free(store);
 }
 
+/* Who said it may not have been who made the image that has the name now. */
+static void what_was_said_of_a_config_goes_with_the_image(void) {
+        ImageStore *store = open_store("configs");
+        ImageRecord record = { 0 };
+        char *records = NULL;
+        size_t size = 0;
+        for (int i = 0; i < 2; i++) {
+                CHECK_OK(put(store, "system", "a", (const char *[]){ "b1", NULL }, NULL));
+                CHECK_OK(image_store_get(store, "system", "a", &record));
+                CHECK_ERROR(image_store_get_config(store, &record, &records, &size), -ENOENT);
+                CHECK_OK(image_store_put_config(store, &record, "what it says", 12));
+                image_record_done(&record);
+        }
+        image_store_free(store);
+}
+
 static void a_name_can_be_given_again(void) {
         ImageStore *store = open_store("tags");
         ImageRecord record = { 0 }, other = { 0 };
@@ -226,6 +242,7 @@ static void one_at_a_time_makes_a_thing_and_many_count_on_it(void) {
 
 int main(void) {
         return check_run((const Check[]){
+                CHECK_CASE(what_was_said_of_a_config_goes_with_the_image),
                 CHECK_CASE(a_name_can_be_given_again),
                 CHECK_CASE(records_come_back),
                 CHECK_CASE(lists_are_in_order),
