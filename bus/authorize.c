@@ -387,8 +387,19 @@ bool authorizer_is_busy(const Authorizer *authorizer) {
         return authorizer->calls != NULL;
 }
 
-bool bus_call_is_admitted(sd_bus *bus, const sd_bus_message *message) {
-        return the_authorizer && the_authorizer->bus == bus && call_find_admitted(the_authorizer, message);
+int bus_call_begin_waiting(sd_bus *bus, sd_bus_message *message) {
+        Call *call = the_authorizer && the_authorizer->bus == bus
+                             ? call_find_admitted(the_authorizer, message)
+                             : NULL;
+        const Peer *peer =
+                call ? peer_registry_find(the_authorizer->peers, sd_bus_message_get_sender(message)) : NULL;
+        if (!peer)
+                return 0;
+        int r = call->hold ? 0 : quota_hold_new(peer_uid(peer), QUOTA_CALLS, &call->hold);
+        if (r >= 0)
+                return 1;
+        call_refuse(call, bus_error_name(r), "too many calls of this user wait for a collection");
+        return r;
 }
 
 Peer *bus_current_peer(sd_bus *bus) {

@@ -64,9 +64,10 @@ void authorizer_set_owner_of(Authorizer *authorizer, AuthorizerOwnerOf owner_of,
 /* Calls that wait for an answer of the bus or of polkit. */
 bool authorizer_is_busy(const Authorizer *authorizer);
 
-/* Within a filter that sees messages before this one: it may pass, and is on its way to its handler. A
- * filter may keep it, and put it back into the queue later. */
-bool bus_call_is_admitted(sd_bus *bus, const sd_bus_message *message);
+/* Within a filter that sees messages before this one: 1 if it may pass, and is on its way to its handler.
+ * The filter keeps it then, and puts it back into the queue later; until its handler has it, it counts
+ * against its user's quota. 0 if it has to go on now; -EDQUOT, -ENOMEM if it has been refused. */
+int bus_call_begin_waiting(sd_bus *bus, sd_bus_message *message);
 
 /* Within a handler, a getter or an enumerator: who sent the message that is being dispatched. Never NULL in
  * a handler. */

@@ -58,11 +58,14 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
                 return 0;
         if (!(gate->closed > 0 && is_gated(gate, message)) && !is_behind_another(gate, message))
                 return 0;
-        if (!bus_call_is_admitted(gate->spec.bus, message))
-                return 0;
-        if (gate->count >= LIMIT_GATED_CALLS && gate->spec.on_full)
+        int r = bus_call_begin_waiting(gate->spec.bus, message);
+        if (r <= 0)
+                return r < 0; /* 1: it was answered */
+        r = let_wait(gate, message);
+        /* It opens the gate, for this one as well: nothing may come to wait after that. */
+        if (r >= 0 && gate->count >= LIMIT_GATED_CALLS && gate->spec.on_full)
                 gate->spec.on_full(gate->spec.userdata);
-        return let_wait(gate, message);
+        return r;
 }
 
 /* They pass the filter once more: what is taken from the queue here does not wait for itself. */
