@@ -265,9 +265,9 @@ int collector_epoch_hold(CollectorEpoch *epoch, sd_bus_message *message) {
 }
 
 void collector_epoch_release(CollectorEpoch *epoch) {
-        (void) sd_event_source_set_enabled(epoch->timeout, SD_EVENT_OFF);
         if (!epoch->held || epoch->holding)
                 return;
+        (void) sd_event_source_set_enabled(epoch->timeout, SD_EVENT_OFF);
         epoch->held = false;
         release(epoch->epochs);
 }
