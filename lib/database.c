@@ -84,6 +84,7 @@ static int database_error(Database *database, int result, const char *sql) {
 }
 
 static int run(Database *database, const char *sql) {
+        errno = 0; /* database_error() reads it */
         return database_error(database, sqlite3_exec(database->handle, sql, NULL, NULL, NULL), sql);
 }
 
@@ -319,6 +320,7 @@ static int take_statement(Database *database, const char *sql, sqlite3_stmt **re
         }
 
         sqlite3_stmt *statement = NULL;
+        errno = 0;
         int result = sqlite3_prepare_v3(database->handle, sql, -1, nested ? 0 : SQLITE_PREPARE_PERSISTENT,
                                         &statement, NULL);
         if (result != SQLITE_OK)
@@ -389,6 +391,7 @@ int database_query(Database *database, DatabaseRows *ret, const char *sql, const
 }
 
 int database_rows_next(DatabaseRows *rows) {
+        errno = 0;
         int result = sqlite3_step(rows->statement);
         if (result == SQLITE_ROW)
                 return 1;
@@ -430,6 +433,7 @@ int database_execute(Database *database, const char *sql, const char *types, ...
         va_start(arguments, types);
         int result = bind(statement, SQLITE_STATIC, types, arguments);
         va_end(arguments);
+        errno = 0;
         if (result == SQLITE_OK)
                 do
                         result = sqlite3_step(statement);
