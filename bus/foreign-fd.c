@@ -19,7 +19,7 @@
 /* More than any daemon may have (LimitNOFILE= of the units). */
 #define NUMBERS 65536
 #define WORD_BITS 64
-#define THREADS_MAX 64 /* so many files may be stuck before one holds up others */
+#define THREADS_MAX 1024u /* so many files may be stuck before one holds up others */
 #define STACK_SIZE ((size_t) 64 * 1024)
 
 /* Of the one thread that a daemon has but for those that close. */
@@ -87,12 +87,18 @@ static int start_thread(void) {
 
 /* A thread is started when all are busy, which most probably means stuck. */
 static void close_later(int fd) {
+        static bool said;
         (void) pthread_mutex_lock(&closing.mutex);
         closing.waiting[(closing.first + closing.count++) % NUMBERS] = fd;
-        bool wanted = closing.idle < closing.count && closing.threads < THREADS_MAX;
+        bool busy = closing.idle < closing.count, wanted = busy && closing.threads < THREADS_MAX;
         closing.threads += wanted;
         (void) pthread_cond_signal(&closing.added);
         (void) pthread_mutex_unlock(&closing.mutex);
+        if (busy && !wanted && !said) {
+                said = true;
+                log_warning("%u descriptors are stuck while they are closed: others have to wait",
+                            THREADS_MAX);
+        }
         int r = wanted ? start_thread() : 0;
         if (r >= 0)
                 return;
