@@ -140,13 +140,18 @@ static bool take_back(Ingest *ingest) {
 }
 
 static void judge_blocked(IngestTable *table, const Digest *digest);
+static void commit_judge(Ingest *ingest);
 static void commit_record(Ingest *ingest, bool verity);
 
+/* What was not placed by this ingest may have gone in the meantime. */
 static void on_released(void *userdata) {
         Ingest *ingest = userdata;
         IngestTable *table = ingest->table;
         Digest digest = ingest->ended.digest;
-        commit_record(ingest, ingest->verity);
+        if (ingest->phase == INGEST_SYNCING)
+                commit_record(ingest, ingest->verity);
+        else
+                commit_judge(ingest);
         judge_blocked(table, &digest);
 }
 

@@ -158,6 +158,8 @@ static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata
                 log_warning("the worker of ingest '%s' of %s ended with %s %i", ingest->record.reference,
                             ingest->record.namespace, info->si_code == CLD_EXITED ? "status" : "signal",
                             info->si_status);
+        if (ingest->waiter.state)
+                return; /* all that is missing is the record, which needs no worker */
         if (ingest->phase == INGEST_SYNCING) {
                 ingest_commit_on_synced(ingest, -EAGAIN, /* verity= */ false);
                 return;
