@@ -165,12 +165,22 @@ static int put_image(ImageStore *store, const ImageRecord *record) {
         return r < 0 ? r : replaced;
 }
 
+/* What it stands for now may be what somebody has resolved it to. */
+static bool takes_name_away(ImageStore *store, const ImageRecord *record) {
+        DatabaseRows rows;
+        return database_query(store->database, &rows,
+                              "SELECT 1 FROM images WHERE namespace = ? AND name = ? AND digest <> ?", "sss",
+                              record->namespace, record->name, record->digest) < 0 ||
+               has_row(&rows) != 0;
+}
+
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking) {
         int r = database_begin(store->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) _unused_ Database *transaction = store->database;
 
+        bool other = takes_name_away(store, record);
         int replaced = put_image(store, record);
         if (replaced < 0)
                 return replaced;
@@ -187,7 +197,10 @@ int image_store_put(ImageStore *store, const ImageRecord *record, const char *un
                 r = image_store_remove_unpacking(store, record->namespace, unpacking);
         if (r >= 0)
                 r = database_commit(store->database);
-        return r < 0 ? r : replaced;
+        if (r < 0)
+                return r;
+        store->changes += other;
+        return replaced;
 }
 
 int image_store_remove(ImageStore *store, const char *namespace, const char *name) {
@@ -208,7 +221,10 @@ int image_store_remove(ImageStore *store, const char *namespace, const char *nam
                                      "ss", namespace, name);
         if (r <= 0)
                 return r < 0 ? r : -ENOENT;
-        return database_commit(store->database);
+        r = database_commit(store->database);
+        if (r >= 0)
+                store->changes++;
+        return r;
 }
 
 int image_store_list(ImageStore *store, const char *namespace, const char *after, ImageVisit visit,

@@ -69,7 +69,8 @@ int image_store_list_unpacking(ImageStore *store, UnpackingVisit visit, void *us
 int image_store_change_labels(ImageStore *store, const ImageRecord *record, char *const *changes,
                               bool replace, Fault *fault);
 /* Another number after each change that may keep something: of labels, or a name for what another has stood
- * for. What a pull brings is kept by the transfer until it has its name. */
+ * for; or that takes a name from what somebody may have resolved it to. What a pull brings is kept by the
+ * transfer until it has its name. */
 uint64_t image_store_changes(const ImageStore *store);
 
 /* What a document refers to ("manifest", "config", "layer", "unpacked"), until visit returns a negative
