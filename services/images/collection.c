@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/images/collection-plan.h"
@@ -59,6 +60,7 @@ struct Collection {
         uint64_t epochs[_COLLECTION_PART_MAX];
         CollectionPlan plan;
         bool holding;
+        sd_event_source *hold_timeout;
         bool changed;           /* what keeps things, since it was surveyed */
         unsigned late;          /* how often in a row it was */
         uint64_t image_changes; /* image_store_changes(), when it was surveyed */
@@ -84,6 +86,14 @@ static Collection **list_of(const Collection *collection) {
         return collection->noted ? &collection->service->tidyings : &collection->service->collections;
 }
 
+static int on_hold_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+
+static int add_hold_timeout(Collection *collection) {
+        int r = sd_event_add_time_relative(collection->service->event, &collection->hold_timeout,
+                                           CLOCK_MONOTONIC, UINT64_MAX / 2, 0, on_hold_timeout, collection);
+        return r < 0 ? r : sd_event_source_set_enabled(collection->hold_timeout, SD_EVENT_OFF);
+}
+
 int collection_new(ImageService *service, const CollectionSpec *spec, Collection **ret) {
         Collection *collection = new0(Collection, 1);
         if (!collection)
@@ -95,9 +105,12 @@ int collection_new(ImageService *service, const CollectionSpec *spec, Collection
                 .observer = spec->observer,
                 .userdata = spec->userdata,
         };
-        if (spec->namespace && !(collection->namespace = strdup(spec->namespace))) {
-                free(collection);
-                return -ENOMEM;
+        int r = add_hold_timeout(collection);
+        if (r >= 0 && spec->namespace && !(collection->namespace = strdup(spec->namespace)))
+                r = -ENOMEM;
+        if (r < 0) {
+                collection_free(collection);
+                return r;
         }
         Collection **place = list_of(collection);
         while (*place)
@@ -113,6 +126,11 @@ static void hold(Collection *collection, bool holding) {
         if (collection->holding == holding)
                 return;
         collection->holding = holding;
+        if (holding)
+                (void) sd_event_source_set_time_relative(collection->hold_timeout,
+                                                         LIMIT_HOLD_SECONDS * UINT64_C(1000000));
+        (void) sd_event_source_set_enabled(collection->hold_timeout,
+                                           holding ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
         if (service->hold)
                 service->hold(holding, service->hold_userdata);
 }
@@ -126,6 +144,7 @@ Collection *collection_free(Collection *collection) {
                         break;
                 }
         hold(collection, false);
+        sd_event_source_disable_unref(collection->hold_timeout);
         store_call_free(collection->call);
         survey_free(collection->survey);
         collection_plan_done(&collection->plan);
@@ -194,6 +213,21 @@ void collection_cancel(Collection *collection) {
         collection->call = store_call_free(collection->call);
         collection->survey = survey_free(collection->survey);
         collection_fail(collection, -ECANCELED, &fault);
+}
+
+/* An owner that holds has the same limit, but may never answer. */
+static int on_hold_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        Collection *collection = userdata;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+
+        hold(collection, false);
+        if (collection->step >= COLLECTION_END_SNAPSHOTS)
+                return 0; /* it is ending anyway */
+        fault_set(&fault, -ETIMEDOUT, "the collection has been holding calls for too long");
+        collection->call = store_call_free(collection->call);
+        collection->survey = survey_free(collection->survey);
+        collection_fail(collection, -ETIMEDOUT, &fault);
+        return 0;
 }
 
 /* ---- what is to go ---- */
