@@ -14,7 +14,6 @@
 #include "services/snapshots/tree-attributes.h"
 
 #define LEVELS_FIRST ((size_t) 64)
-/* In units of about a tenth of a microsecond. */
 #define WORK_OF_DIRECTORY 16
 #define WORK_OF_PATH(length) (1 + (length) / 64)
 static_assert(WORK_OF_PATH(PATH_MAX) < DIRECTORY_WALK_STEP_MAX, "a step is at most that much work");
@@ -40,11 +39,19 @@ void directory_walk_done(DirectoryWalk *walk) {
         *walk = (DirectoryWalk){ 0 };
 }
 
-static int walk_spend(DirectoryWalk *walk, uint64_t amount) {
-        if (*walk->work < amount)
+int directory_work_spend(uint64_t *work, uint64_t amount) {
+        if (*work < amount) {
+                *work = 0;
                 return -EBADMSG;
-        *walk->work -= amount;
+        }
+        *work -= amount;
         return 0;
+}
+
+int directory_work_fault(Fault *fault) {
+        return fault_set(fault, -EBADMSG,
+                         "The layer has more directories that it does not describe, and in "
+                         "greater depth, than can be handled");
 }
 
 /* Up, to the last directory that is on the way to path. */
@@ -97,7 +104,7 @@ int directory_walk_to(DirectoryWalk *walk, const char *path, const DirectoryLeve
         size_t length = strnlen(path, PATH_MAX);
         if (length >= PATH_MAX)
                 return -ENAMETOOLONG;
-        int r = walk_spend(walk, WORK_OF_PATH(length));
+        int r = directory_work_spend(walk->work, WORK_OF_PATH(length));
         if (r < 0)
                 return r;
         walk_leave(walk, path);
@@ -109,7 +116,7 @@ int directory_walk_to(DirectoryWalk *walk, const char *path, const DirectoryLeve
                         return 0;
                 }
                 size_t start = at->end > 0 ? at->end + 1 : 0;
-                r = walk_spend(walk, WORK_OF_DIRECTORY);
+                r = directory_work_spend(walk->work, WORK_OF_DIRECTORY);
                 if (r >= 0)
                         r = walk_enter(walk, start + strcspn(path + start, "/"));
                 if (r < 0)

@@ -8,6 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/fault.h"
+
+/* Work is counted down, in units of about a tenth of a microsecond. -EBADMSG: there is none left. */
+int directory_work_spend(uint64_t *work, uint64_t amount);
+/* That in a sentence. */
+int directory_work_fault(Fault *fault);
+
 /* What one step takes away from the work at most. */
 #define DIRECTORY_WALK_STEP_MAX 128
 

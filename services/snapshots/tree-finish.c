@@ -19,11 +19,13 @@
 /* Some seconds to a minute; an image that takes more was made to. Counted instead of timed: what is refused
  * here is refused everywhere. */
 #define WORK_MAX (UINT64_C(128) * 1024 * 1024)
+/* Of that, for what lies below symbolic links of the parent. */
+#define THROUGH_WORK_MAX (WORK_MAX / 8)
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 
 /* A directory that the layer's archive names only as part of other paths. */
 typedef struct ImpliedDirectory {
-        const char *path; /* in the text of the notes, sorted */
+        const char *path; /* in the text of the notes */
         bool opaque;
         bool link; /* the parent has a symbolic link there */
 } ImpliedDirectory;
@@ -35,11 +37,14 @@ typedef struct Finish {
         int parent; /* -EBADF: none */
         ImpliedDirectory *implied;
         size_t implied_count;
-        uint64_t work; /* that may still be done */
+        const ImpliedDirectory **sorted; /* those, by their paths, when it was asked for one */
+        uint64_t work;                   /* that may still be done */
+        uint64_t through_work;
 } Finish;
 
 static void finish_done(Finish *finish) {
         free(finish->implied);
+        free(finish->sorted);
 }
 
 static int open_root(int trees, int64_t id) {
@@ -54,9 +59,7 @@ static int start_walk(Finish *finish, int root, DirectoryWalk *ret) {
 
 static int walk_fault(const Finish *finish, int r, const char *path, Fault *fault) {
         if (finish->work < DIRECTORY_WALK_STEP_MAX && r == -EBADMSG)
-                return fault_set(fault, r,
-                                 "The layer has more directories that it does not describe, and in "
-                                 "greater depth, than can be handled");
+                return directory_work_fault(fault);
         return fault_set_errno(fault, r, "Can't finish the directory '%s'", path);
 }
 
@@ -152,6 +155,33 @@ static int ask_parent(Finish *finish, const TreeThrough *through, Fault *fault) 
         return 0;
 }
 
+static int compare_implied(const void *a, const void *b) {
+        return strcmp((*(const ImpliedDirectory *const *) a)->path,
+                      (*(const ImpliedDirectory *const *) b)->path);
+}
+
+/* The notes are in the order of the archive; few layers need another. */
+static int sort_implied(Finish *finish) {
+        finish->sorted = calloc(finish->implied_count, sizeof(const ImpliedDirectory *));
+        if (!finish->sorted)
+                return -ENOMEM;
+        for (size_t i = 0; i < finish->implied_count; i++)
+                finish->sorted[i] = &finish->implied[i];
+        qsort(finish->sorted, finish->implied_count, sizeof(const ImpliedDirectory *), compare_implied);
+        return 0;
+}
+
+static int is_implied(void *userdata, const char *path) {
+        Finish *finish = userdata;
+        const ImpliedDirectory key = { .path = path }, *wanted = &key;
+        int r = finish->sorted ? 0 : sort_implied(finish);
+        if (r < 0)
+                return r;
+        const ImpliedDirectory **found =
+                bsearch(&wanted, finish->sorted, finish->implied_count, sizeof(wanted), compare_implied);
+        return found && !(*found)->opaque;
+}
+
 /* The deepest first, as it is found by the way on which it is now. */
 static int follow_links(Finish *finish, Fault *fault) {
         char path[TREE_PATH_SIZE];
@@ -159,7 +189,14 @@ static int follow_links(Finish *finish, Fault *fault) {
                                              DIRECTORY_FLAGS, 0, PATH_BENEATH);
         if (tree < 0)
                 return fault_set_errno(fault, tree, "Can't open the tree");
-        const TreeThrough through = { .tree = tree, .files = finish->root, .parent = finish->parent };
+        const TreeThrough through = {
+                .tree = tree,
+                .files = finish->root,
+                .parent = finish->parent,
+                .work = &finish->through_work,
+                .is_implied = is_implied,
+                .userdata = finish,
+        };
         int r = ask_parent(finish, &through, fault);
         for (size_t i = finish->implied_count; r >= 0 && i > 0; i--)
                 if (finish->implied[i - 1].link)
@@ -202,7 +239,8 @@ int tree_finish(int trees, int64_t id, int parent, Fault *fault) {
                 .id = id,
                 .root = root,
                 .parent = parent,
-                .work = WORK_MAX,
+                .work = WORK_MAX - THROUGH_WORK_MAX,
+                .through_work = THROUGH_WORK_MAX,
         };
         return finish_notes(&finish, text, size, fault);
 }

@@ -13,25 +13,44 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
-#include "lib/strv.h"
+#include "services/snapshots/directory-walk.h"
 #include "services/snapshots/tree-attributes.h"
 
 #define MADE "made" /* in the tree's directory: a directory that gets its attributes before its place */
 #define LINKS_MAX 40
+#define PARTS_MAX PATH_MAX /* of a way, with all that its links say */
 #define DEPTH_MAX 32
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+
+/* ---- what it costs ---- */
+
+#define WORK_OF_PART 16
+#define WORK_OF_LINK 64
+#define WORK_OF_CHANGE 64
+#define WORK_OF_DIRECTORY 256
+
+/* To open a path, whose parts may be as short as a letter. */
+static int spend(const TreeThrough *through, uint64_t amount, size_t path_length) {
+        return directory_work_spend(through->work, amount + path_length / 2);
+}
 
 /* ---- where a path leads ---- */
 
 typedef struct Way {
-        char done[PATH_MAX]; /* holds no links */
-        char rest[2 * PATH_MAX];
+        const TreeThrough *through;
+        char said[PATH_MAX];     /* what was gone of the path itself */
+        char done[PATH_MAX];     /* where that is; holds no links */
+        char rest[2 * PATH_MAX]; /* of what the link says that was come to there */
+        size_t replaced;         /* length of that part of done where the layer has a directory for a link */
         unsigned links;
+        unsigned parts;
 } Way;
 
 static void way_up(Way *way) {
         char *last = strrchr(way->done, '/');
         *(last ? last : way->done) = '\0';
+        if (strlen(way->done) < way->replaced)
+                way->replaced = 0;
 }
 
 /* The link that was come to: what it says comes before the rest. */
@@ -54,49 +73,110 @@ static int way_follow(Way *way, int link) {
         return 0;
 }
 
-static int way_look(Way *way, int parent, bool follow) {
+/* The layer has the parent's link once more. */
+static bool is_same_link(const TreeThrough *through, const char *path, int link) {
+        char ours[PATH_MAX], theirs[PATH_MAX];
+        _cleanup_close_ int fd = path_open(through->files, path, O_PATH | O_NOFOLLOW, 0, PATH_BENEATH);
+        ssize_t length = fd < 0 ? -1 : readlinkat(fd, "", ours, sizeof(ours));
+        return length > 0 && readlinkat(link, "", theirs, sizeof(theirs)) == length &&
+               memcmp(ours, theirs, (size_t) length) == 0;
+}
+
+/* 1: the layer has its own directory at this path, so that the parent's link there is gone. */
+static int is_replaced(const TreeThrough *through, const char *path, int link) {
+        int r = spend(through, WORK_OF_LINK, 2 * strlen(path));
+        if (r < 0)
+                return r;
+        _cleanup_close_ int fd = path_open(through->files, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        if (fd == -ENOENT || ((fd == -ENOTDIR || fd == -ELOOP) && is_same_link(through, path, link)))
+                return 0;
+        r = fd < 0 ? fd : through->is_implied(through->userdata, path);
+        return r < 0 ? r : r == 0;
+}
+
+/* said: the path's own part was come to, not one of a link. */
+static int way_look(Way *way, bool said, bool follow) {
+        const TreeThrough *through = way->through;
         struct stat st;
-        _cleanup_close_ int fd = path_open(parent, way->done, O_PATH | O_NOFOLLOW, 0, PATH_BENEATH);
+        if (way->replaced > 0)
+                return 0;
+        _cleanup_close_ int fd = path_open(through->parent, way->done, O_PATH | O_NOFOLLOW, 0, PATH_BENEATH);
         if (fd == -ENOENT)
                 return 0;
         if (fd < 0 || fstat(fd, &st) < 0)
                 return fd < 0 ? fd : -errno;
-        if (S_ISLNK(st.st_mode))
-                return follow ? way_follow(way, fd) : 1;
-        return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+        if (!S_ISLNK(st.st_mode))
+                return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+        int r = said ? is_replaced(through, way->said, fd) : 0;
+        if (r == 0)
+                r = is_replaced(through, way->done, fd);
+        if (r > 0)
+                way->replaced = strlen(way->done);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        return follow ? way_follow(way, fd) : 1;
 }
 
-/* 1: the last part is a link, and was not followed. What does not exist leads to itself. */
-static int way_go(Way *way, int parent, const char *path, bool follow_last) {
-        int r = 0;
-        *way = (Way){ 0 };
-        if (strlen(path) >= PATH_MAX)
+static int way_step(Way *way, const char *part, size_t length, bool said, bool follow) {
+        size_t used = strlen(way->done);
+        if (used + 1 + length >= sizeof(way->done))
                 return -ENAMETOOLONG;
-        strcpy(way->rest, path);
+        if (++way->parts > PARTS_MAX)
+                return -ELOOP;
+        int r = spend(way->through, WORK_OF_PART, used + strlen(way->rest) / 16);
+        if (r < 0)
+                return r;
+        if (length == 0 || (length == 1 && part[0] == '.'))
+                return 0;
+        if (length == 2 && part[0] == '.' && part[1] == '.') {
+                way_up(way);
+                return 0;
+        }
+        if (used > 0)
+                way->done[used++] = '/';
+        memcpy(way->done + used, part, length);
+        way->done[used + length] = '\0';
+        return way_look(way, said, follow);
+}
+
+/* All that the links say that were come to. */
+static int way_go_rest(Way *way) {
+        int r = 0;
         while (r == 0 && way->rest[0]) {
                 char part[PATH_MAX];
-                size_t length = strcspn(way->rest, "/"), used = strlen(way->done);
-                if (length >= sizeof(part) || used + 1 + length >= sizeof(way->done))
+                size_t length = strcspn(way->rest, "/");
+                if (length >= sizeof(part))
                         return -ENAMETOOLONG;
                 memcpy(part, way->rest, length);
-                part[length] = '\0';
                 const char *after = way->rest + length + strspn(way->rest + length, "/");
                 memmove(way->rest, after, strlen(after) + 1);
-                if (length == 0 || string_equal(part, "."))
-                        continue;
-                if (string_equal(part, "..")) {
-                        way_up(way);
-                        continue;
-                }
-                if (used > 0)
-                        way->done[used++] = '/';
-                memcpy(way->done + used, part, length + 1);
-                r = way_look(way, parent, follow_last || way->rest[0]);
+                r = way_step(way, part, length, false, true);
         }
         return r;
 }
 
-static int through_fault(int r, const char *path, Fault *fault) {
+/* 1: the last part is a link, and was not followed. What does not exist leads to itself. */
+static int way_go(Way *way, const TreeThrough *through, const char *path, bool follow_last) {
+        int r = 0;
+        *way = (Way){ .through = through };
+        if (strlen(path) >= sizeof(way->said))
+                return -ENAMETOOLONG;
+        for (const char *part = path; r == 0 && *part;) {
+                size_t length = strcspn(part, "/");
+                const char *next = part + length + strspn(part + length, "/");
+                memcpy(way->said, path, (size_t) (part - path) + length);
+                way->said[(size_t) (part - path) + length] = '\0';
+                r = way_step(way, part, length, true, follow_last || *next);
+                if (r == 0)
+                        r = way_go_rest(way);
+                part = next;
+        }
+        return r;
+}
+
+static int through_fault(const TreeThrough *through, int r, const char *path, Fault *fault) {
+        if (r == -EBADMSG && *through->work == 0)
+                return directory_work_fault(fault);
         if (r == -ENOTDIR || r == -ELOOP || r == -ENAMETOOLONG || r == -EEXIST)
                 return fault_set(
                         fault, -EBADMSG,
@@ -110,12 +190,16 @@ static int through_fault(int r, const char *path, Fault *fault) {
 
 int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fault) {
         Way way;
-        int r = way_go(&way, through->parent, path, false);
+        int r = way_go(&way, through, path, false);
         bool is_link = r > 0;
         if (is_link)
-                r = way_go(&way, through->parent, path, true);
+                r = way_go(&way, through, path, true);
+        if (r >= 0)
+                r = spend(through, WORK_OF_CHANGE, strlen(path) + strlen(way.done));
         if (r < 0)
-                return through_fault(r, path, fault);
+                return through_fault(through, r, path, fault);
+        if (way.replaced > 0)
+                return is_link;
         _cleanup_close_ int from =
                 way.done[0] ? path_open(through->parent, way.done, DIRECTORY_FLAGS, 0, PATH_BENEATH)
                             : -ENOENT;
@@ -123,7 +207,7 @@ int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fa
         if (from == -ENOENT || to == -ENOENT)
                 return is_link;
         r = from < 0 ? from : to < 0 ? to : tree_copy_attributes(from, to);
-        return r < 0 ? through_fault(r, path, fault) : is_link;
+        return r < 0 ? through_fault(through, r, path, fault) : is_link;
 }
 
 /* ---- the move ---- */
@@ -135,13 +219,17 @@ static void put_times_back(int directory, const struct stat *before) {
 
 /* A directory that only the parent has, as it is there. */
 static int make_like_parent(const TreeThrough *through, int in, const char *name, const char *path) {
+        int r = spend(through, WORK_OF_DIRECTORY, strlen(path));
+        if (r < 0)
+                return r;
         if (unlinkat(through->tree, MADE, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return -errno;
         if (mkdirat(through->tree, MADE, 0755) < 0 || fchmodat(through->tree, MADE, 0755, 0) < 0)
                 return -errno;
         _cleanup_close_ int made = path_open(through->tree, MADE, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         _cleanup_close_ int from = path_open(through->parent, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
-        int r = made < 0 ? made : from == -ENOENT ? 0 : from < 0 ? from : tree_copy_attributes(from, made);
+        bool none = from == -ENOENT || from == -ENOTDIR || from == -ELOOP; /* the layer replaced it */
+        r = made < 0 ? made : none ? 0 : from < 0 ? from : tree_copy_attributes(from, made);
         return r < 0 ? r : renameat(through->tree, MADE, in, name) < 0 ? -errno : 0;
 }
 
@@ -154,9 +242,10 @@ static int open_target(const TreeThrough *through, char *path) {
                 end = strchr(part, '/');
                 if (end)
                         *end = '\0';
-                at = path_open(in, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+                int r = spend(through, WORK_OF_PART, 0);
+                at = r < 0 ? r : path_open(in, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
                 if (at == -ENOENT) {
-                        int r = fstat(in, &before) < 0 ? -errno : make_like_parent(through, in, part, path);
+                        r = fstat(in, &before) < 0 ? -errno : make_like_parent(through, in, part, path);
                         if (r >= 0)
                                 put_times_back(in, &before);
                         at = r < 0 ? r : path_open(in, part, DIRECTORY_FLAGS, 0, PATH_BENEATH);
@@ -167,24 +256,27 @@ static int open_target(const TreeThrough *through, char *path) {
         return at;
 }
 
-static int merge(int from, int to, unsigned depth);
+static int merge(const TreeThrough *through, int from, int to, unsigned depth);
 
-static int merge_directory(int from, int to, const char *name, unsigned depth) {
+static int merge_directory(const TreeThrough *through, int from, int to, const char *name, unsigned depth) {
         _cleanup_close_ int below_from = path_open(from, name, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         _cleanup_close_ int below_to = path_open(to, name, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         if (below_from < 0 || below_to < 0 || tree_is_opaque(below_from) || depth == 0)
                 return -EEXIST;
-        int r = merge(below_from, below_to, depth - 1);
+        int r = merge(through, below_from, below_to, depth - 1);
         return r < 0 ? r : unlinkat(from, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
-static int merge_entry(int from, int to, const char *name, unsigned depth) {
+static int merge_entry(const TreeThrough *through, int from, int to, const char *name, unsigned depth) {
+        int r = spend(through, WORK_OF_CHANGE, 0);
+        if (r < 0)
+                return r;
         if (faccessat(to, name, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
-                return merge_directory(from, to, name, depth);
+                return merge_directory(through, from, to, name, depth);
         return renameat(from, name, to, name) < 0 ? -errno : 0;
 }
 
-static int merge(int from, int to, unsigned depth) {
+static int merge(const TreeThrough *through, int from, int to, unsigned depth) {
         struct stat before;
         if (fstat(to, &before) < 0)
                 return -errno;
@@ -200,7 +292,7 @@ static int merge(int from, int to, unsigned depth) {
                 const struct dirent *entry;
                 for (moved = 0; r >= 0 && (entry = readdir(directory));)
                         if (path_is_component(entry->d_name)) {
-                                r = merge_entry(from, to, entry->d_name, depth);
+                                r = merge_entry(through, from, to, entry->d_name, depth);
                                 moved++;
                         }
         }
@@ -212,10 +304,13 @@ static int merge(int from, int to, unsigned depth) {
 int tree_through_move(const TreeThrough *through, const char *path, Fault *fault) {
         Way way;
         char above[PATH_MAX];
-        int r = way_go(&way, through->parent, path, true);
+        int r = way_go(&way, through, path, true);
         if (r < 0)
-                return through_fault(r, path, fault);
+                return through_fault(through, r, path, fault);
         (void) snprintf(above, sizeof(above), "%s", path);
+        r = spend(through, WORK_OF_CHANGE, strlen(path));
+        if (r < 0)
+                return through_fault(through, r, path, fault);
         char *name = strrchr(above, '/');
         if (name)
                 *name++ = '\0';
@@ -225,11 +320,11 @@ int tree_through_move(const TreeThrough *through, const char *path, Fault *fault
                 in < 0 ? in : path_open(in, name ?: above, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         _cleanup_close_ int to = from < 0 ? from : open_target(through, way.done);
         struct stat before;
-        r = to < 0 ? to : fstat(in, &before) < 0 ? -errno : merge(from, to, DEPTH_MAX);
+        r = to < 0 ? to : fstat(in, &before) < 0 ? -errno : merge(through, from, to, DEPTH_MAX);
         if (r >= 0 && unlinkat(in, name ?: above, AT_REMOVEDIR) < 0)
                 r = -errno;
         if (r < 0)
-                return through_fault(r, path, fault);
+                return through_fault(through, r, path, fault);
         put_times_back(in, &before);
         return 0;
 }

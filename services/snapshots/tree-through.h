@@ -4,7 +4,7 @@
 /* What a layer has below a symbolic link of its parent ("lib/x", where lib is a link to usr/lib) goes to
  * where the link leads, as if the layer had been unpacked on top of it: never out of the tree, because the
  * way is gone textually, with the tree's own root for "/". A directory that the layer describes takes the
- * link's place instead. */
+ * link's place instead: nothing below it comes from the parent. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +14,11 @@
 typedef struct TreeThrough {
         int tree; /* the directory that the layer's files are in, "fs" */
         int files;
-        int parent; /* merged, to be read */
+        int parent;     /* merged, to be read */
+        uint64_t *work; /* that may still be done; counted down */
+        /* The layer has this directory only as part of other paths, and nothing is hidden by it. */
+        int (*is_implied)(void *userdata, const char *path);
+        void *userdata;
 } TreeThrough;
 
 /* The directory of the layer gets the attributes of the parent's that it stands for. 1: the parent has a

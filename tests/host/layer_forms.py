@@ -26,6 +26,9 @@ def over(*parts):
     return [tar(*BASE), tar(*parts)]
 
 
+LINKS = BASE + [symlink(b"d/k", b"../m"), folder(b"d/s/", mode=b"0000700\0")]
+
+
 def v7(name, data=b"", kind=b"\0", link=b""):
     return header(name, kind, len(data), link, magic=b"") + padded(data)
 
@@ -151,6 +154,9 @@ FORMS = {
     "directories-below-a-link": over(folder(b"l/s/", mode=b"0000700\0"), file(b"l/s/f"),
                                      folder(b"l/e/", mode=b"0000711\0")),
     "below-a-link-and-where-it-leads": over(file(b"d/one"), file(b"l/two"), file(b"l/e/three"), file(b"d/e/four")),
+    "below-what-replaced-a-link": [tar(*LINKS), tar(folder(b"l/"), file(b"l/k/new"), file(b"l/s/new"))],
+    "below-what-replaced-a-link-below-a-link": [tar(*LINKS), tar(folder(b"l/k/"), file(b"l/k/b/new"))],
+    "below-a-link-to-what-was-replaced": [tar(*LINKS), tar(folder(b"d/k/"), file(b"l/k/new"))],
     # ---- the same name twice ----
     "file-twice": [tar(file(b"f", b"first"), file(b"f", b"2nd", mode=b"0000600\0"))],
     "directory-twice": [tar(folder(b"d", mode=b"0000700\0"), file(b"d/f"),

@@ -46,6 +46,9 @@ KNOWN = {
     ("whiteout-below-a-link", "containerd"): HIDDEN,
     ("directories-below-a-link", "containerd"): HIDDEN,
     ("below-a-link-and-where-it-leads", "containerd"): HIDDEN,
+    ("below-what-replaced-a-link", "containerd"): "containerd takes modes from behind that link; umoci agrees",
+    ("below-what-replaced-a-link-below-a-link", "containerd"): HIDDEN,
+    ("below-a-link-to-what-was-replaced", "containerd"): HIDDEN,
     ("directory-then-link", "containerd"): "containerd sets the directory's time in the end, through the link",
 }
 
