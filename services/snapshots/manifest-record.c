@@ -15,12 +15,14 @@
 #include "lib/fd.h"
 #include "lib/limits.h"
 #include "services/snapshots/tree-stage.h"
+#include "services/snapshots/tree-through.h"
 
 /* As much as stays in a processor's cache. */
 #define DATA_SIZE ((size_t) 64 * 1024)
 
 /* What is not of the layer itself. */
-const char *const manifest_skips[] = { "work", "notes", TREE_STAGE_OLD, MANIFEST_NAME, NULL };
+const char *const manifest_skips[] = { "work",         "notes",       TREE_THROUGH_BEGUN,
+                                       TREE_STAGE_OLD, MANIFEST_NAME, NULL };
 
 const char *manifest_record_name(const ManifestRecord *record) {
         return (const char *) (record + 1);

@@ -33,8 +33,10 @@ typedef struct ImpliedDirectory {
 typedef struct Finish {
         int trees;
         int64_t id; /* of the tree in question */
+        int tree;   /* its directory */
         int root;
         int parent; /* -EBADF: none */
+        int64_t parent_id;
         ImpliedDirectory *implied;
         size_t implied_count;
         const ImpliedDirectory **sorted; /* those, by their paths, when it was asked for one */
@@ -184,13 +186,8 @@ static int is_implied(void *userdata, const char *path) {
 
 /* The deepest first, as it is found by the way on which it is now. */
 static int follow_links(Finish *finish, Fault *fault) {
-        char path[TREE_PATH_SIZE];
-        _cleanup_close_ int tree = path_open(finish->trees, tree_path(finish->id, NULL, path),
-                                             DIRECTORY_FLAGS, 0, PATH_BENEATH);
-        if (tree < 0)
-                return fault_set_errno(fault, tree, "Can't open the tree");
         const TreeThrough through = {
-                .tree = tree,
+                .tree = finish->tree,
                 .files = finish->root,
                 .parent = finish->parent,
                 .work = &finish->through_work,
@@ -198,9 +195,15 @@ static int follow_links(Finish *finish, Fault *fault) {
                 .userdata = finish,
         };
         int r = ask_parent(finish, &through, fault);
-        for (size_t i = finish->implied_count; r >= 0 && i > 0; i--)
-                if (finish->implied[i - 1].link)
+        bool begun = false;
+        for (size_t i = finish->implied_count; r >= 0 && i > 0; i--) {
+                if (!finish->implied[i - 1].link)
+                        continue;
+                r = begun ? 0 : tree_through_begin(finish->tree, finish->parent_id, fault);
+                begun = true;
+                if (r >= 0)
                         r = tree_through_move(&through, finish->implied[i - 1].path, fault);
+        }
         return r;
 }
 
@@ -220,25 +223,32 @@ static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *f
         return r < 0 ? fault_set_errno(fault, r, "Can't finish the root of the tree") : 0;
 }
 
-int tree_finish(int trees, int64_t id, int parent, Fault *fault) {
+int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fault) {
         char path[TREE_PATH_SIZE];
         _cleanup_close_ int notes =
                 path_open(trees, tree_path(id, "notes", path), O_RDONLY, 0, PATH_BENEATH);
         if (notes == -ENOENT)
                 return 0;
-        _cleanup_close_ int root = open_root(trees, id);
+        _cleanup_close_ int tree =
+                path_open(trees, tree_path(id, NULL, path), DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int root = tree < 0 ? tree : open_root(trees, id);
         if (root < 0)
                 return fault_set_errno(fault, root, "Can't open the tree");
         _cleanup_free_ char *text = NULL;
         size_t size = 0;
-        int r = notes < 0 ? notes : fd_read_all(notes, NOTES_MAX, &text, &size);
+        int r = tree_through_check(tree, parent_id, fault);
+        if (r < 0)
+                return r;
+        r = notes < 0 ? notes : fd_read_all(notes, NOTES_MAX, &text, &size);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read the notes about the layer");
         _cleanup_(finish_done) Finish finish = {
                 .trees = trees,
                 .id = id,
+                .tree = tree,
                 .root = root,
                 .parent = parent,
+                .parent_id = parent_id,
                 .work = WORK_MAX - THROUGH_WORK_MAX,
                 .through_work = THROUGH_WORK_MAX,
         };

@@ -5,8 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #include "services/snapshots/tree-attributes.h"
 
 #define MADE "made" /* in the tree's directory: a directory that gets its attributes before its place */
+#define BEGUN_SIZE 24
 #define LINKS_MAX 40
 #define PARTS_MAX PATH_MAX /* of a way, with all that its links say */
 #define DEPTH_MAX 32
@@ -208,6 +211,46 @@ int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fa
                 return is_link;
         r = from < 0 ? from : to < 0 ? to : tree_copy_attributes(from, to);
         return r < 0 ? through_fault(through, r, path, fault) : is_link;
+}
+
+/* ---- the parent that it is done for ---- */
+
+/* A line; one without its end was cut off before anything was moved. 0: none. */
+static int read_begun(int tree, int64_t *ret) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        _cleanup_close_ int fd = path_open(tree, TREE_THROUGH_BEGUN, O_RDONLY, 0, PATH_BENEATH);
+        int r = fd == -ENOENT ? 0 : fd < 0 ? fd : fd_read_all(fd, BEGUN_SIZE, &text, &size);
+        if (r >= 0 && text && size > 0 && text[size - 1] == '\n')
+                *ret = strtoll(text, NULL, 10);
+        return r < 0 ? r : 0;
+}
+
+int tree_through_check(int tree, int64_t parent_id, Fault *fault) {
+        int64_t begun = 0;
+        int r = read_begun(tree, &begun);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't read what the layer was put on");
+        if (begun == 0 || begun == parent_id)
+                return 0;
+        return fault_set(fault, -EBUSY,
+                         "To put the layer on another parent was begun, and not ended: unpack it again");
+}
+
+static int write_begun(int tree, int64_t parent_id) {
+        char text[BEGUN_SIZE];
+        _cleanup_close_ int fd =
+                path_open(tree, TREE_THROUGH_BEGUN, O_WRONLY | O_CREAT | O_TRUNC, 0600, PATH_BENEATH);
+        if (fd < 0)
+                return fd;
+        (void) snprintf(text, sizeof(text), "%" PRIi64 "\n", parent_id);
+        int r = fd_write_all(fd, text, strlen(text));
+        return r < 0 ? r : fsync(fd) < 0 || fsync(tree) < 0 ? -errno : 0;
+}
+
+int tree_through_begin(int tree, int64_t parent_id, Fault *fault) {
+        int r = write_begun(tree, parent_id);
+        return r < 0 ? fault_set_errno(fault, r, "Can't note what the layer is put on") : 0;
 }
 
 /* ---- the move ---- */

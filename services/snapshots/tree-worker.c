@@ -87,7 +87,7 @@ static int finish_one(const char *argument, Fault *fault) {
         const SnapshotDriver *driver;
         int r = parse(argument, &driver, &finish);
         if (r >= 0)
-                r = tree_finish(finish.trees, finish.id, finish.parent, fault);
+                r = tree_finish(finish.trees, finish.id, finish.parent, finish.parent_id, fault);
         return r < 0 || !driver->finish ? r : driver->finish(&finish, fault);
 }
 

@@ -15,6 +15,7 @@
 #include "tests/unit/check.h"
 
 #define ID 7
+#define PARENT 5
 #define DEPTH 2000
 #define IMPLIED 2000
 
@@ -68,7 +69,7 @@ static int case_finish(Case *test, Fault *fault) {
         CHECK(fd >= 0);
         CHECK_OK(fd_write_all(fd, test->notes, size));
         fd_close(fd);
-        return tree_finish(test->trees, ID, test->parent, fault);
+        return tree_finish(test->trees, ID, test->parent, PARENT, fault);
 }
 
 static void check_finish(Case *test) {
@@ -161,6 +162,20 @@ static void a_way_through_another_link_of_the_layer_is_refused(void) {
         CHECK(has(&test, "k/file"));
 }
 
+static void what_was_begun_on_one_parent_is_not_put_on_another(void) {
+        _cleanup_(case_done) Case test = case_with_links("r\nilib\n");
+        _cleanup_(fault_done) Fault fault = { 0 };
+        fd_close(directory_at(test.files, "lib"));
+        check_directory_write(test.files, "lib/file", "x");
+        check_finish(&test);
+        CHECK(has(&test, "usr/lib/file"));
+        CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT, NULL));
+        CHECK_ERROR(tree_finish(test.trees, ID, test.parent, PARENT + 1, &fault), -EBUSY);
+        CHECK(strstr(fault.text, "unpack it again"));
+        CHECK_ERROR(tree_finish(test.trees, ID, -EBADF, 0, NULL), -EBUSY);
+        CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT, NULL));
+}
+
 /* ---- what it may cost ---- */
 
 /* A chain of directories that are called "a". */
@@ -227,6 +242,7 @@ int main(void) {
                 CHECK_CASE(what_is_replaced_where_a_link_leads_is_not_followed),
                 CHECK_CASE(a_link_that_the_layer_has_as_well_is_followed),
                 CHECK_CASE(a_way_through_another_link_of_the_layer_is_refused),
+                CHECK_CASE(what_was_begun_on_one_parent_is_not_put_on_another),
                 CHECK_CASE(long_ways_through_many_links_are_refused),
                 CHECK_CASE(many_directories_below_a_long_way_are_refused),
                 {},
