@@ -365,6 +365,7 @@ static CollectionStep step_when_released(Collection *collection) {
 }
 
 static int take_swept(Collection *collection, CollectionPart part, const StoreReply *reply) {
+        bool had_more = collection_plan_has_more(&collection->plan, part);
         collection->gone[part].things += reply->count;
         collection->gone[part].bytes += reply->size;
         collection->observer->on_progress(part, &collection->gone[part], collection->userdata);
@@ -372,7 +373,7 @@ static int take_swept(Collection *collection, CollectionPart part, const StoreRe
         /* Blobs go when all snapshots have been seen. */
         collection->step = collection_plan_has_more(&collection->plan, part) ? COLLECTION_RELEASE_SNAPSHOTS
                                                                              : collection->step + 1;
-        return reply->seen > 0 ? 0 : -EPROTO;
+        return reply->seen > 0 || !had_more ? 0 : -EPROTO;
 }
 
 static int take_answer(Collection *collection, const StoreReply *reply) {
@@ -443,8 +444,11 @@ static int ask(Collection *collection) {
 
 static bool has_nothing_to_do(Collection *collection) {
         CollectionStep step = collection->step;
-        if (is_sweep(step))
-                return !collection_plan_has_more(&collection->plan, steps[step].part);
+        /* Blobs go only while Snapshots holds as well: it is asked even if it has nothing to remove. */
+        if (step == COLLECTION_SWEEP_SNAPSHOTS)
+                return !has_more(collection);
+        if (step == COLLECTION_SWEEP_BLOBS)
+                return !collection_plan_has_more(&collection->plan, COLLECTION_BLOBS);
         return step >= COLLECTION_END_SNAPSHOTS && collection->epochs[steps[step].part] == 0;
 }
 

@@ -92,11 +92,35 @@ static void a_container_that_is_made_meanwhile_keeps_its_image(void) {
         check_made_of_what_goes(true);
 }
 
+static bool holds_both(void) {
+        return world.epochs[0][0].held && world.epochs[1][0].held;
+}
+
+/* Though it has nothing to remove itself: somebody may take up there what leads to a blob. */
+static void no_blob_goes_when_snapshots_holds_no_longer(void) {
+        Told told;
+        open_service();
+        add_blob("other");
+        begin(&told);
+        while (!holds_both())
+                CHECK(step());
+        world.epochs[0][0] = (FakeEpoch){ 0 };
+        while (world.epochs[0][0].number == 0) {
+                CHECK(fake_world_has_blob("system", "other"));
+                CHECK(step());
+        }
+        run_all();
+        CHECK(told.ends == 1 && told.r == 0 && told.blobs == 1);
+        CHECK(!fake_world_has_blob("system", "other"));
+        close_service();
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(a_label_of_an_image_that_is_set_meanwhile_counts),
                 CHECK_CASE(what_gets_another_name_meanwhile_stays),
                 CHECK_CASE(a_container_that_is_made_meanwhile_keeps_its_image),
+                CHECK_CASE(no_blob_goes_when_snapshots_holds_no_longer),
                 {},
         });
 }
