@@ -4,6 +4,7 @@
 that it leads to."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from garbage import (COLLECTOR, GLib, LABEL_EXPIRE, LABEL_ROOT, Lease, begin, call, clear_leases, collect,  # noqa: E402
                      content, digests, end, equal, hold, images, inventory, record_of, release, sealed, set_labels,
                      snapshots, sweep_some)
-from content_store import Store, connect  # noqa: E402
+from content_store import STATE, Store, connect, sha256, worker_pids, write  # noqa: E402
 from image_pulls import Gio, Images, clear, failure, registry, run_cases, wait_for  # noqa: E402
 
 BUSYBOX, EDGE, NAME = "localhost:5000/busybox:latest", "localhost:5000/layers:edge", "localhost:5000/leased"
@@ -195,6 +196,35 @@ def test_one_epoch_holds_for_itself():
     end("Content", second)
     wait_for(later[0].is_answered, 30, "the answer")
     end("Content", first)
+
+
+def is_synced(digest):
+    path = os.path.join(STATE, "blobs", "sha256", digest[7:9], digest[7:])
+    return os.path.exists(path) and os.stat(path).st_mode & 0o222 == 0
+
+
+def test_a_commit_that_waits_needs_no_worker():
+    data, store = b"waits", Store()
+    Lease("keeper").add(("ingest", "waits"))
+    stream, _, _ = store.ingest("waits")
+    write(stream, data)
+    answers = []
+    store.connection.call("org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Commit",
+                          GLib.Variant("(sa{sv})", ("waits", {})), None, Gio.DBusCallFlags.NONE, 60000, None,
+                          lambda connection, result: answers.append(Later.take(connection, result)))
+    store.ingests()  # which is answered when the other call has been seen
+    number = begin("Content")
+    hold("Content", number)
+    os.close(stream)
+    wait_for(lambda: is_synced(sha256(data)), 30, "the file")
+    equal(set(), digests())
+    for pid in worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not worker_pids(), 30, "the worker's end")
+    inventory("Content")
+    end("Content", number)
+    wait_for(lambda: GLib.MainContext.default().iteration(False) or answers, 30, "the answer")
+    equal(([True], {sha256(data)}), (answers, digests()))
 
 
 def test_who_holds_is_not_held_up_itself():
