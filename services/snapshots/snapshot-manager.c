@@ -63,7 +63,6 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         if (r < 0)
                 return r;
         trash_collector_start(manager->trash);
-        manager->in_step = true;
         *ret = TAKE_PTR(manager);
         return 0;
 }

@@ -3,6 +3,8 @@
 #include "services/snapshots/snapshot-recovery.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "services/snapshots/tree-stage.h"
@@ -97,13 +99,19 @@ static int forget_record(SnapshotManager *manager, int64_t id) {
                        : snapshot_store_set_damage(manager->store, &snapshot, "The whole tree is missing");
 }
 
-/* A commit counts when it is recorded. */
-static int settle(SnapshotManager *manager, int64_t id) {
+/* A commit counts when it is recorded. One tree that can't be settled does not keep all others from being
+ * used: it is tried again when it is committed, and at the next start. */
+static void settle(SnapshotManager *manager, int64_t id) {
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
         int r = snapshot_store_get_by_id(manager->store, id, &snapshot);
-        return r < 0 ? r
-                     : tree_stage_settle_by_id(manager->trees.trees, manager->trees.trash, id,
-                                               snapshot.kind == SNAPSHOT_COMMITTED);
+        if (r >= 0)
+                r = tree_stage_settle_by_id(manager->trees.trees, manager->trees.trash, id,
+                                            snapshot.kind == SNAPSHOT_COMMITTED);
+        if (r >= 0)
+                return;
+        manager->in_step = false;
+        log_error("can't put the tree %" PRIi64 " in order after a commit that was not ended: %s", id,
+                  strerror(-r));
 }
 
 static int put_in_step(SnapshotManager *manager) {
@@ -114,14 +122,16 @@ static int put_in_step(SnapshotManager *manager) {
         for (size_t i = 0; r >= 0 && i < recovery.without_tree.count; i++)
                 r = forget_record(manager, recovery.without_tree.ids[i]);
         for (size_t i = 0; r >= 0 && i < recovery.staged.count; i++)
-                r = settle(manager, recovery.staged.ids[i]);
+                settle(manager, recovery.staged.ids[i]);
         return r;
 }
 
 int snapshot_recovery_run(SnapshotManager *manager, Fault *fault) {
         SnapshotStoreStart start = snapshot_store_start(manager->store);
         int r = start == SNAPSHOT_STORE_AFTER_BOOT ? tree_store_discard_aside(&manager->trees) : 0;
+        manager->in_step = r >= 0;
         if (r >= 0 && start != SNAPSHOT_STORE_AFTER_ORDERLY_END)
                 r = put_in_step(manager);
+        manager->in_step = manager->in_step && r >= 0;
         return r < 0 ? fault_set_errno(fault, r, "Can't bring records and trees in step") : 0;
 }

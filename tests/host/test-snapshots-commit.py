@@ -165,4 +165,20 @@ def clean():
     check_disk()
 
 
+
+def test_a_tree_that_can_not_be_put_in_order_does_not_keep_the_others_from_being_used():
+    store.prepare("p")
+    before = trees()
+    store.prepare("q")
+    old = f"{STATE}/trees/{(trees() - before).pop()}/old"
+    os.makedirs(f"{old}/strange")
+    kill_daemon()
+    equal(["active", "active"], [store.stat(key)["kind"] for key in ("p", "q")])
+    assert os.path.isdir(old)
+    os.rmdir(f"{old}/strange")
+    kill_daemon()
+    equal("active", store.stat("q")["kind"])
+    assert not os.path.exists(old)
+
+
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
