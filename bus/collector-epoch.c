@@ -233,10 +233,16 @@ static int answer(const CollectorEpoch *epoch, sd_bus_message *message) {
         return sd_bus_reply_method_return(message, "b", (int) epoch->changed);
 }
 
+static int end_after(const CollectorEpoch *epoch, uint64_t seconds) {
+        int r = sd_event_source_set_time_relative(epoch->timeout, seconds * UINT64_C(1000000));
+        return r < 0 ? r : sd_event_source_set_enabled(epoch->timeout, SD_EVENT_ONESHOT);
+}
+
 static int on_post(sd_event_source *source, void *userdata) {
         CollectorEpoch *epoch = userdata;
         if (is_settling(epoch))
                 return 0;
+        (void) end_after(epoch, LIMIT_HOLD_SECONDS);
         sd_bus_message *message = TAKE_PTR(epoch->holding);
         (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
         (void) answer(epoch, message);
@@ -247,9 +253,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 int collector_epoch_hold(CollectorEpoch *epoch, sd_bus_message *message) {
         if (epoch->holding)
                 return -EBUSY;
-        int r = sd_event_source_set_time_relative(epoch->timeout, LIMIT_HOLD_SECONDS * UINT64_C(1000000));
-        if (r >= 0)
-                r = sd_event_source_set_enabled(epoch->timeout, SD_EVENT_ONESHOT);
+        int r = end_after(epoch, is_settling(epoch) ? LIMIT_SETTLE_SECONDS : LIMIT_HOLD_SECONDS);
         if (r < 0)
                 return r;
         if (!epoch->held)

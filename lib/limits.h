@@ -64,6 +64,7 @@
 #define LIMIT_CONCURRENT_SURVEYS 3 /* of everything, for Plan and Why */
 #define LIMIT_CONCURRENT_TEES 16   /* layers that are unpacked while they arrive */
 #define LIMIT_EPOCHS 4             /* collections at once, as an owner sees them */
+#define LIMIT_SETTLE_SECONDS 5     /* that calls wait for those before them, until it does */
 #define LIMIT_HOLD_SECONDS 300     /* that one of them may keep calls waiting */
 #define LIMIT_GATED_CALLS 4096     /* that wait for it */
 
