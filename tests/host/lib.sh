@@ -59,7 +59,8 @@ wait_for() {
 polkit_rule() {
         local file=/etc/polkit-1/rules.d/10-test-$1.rules now
         now=$(journalctl -n 0 --show-cursor -q | sed -n 's/^-- cursor: //p')
-        if (( $# > 1 )); then printf '%s\n' "$2" >"$file"; else rm -f "$file"; fi
+        # In one step: polkitd would read what is only half there, and say that it has.
+        if (( $# > 1 )); then printf '%s\n' "$2" >"$file.new" && mv "$file.new" "$file"; else rm -f "$file"; fi
         systemctl is-active -q polkit || { systemctl start polkit; return; }
         wait_for 5 eval "journalctl --sync; journalctl -q -u polkit --after-cursor '$now' -o cat |
                          grep -q 'Finished loading'"

@@ -23,9 +23,11 @@ class PolkitRule:
             return
         cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
         if condition:
-            with open(self.path, "w", encoding="utf-8") as file:
+            # In one step: polkitd would read what is only half there, and say that it has.
+            with open(f"{self.path}.new", "w", encoding="utf-8") as file:
                 file.write("polkit.addRule(function(action, subject) {"
                            f" if ({condition}) return polkit.Result.YES; }});")
+            os.rename(f"{self.path}.new", self.path)
         else:
             os.unlink(self.path)
         subprocess.run(["systemctl", "start", "polkit"], check=True)
