@@ -23,8 +23,6 @@
 #include "runtime/rootfs.h"
 
 #define DESCRIPTORS_SIZE_MAX (1024U * 1024U)
-/* Whoever wrote the images may have put anything there. */
-#define IMAGE_FLAGS (O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
 
 typedef struct Restore {
         OciSession *session;
@@ -86,7 +84,9 @@ static int mount_root(const OciSession *session, char **ret, Fault *fault) {
 static int add_descriptors(OciCriu *criu, Fault *fault) {
         _cleanup_json_ json_object *list = NULL;
         _cleanup_close_ int directory = open(criu->images_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_close_ int fd = directory < 0 ? -EBADF : openat(directory, "descriptors.json", IMAGE_FLAGS);
+        _cleanup_close_ int fd =
+                directory < 0 ? -EBADF
+                              : openat(directory, "descriptors.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return fault_set_errno(fault, -errno, "--image-path: %s/descriptors.json",
                                        criu->images_path);
