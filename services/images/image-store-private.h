@@ -18,6 +18,5 @@ int image_labels_put(ImageStore *store, const ImageRecord *record);
 /* image-documents.c: what the documents of an image refer to. In a transaction. */
 int image_documents_put(ImageStore *store, const ImageRecord *record);
 
-/* image-configs.c: what the name stood for before must not answer for what it stands for now. In a
- * transaction. */
+/* image-configs.c: with the image goes what was said of its config. In a transaction. */
 int image_store_forget_config(ImageStore *store, const char *namespace, const char *name);

@@ -165,7 +165,7 @@ static int put_image(ImageStore *store, const ImageRecord *record) {
         return r < 0 ? r : replaced;
 }
 
-/* What it stands for now may be what somebody has resolved it to. */
+/* What the name stands for until this may be what somebody has resolved it to. */
 static bool takes_name_away(ImageStore *store, const ImageRecord *record) {
         DatabaseRows rows;
         return database_query(store->database, &rows,

@@ -36,6 +36,7 @@
 #define PROBE_DIRECTORY "probe" /* a work directory on a mount of its own, see overlay_mount_is_in_use() */
 #define PROBE_UPPER "probe/fs"
 #define PROBE_WORK "probe/work"
+#define OWN_DIRECTORY "work" /* the kernel's, in the one that it is given */
 #define PROBE_XATTR "trusted.overlay.opaque"
 #define OPTIONS_SIZE ((size_t) 4096) /* PAGE_SIZE, with the NUL */
 
@@ -240,6 +241,6 @@ int overlay_mount_try_upper(void) {
         if (r >= 0 && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
                 r = -errno;
         context = fd_close(context);
-        (void) path_remove_tree(AT_FDCWD, PROBE_WORK "/work/incompat");
+        (void) path_remove_tree(AT_FDCWD, PROBE_WORK "/" OWN_DIRECTORY "/incompat");
         return r;
 }

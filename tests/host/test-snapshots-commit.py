@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A commit that fails late, or is killed, costs nothing: what somebody has mounted is there, and the same tree."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -70,52 +71,50 @@ def check_live(path, key):
         equal(os.stat(path).st_ino, os.stat(other).st_ino)
 
 
+@contextlib.contextmanager
+def live_tree(driver, kind):
+    """The place of a snapshot "a" that is mounted and written to. In the end it is committed, with all of it there."""
+    with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+        store.put("base", BASE)
+        store.prepare("a", "base")
+        with store.mount("a") as path:
+            put_text(f"{path}/mine", "mine")
+            yield path
+            store.commit("c", "a")
+        store.view("v", "c")
+        with store.mount("v") as path:
+            equal("mine", text_of(f"{path}/mine"))
+            equal("written afterwards", text_of(f"{path}/again"))
+        store.clear()
+        check_disk()
+
+
 def test_a_tree_outlives_a_commit_that_fails_late():
     for driver, kind in TREES:
-        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
-            store.put("base", BASE)
-            store.prepare("a", "base")
-            with store.mount("a") as path:
-                put_text(f"{path}/mine", "mine")
-                with Late("a"):
-                    failure("Failed", lambda: store.commit("c", "a"))
-                    wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
-                check_live(path, "a")
-                equal(["fs"], parts_of("a"))
-                equal(["a", "base"], store.keys())
-                store.commit("c", "a")
-            store.view("v", "c")
-            with store.mount("v") as path:
-                equal("written afterwards", text_of(f"{path}/again"))
-            store.clear()
-            check_disk()
+        with live_tree(driver, kind) as path:
+            with Late("a"):
+                failure("Failed", lambda: store.commit("c", "a"))
+                wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+            check_live(path, "a")
+            equal(["fs"], parts_of("a"))
+            equal(["a", "base"], store.keys())
 
 
 def test_a_tree_outlives_a_commit_that_is_killed_late():
     for driver, kind in TREES:
-        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
-            store.put("base", BASE)
-            store.prepare("a", "base")
-            with store.mount("a") as path:
-                put_text(f"{path}/mine", "mine")
-                for end in ("worker", "service"):
-                    with Late("a", waits=True):
-                        call = begin_commit("c", "a")
-                        if end == "worker":
-                            os.kill(worker_pids("crt-tree")[0], signal.SIGKILL)
-                        else:
-                            kill_daemon()
-                        assert call.wait(60) != 0, "it succeeded"
-                        equal(["a", "base"], store.keys())
-                        wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
-                    check_live(path, "a")
-                    equal(["fs"], parts_of("a"))
-                store.commit("c", "a")
-            store.view("v", "c")
-            with store.mount("v") as path:
-                equal("mine", text_of(f"{path}/mine"))
-            store.clear()
-            check_disk()
+        with live_tree(driver, kind) as path:
+            for end in ("worker", "service"):
+                with Late("a", waits=True):
+                    call = begin_commit("c", "a")
+                    if end == "worker":
+                        os.kill(worker_pids("crt-tree")[0], signal.SIGKILL)
+                    else:
+                        kill_daemon()
+                    assert call.wait(60) != 0, "it succeeded"
+                    equal(["a", "base"], store.keys())
+                    wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+                check_live(path, "a")
+                equal(["fs"], parts_of("a"))
 
 
 def test_what_was_to_be_an_image_can_be_mounted_again():
