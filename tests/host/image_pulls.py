@@ -6,7 +6,8 @@ import os
 import subprocess
 import urllib.request
 
-from content_store import GLib, Store, TYPES, connect, equal, failure, outcome, run_cases, systemctl, wait_for
+from content_store import (GLib, Store, TYPES, connect, equal, failure, outcome, run_cases, systemctl, unless_gone,
+                           wait_for)
 from interfaces import SOURCE_ROOT, Gio, call
 from polkit_rules import PolkitRule, journal
 
@@ -128,10 +129,10 @@ def clear(*namespaces):
             images.cancel(path)
     for options in ({}, *({"namespace": namespace} for namespace in namespaces)):
         for name in images.names(**options):
-            images.remove(name, **options)
+            unless_gone(images.remove, name, **options)
         while keys := snapshots.keys(**options):
             for key in set(keys) - set(snapshots.parents(**options).values()):
-                snapshots.remove(key, **options)
+                unless_gone(snapshots.remove, key, **options)
     content.clear()
 
 

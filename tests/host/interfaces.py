@@ -2,6 +2,7 @@
 """introspection/*.xml as Python sees it, and the few things that the tests of all services share."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,8 +40,8 @@ def describe(element):
     for method in element.iter("method"):
         arguments = [f"{a.get('direction', 'in')} {a.get('type')} {a.get('name')}" for a in method.iter("arg")]
         lines.add(f"method {method.get('name')}({', '.join(arguments)})")
-    for signal in element.iter("signal"):
-        lines.add(f"signal {signal.get('name')}({', '.join(a.get('type') for a in signal.iter('arg'))})")
+    for sent in element.iter("signal"):
+        lines.add(f"signal {sent.get('name')}({', '.join(a.get('type') for a in sent.iter('arg'))})")
     for item in element.iter("property"):
         changes = [a.get("value") for a in item.iter("annotation") if a.get("name") == CHANGED]
         lines.add(f"property {item.get('name')} {item.get('type')} {item.get('access')} {(changes or ['true'])[0]}")
@@ -108,3 +109,32 @@ def owner_pid(name):
                     GLib.Variant("(s)", (name,)))[0][0]
     except GLib.Error:
         return 0
+
+
+def daemon_pid(word):
+    """The main process of "Content", as systemd has it; 0 when none."""
+    return int(run("systemctl", "show", "-P", "MainPID", f"crt-{word.lower()}"))
+
+
+def kill_daemons(*words):
+    """SIGKILL to all at once; returns when systemd and the bus have noticed, so that the next call starts them."""
+    pids = {word: daemon_pid(word) for word in words}
+    assert 0 not in pids.values(), f"nobody to kill: {pids}"
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+    for word, pid in pids.items():
+        wait_for(lambda word=word, pid=pid: pid not in (daemon_pid(word), owner_pid(f"org.crt.{word}")),
+                 what=f"the end of {word}")
+
+
+def wait_for_answer(*words):
+    """After kills at any moment: a daemon that was killed while it started takes the calls with it that wait for
+    its start, and these can still come to it until the bus has noticed."""
+    def answers(word):
+        try:
+            call(bus(), f"org.crt.{word}", f"/org/crt/{word}", "org.freedesktop.DBus.Peer", "Ping")
+        except GLib.Error:
+            return False
+        return True
+    for word in words:
+        wait_for(lambda word=word: answers(word), what=f"{word} to answer")

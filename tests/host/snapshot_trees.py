@@ -5,7 +5,6 @@ import ctypes
 import hashlib
 import io
 import os
-import signal
 import sqlite3
 import subprocess
 import tarfile
@@ -13,7 +12,7 @@ import tempfile
 import time
 
 from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
-from interfaces import GLib, Gio, call, owner_pid, run
+from interfaces import GLib, Gio, call, daemon_pid, kill_daemons, run
 from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
@@ -217,16 +216,11 @@ def mounts():
 
 
 def main_pid():
-    return int(subprocess.run(["systemctl", "show", "-P", "MainPID", "crt-snapshots"], check=True, text=True,
-                              capture_output=True).stdout)
+    return daemon_pid("Snapshots")
 
 
 def kill_daemon():
-    """SIGKILL, and everybody has noticed."""
-    pid = main_pid()
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: main_pid() != pid, what="the end of the daemon")
-    wait_for(lambda: owner_pid(NAME) != pid, what="the end of its connection")
+    kill_daemons("Snapshots")
 
 
 def parent_of(pid):

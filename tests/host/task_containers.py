@@ -134,10 +134,6 @@ def systemctl(*arguments):
     return command("systemctl", *arguments).strip()
 
 
-def main_pid():
-    return int(systemctl("show", "-P", "MainPID", "crt-tasks"))
-
-
 def journal(container, *fields):
     """What a container wrote there."""
     command("journalctl", "--sync")

@@ -12,8 +12,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, main_pid, rows,  # noqa: E402
-                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
+from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, rows, run_cases,  # noqa: E402
+                           sha256, systemctl, wait_for, worker_pids, write)
+from interfaces import daemon_pid, kill_daemons  # noqa: E402
 
 MIB = 1024 * 1024
 DATA = os.urandom(24 * MIB)
@@ -119,11 +120,9 @@ def test_worker_that_broke_off_is_not_taken_for_an_end():
 
 def test_daemon_is_killed():
     stream, _ = begin()
-    pid = main_pid()
-    os.kill(pid, signal.SIGKILL)
+    kill_daemons("Content")
     wait_for(lambda: not worker_pids())
     close(stream, b"x")
-    wait_for(lambda: main_pid() != pid)
     finish(8 * MIB)
 
 
@@ -143,8 +142,7 @@ def test_complete_ingest_is_committed_by_the_next_daemon():
     write(stream, DATA)
     os.close(stream)
     wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
-    os.kill(main_pid(), signal.SIGKILL)
-    wait_for(lambda: main_pid() == 0)
+    kill_daemons("Content")
     equal((sha256(DATA), len(DATA)), store.commit("r"))
     equal(DATA, store.read(sha256(DATA)))
 
@@ -177,8 +175,7 @@ def test_what_an_end_in_the_middle_left_is_removed():
     write(stream, b"x")
     os.close(stream)
     wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
-    os.kill(main_pid(), signal.SIGKILL)
-    wait_for(lambda: main_pid() == 0)
+    kill_daemons("Content")
     for name in ("blobs/sha256/ab/" + "ab" * 32, "ingest/999.data", "ingest/1000.state"):
         os.makedirs(os.path.dirname(f"{STATE}/{name}"), exist_ok=True)
         with open(f"{STATE}/{name}", "w", encoding="utf-8") as file:
@@ -228,7 +225,8 @@ def test_killed_at_any_moment():
     random.seed(int(os.environ.get("SEED", "1")))
     data = DATA[:2 * MIB]
     for _ in range(int(os.environ.get("KILLS", "20"))):
-        killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.05):.4f}; kill -9 {main_pid()}"],
+        pid = str(daemon_pid("Content"))
+        killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.05):.4f}; kill -9 $0", pid],
                                   stderr=subprocess.DEVNULL)
         for step in (lambda: store.put(data, "r"), lambda: store.delete(sha256(data))):
             try:

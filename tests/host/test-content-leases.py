@@ -3,15 +3,15 @@
 """Leases: what they name, how long they last, and whose end they do not outlive, whether the service runs or not."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (STATE, GLib, Store, check_disk, equal, failure, main_pid, rows, run_cases,  # noqa: E402
-                           sha256, systemctl, wait_for)
+from content_store import (STATE, GLib, Store, check_disk, equal, failure, rows, run_cases, sha256,  # noqa: E402
+                           systemctl, wait_for)
+from interfaces import kill_daemons  # noqa: E402
 
 store = Store()
 INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
@@ -227,8 +227,7 @@ def test_one_owner_at_most():
 def test_leases_outlive_a_killed_daemon():
     lease, _ = create("l", until=usec(600))
     lease.call("Add", things=[("content", NONE)])
-    os.kill(main_pid(), signal.SIGKILL)
-    wait_for(lambda: main_pid() == 0)
+    kill_daemons("Content")
     equal([("content", NONE)], lease.things())
 
 

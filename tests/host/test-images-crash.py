@@ -12,9 +12,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import check_disk  # noqa: E402
-from interfaces import owner_pid  # noqa: E402
+from interfaces import kill_daemons, wait_for_answer  # noqa: E402
 from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, content, digests,  # noqa: E402
-                         equal, failure, forget, images, pid_of, pids_of, registry, run_cases, snapshots,
+                         equal, failure, forget, images, pids_of, registry, run_cases, snapshots,
                          unfinished, wait_for)
 
 # A layer of 30 MB in five seconds, and the same one without delay.
@@ -40,13 +40,6 @@ def kill(*pids):
     assert pids and 0 not in pids, "nobody to kill"
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-
-
-def kill_services(*names):
-    """Returns when the bus has noticed, so that the next call starts them anew."""
-    pids = {name: pid_of(f"crt-{name.lower()}") for name in names}
-    kill(*pids.values())
-    wait_for(lambda: all(owner_pid(f"org.crt.{name}") != pid for name, pid in pids.items()), 5, "the bus to notice")
 
 
 def workers_are_gone():
@@ -82,7 +75,7 @@ def fails_as_unavailable(path):
 def test_images_is_killed():
     begin_and_wait_for_bytes()
     assert unfinished()
-    kill_services("Images")
+    kill_daemons("Images")
     equal([], images.names())
     wait_for(lambda: not unfinished(), 15, "what it left to be removed")
     finish()
@@ -99,7 +92,7 @@ def test_fetch_worker_is_killed():
 
 def test_content_is_killed():
     path = begin_and_wait_for_bytes()
-    kill_services("Content")
+    kill_daemons("Content")
     fails_as_unavailable(path)
     equal([], unfinished())
     finish(resumed=False)
@@ -115,7 +108,7 @@ def test_ingest_worker_is_killed():
 
 def test_snapshots_is_killed():
     path = begin_and_wait_for_bytes()
-    kill_services("Snapshots")
+    kill_daemons("Snapshots")
     fails_as_unavailable(path)
     wait_for(lambda: not unfinished(), 15, "what it left to be removed")
     finish()
@@ -136,7 +129,7 @@ def test_unpack_worker_is_killed():
 def test_all_are_killed_at_once():
     begin_and_wait_for_bytes()
     kill(*pids_of("crt-fetch"))
-    kill_services("Images", "Content", "Snapshots")
+    kill_daemons("Images", "Content", "Snapshots")
     equal([], images.names())
     wait_for(lambda: not unfinished(), 15, "what they left to be removed")
     finish(resumed=False)
@@ -146,7 +139,8 @@ def test_images_is_killed_at_any_moment():
     for _ in range(8):
         Images().begin(FAST)
         time.sleep(random.uniform(0, 0.5))
-        kill_services("Images")
+        kill_daemons("Images")
+        wait_for_answer("Images")
     wait_for(lambda: images.names() in ([], [FAST]) and not unfinished(), 15, "what it left to be removed")
     finish(resumed=False)
 
@@ -185,9 +179,10 @@ def test_removal_is_finished_after_a_kill():
             client.connection.call("org.crt.Images", "/org/crt/Images", "org.crt.Images1", "Remove",
                                    GLib.Variant("(sa{sv})", (FAST, {})), None, 0, 5000, None, None)
             time.sleep(random.uniform(0, 0.01))
-            kill_services("Images")
+            kill_daemons("Images")
         except (GLib.Error, AssertionError, ProcessLookupError):
             pass
+        wait_for_answer("Images")
     if images.names():
         images.remove(FAST)
     wait_for(lambda: not digests() and not snapshots.keys(), 10, "the rest to go")

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import image_registry  # noqa: E402
 from image_pulls import (FIXTURES, check_empty, clear, content, digests, equal, failure, images, pid_of,  # noqa: E402
                          pids_of, registry, run_cases, snapshots, systemctl, wait_for)
+from interfaces import kill_daemons  # noqa: E402
 
 OWN = f"localhost:{image_registry.PORT}"
 GATED = f"{OWN}/gated/layers:edge"
@@ -132,7 +133,7 @@ def test_killed_with_a_document_in_hand():
 
 def test_it_ends_with_the_daemon():
     with waiting_for_the_config() as (_, pid):
-        os.kill(pid_of(UNIT), signal.SIGKILL)
+        kill_daemons("Images")
         wait_for(lambda: pid not in pids_of(WORKER))
     images.pull(GATED)
 

@@ -10,17 +10,14 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from interfaces import owner_pid  # noqa: E402
+from interfaces import daemon_pid, kill_daemons, owner_pid  # noqa: E402
 from task_containers import (NAME, RUN, Container, Failing, GLib, call_later, command, containers,  # noqa: E402
-                             contains, create, equal, error_name, failure, journal, loop_until, main, main_pid,
+                             contains, create, equal, error_name, failure, journal, loop_until, main,
                              run_directories, scopes, set_drop_in, shell, snapshots, supervisors, systemctl, wait_for)
 
 
-def kill_service(signal_number=signal.SIGKILL):
-    pid = main_pid()
-    os.kill(pid, signal_number)
-    wait_for(lambda: main_pid() != pid, what="the service to die")
-    wait_for(lambda: owner_pid(NAME) != pid, what="the bus to notice")
+def kill_service():
+    kill_daemons("Tasks")
 
 
 def is_active():
@@ -296,7 +293,7 @@ def test_killed_at_any_moment():
     for round_number in range(25):
         name = f"random{round_number}"
         systemctl("start", "crt-tasks")
-        pid = main_pid()
+        pid = daemon_pid("Tasks")
         killer = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0.001, 0.08):.4f}; kill -9 {pid}"],
                                   stderr=subprocess.DEVNULL)
         container = attempt(lambda: shell("exit 9", id=name))
