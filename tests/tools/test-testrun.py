@@ -61,7 +61,27 @@ def beside():
     return results.passed, len(results.failures), runs
 
 
+def again(at_most, *good):
+    """One file for each of them, which passes from that run on: passed, failed, and what is named as unsteady."""
+    runs = [0] * len(good)
+
+    def task(number):
+        def run(results):
+            runs[number] += 1
+            results.check(f"case {number}", runs[number] >= good[number])
+        return run
+
+    results = testrun.Results()
+    with contextlib.redirect_stdout(io.StringIO()):
+        testrun.side_by_side(results, [task(number) for number in range(len(good))], at_most)
+    return results.passed, len(results.failures), len(results.unsteady)
+
+
 def special_cases():
+    yield "what fails runs once unless told", again(0, 1, 2), (1, 1, 0)
+    yield "what passes when run again is named", again(3, 1, 2), (2, 0, 1)
+    yield "what fails again has failed", again(3, 1, 3), (1, 1, 0)
+    yield "only so many run again", again(1, 2, 2), (1, 1, 1)
     yield "tap that ended early fails", tap("1..2\nok 1 - a\n", "ERROR", 0), (1, 1, 0)
     yield "a test that timed out fails", tap("", "TIMEOUT", -15), (0, 1, 0)
     yield "a crash after good cases fails", tap("ok 1 - a\n", "FAIL", -11), (1, 1, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""tools/test [--long] [PART|NAME]…: from a bare Debian 12 to all tests passed.
+"""tools/test [--long] [--again] [PART|NAME]…: from a bare Debian 12 to all tests passed.
 
 Parts, in their order (all of them unless told):
   unit       build with gcc; unit and bus tests
@@ -13,7 +13,9 @@ Parts, in their order (all of them unless told):
 
 Hosts and machines run side by side, one for each processor. NAME runs only the tests that have it in their
 file's name, without clang and sanitizers. With --long those of tools, power and vm that have a longer form run
-it, which takes hours. The last line is "N passed, N failed, N skipped", and the exit status says the same.
+it, which takes hours. With --again up to three files that fail on a host or machine run once more, alone, and the
+second outcome counts; those that needed it are named before the last line. The last line is "N passed, N failed,
+N skipped", and the exit status says the same.
 """
 
 import functools
@@ -27,6 +29,7 @@ import testrun
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 PARTS = ["unit", "clang", "sanitize", "tools", "host", "host-sanitize", "power", "vm"]
+AGAIN_AT_MOST = 3
 ON_HOSTS = {"host", "host-sanitize", "power", "vm"}
 BUILD = os.path.join(TOP, "build")
 CLANG = os.path.join(TOP, "build-clang")
@@ -100,7 +103,7 @@ def host_tasks(parts, names, long):
     return tasks
 
 
-def run_parts(results, parts, names, long):
+def run_parts(results, parts, names, options):
     """In their order; what needs a host needs the fixtures, and a build that is good."""
     built = run_unit(results, names) if "unit" in parts else True
     if "clang" in parts:
@@ -108,17 +111,17 @@ def run_parts(results, parts, names, long):
     if "sanitize" in parts:
         run_sanitize(results)
     if "tools" in parts:
-        run_tools(results, names, long)
+        run_tools(results, names, "--long" in options)
     if ON_HOSTS.intersection(parts):
         subprocess.run([os.path.join(TOP, "tools", "fixtures")], stdout=subprocess.DEVNULL, check=True)
     if ON_HOSTS.intersection(parts) - {"host-sanitize"} and "unit" not in parts:
         built = testrun.build(results, BUILD, "builds with gcc without warnings", [])
     runnable = {part for part in ON_HOSTS.intersection(parts)
                 if (build_sanitize(results) if part == "host-sanitize" else built)}
-    tasks = host_tasks(runnable, names, long)
+    tasks = host_tasks(runnable, names, "--long" in options)
     if tasks:
         testrun.heading(" ".join(part for part in PARTS if part in runnable))
-        testrun.side_by_side(results, tasks)
+        testrun.side_by_side(results, tasks, AGAIN_AT_MOST if "--again" in options else 0)
 
 
 def main():
@@ -127,7 +130,8 @@ def main():
     if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
         print(__doc__)
         return 0
-    arguments = [argument for argument in sys.argv[1:] if argument != "--long"]
+    options = {"--long", "--again"}.intersection(sys.argv[1:])
+    arguments = [argument for argument in sys.argv[1:] if argument not in options]
     parts = [argument for argument in arguments if argument in PARTS]
     names = [argument for argument in arguments if argument not in PARTS]
     if not parts:
@@ -136,7 +140,7 @@ def main():
     groups = ["build", "test"] + (["vm"] if {"tools", "power", "vm"}.intersection(parts) else [])
     subprocess.run([os.path.join(TOP, "tools", "setup"), *groups], check=True)
     results = testrun.Results()
-    run_parts(results, parts, names, "--long" in sys.argv[1:])
+    run_parts(results, parts, names, options)
     print()
     if results.passed + len(results.failures) + results.skipped == results.builds:
         results.add("not ok", "tools/test", f"no test is named {' or '.join(names)}")

@@ -28,6 +28,7 @@ class Results:
     def __init__(self, held=False):
         self.passed = self.skipped = self.builds = 0
         self.failures = []
+        self.unsteady = []
         self.held = [] if held else None
 
     def print(self, text):
@@ -43,6 +44,12 @@ class Results:
         for text in others.held:
             self.print(text)
 
+    def text_only(self):
+        """What is to be printed, with nothing that counts."""
+        text = Results(held=True)
+        text.held = self.held
+        return text
+
     def add(self, outcome, name, text=""):
         if outcome == "ok":
             self.passed += 1
@@ -57,6 +64,10 @@ class Results:
         return good
 
     def summary(self):
+        if self.unsteady:
+            print("\nFailed beside others, and passed when run again alone:")
+            for name in self.unsteady:
+                print(f"  {name}")
         if self.failures:
             print("\nFailed:")
             for name in self.failures:
@@ -235,11 +246,24 @@ def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint
         results.print(f"    {time.monotonic() - began:.0f} s")
 
 
-def side_by_side(results, tasks):
-    """Runs functions that take results, as many at once as there are processors; shows each when it has ended."""
+def side_by_side(results, tasks, again=0):
+    """Runs functions that take results, as many at once as there are processors; shows each when it has ended. So
+    many that fail run once more, alone, after all others, and that counts; what failed before is named."""
+    failed = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for ended in concurrent.futures.as_completed([pool.submit(run_held, task) for task in tasks]):
-            results.add_all(ended.result())
+        running = {pool.submit(run_held, task): task for task in tasks}
+        for ended in concurrent.futures.as_completed(running):
+            held = ended.result()
+            if held.failures and len(failed) < again:
+                failed.append((running[ended], held.failures))
+                held = held.text_only()
+            results.add_all(held)
+    for task, before in failed:
+        results.print("\nagain, alone:")
+        held = run_held(task)
+        results.add_all(held)
+        if not held.failures:
+            results.unsteady += before
 
 
 def run_held(task):
