@@ -22,8 +22,10 @@
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "lib/strv.h"
-#include "services/snapshots/chunk-pipe.h"
 #include "services/snapshots/layer-unpack.h"
+
+/* Of what a stage alone has at hand: what is fastest for it. */
+#define STAGE_CHUNK ((size_t) 128 * 1024)
 
 static double seconds_now(void) {
         struct timespec now;
@@ -47,12 +49,12 @@ static double processor_now(void) {
 static int for_each_chunk(int layer, DigestState *state, Fault *fault) {
         LayerInput input = { 0 };
         Decompressor decompressor;
-        _cleanup_free_ uint8_t *chunk = malloc(CHUNK_SIZE);
+        _cleanup_free_ uint8_t *chunk = malloc(STAGE_CHUNK);
         int r = chunk ? layer_input_init(&input, layer, 0, fault) : -ENOMEM;
         if (r >= 0)
                 r = decompressor_init(&decompressor, COMPRESSION_AUTO, &input, fault);
         for (ssize_t n = 1; r >= 0 && n > 0;) {
-                n = decompressor_read(&decompressor, chunk, CHUNK_SIZE, fault);
+                n = decompressor_read(&decompressor, chunk, STAGE_CHUNK, fault);
                 if (n > 0 && state)
                         digest_state_update(state, chunk, (size_t) n);
                 r = n < 0 ? (int) n : r;
@@ -78,7 +80,7 @@ typedef struct Memory {
 
 static int memory_next(void *userdata, const uint8_t **ret_data, size_t *ret_size, Fault *fault) {
         Memory *memory = userdata;
-        size_t n = MIN_OF(memory->left, CHUNK_SIZE);
+        size_t n = MIN_OF(memory->left, STAGE_CHUNK);
         *ret_data = memory->data;
         *ret_size = n;
         memory->data += n;

@@ -12,18 +12,22 @@
 #include "lib/fd.h"
 #include "lib/message.h"
 
-#define MEMORY_SIZE (CHUNK_SIZE * CHUNK_COUNT)
+static size_t memory_size(unsigned count) {
+        return CHUNK_SIZE * count;
+}
 
-int chunk_pipe_new(ChunkPipe *ret) {
+int chunk_pipe_new(unsigned count, ChunkPipe *ret) {
         int sockets[2];
         _cleanup_close_ int memory = memfd_create("crt-chunks", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         /* Whoever could cut it off would kill the other side. */
-        if (memory < 0 || ftruncate(memory, MEMORY_SIZE) < 0 ||
+        if (memory < 0 || ftruncate(memory, (off_t) memory_size(count)) < 0 ||
             fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
                 return -errno;
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
                 return -errno;
-        *ret = (ChunkPipe){ .memory = TAKE_FD(memory), .producer = sockets[0], .consumer = sockets[1] };
+        *ret = (ChunkPipe){
+                .count = count, .memory = TAKE_FD(memory), .producer = sockets[0], .consumer = sockets[1]
+        };
         return 0;
 }
 
@@ -34,36 +38,38 @@ void chunk_pipe_done(ChunkPipe *pipe) {
 }
 
 int chunk_pipe_produce(ChunkPipe *pipe, ChunkEnd *ret) {
-        void *data = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, pipe->memory, 0);
+        const size_t size = memory_size(pipe->count);
+        void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, pipe->memory, 0);
         if (data == MAP_FAILED)
                 return -errno;
-        if (madvise(data, MEMORY_SIZE, MADV_DONTFORK) < 0 ||
+        if (madvise(data, size, MADV_DONTFORK) < 0 ||
             fcntl(pipe->memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
                 int r = -errno;
-                (void) munmap(data, MEMORY_SIZE);
+                (void) munmap(data, size);
                 return r;
         }
-        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->producer) };
+        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->producer), .count = pipe->count };
         return 0;
 }
 
 int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret) {
-        void *data = mmap(NULL, MEMORY_SIZE, PROT_READ, MAP_SHARED, pipe->memory, 0);
+        const size_t size = memory_size(pipe->count);
+        void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, pipe->memory, 0);
         if (data == MAP_FAILED)
                 return -errno;
-        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->consumer) };
+        *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->consumer), .count = pipe->count };
         return 0;
 }
 
 void chunk_end_done(ChunkEnd *end) {
         if (end->data)
-                (void) munmap(end->data, MEMORY_SIZE);
+                (void) munmap(end->data, memory_size(end->count));
         end->data = NULL;
         end->socket = fd_close(end->socket);
 }
 
 static uint8_t *chunk_at(const ChunkEnd *end, uint64_t number) {
-        return end->data + number % CHUNK_COUNT * CHUNK_SIZE;
+        return end->data + number % end->count * CHUNK_SIZE;
 }
 
 static int note_send(ChunkEnd *end, const ChunkNote *note) {
@@ -99,7 +105,7 @@ int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_rep
 uint8_t *chunk_end_reserve(ChunkEnd *end) {
         ChunkNote note;
         WorkerMessage report;
-        while (end->outstanding == CHUNK_COUNT) {
+        while (end->outstanding == end->count) {
                 if (chunk_end_receive(end, &note, &report) != 1 || note.type != CHUNK_NOTE_FREE)
                         return NULL;
                 end->outstanding--;

@@ -14,22 +14,24 @@
 #include "lib/macros.h"
 #include "services/snapshots/worker-message.h"
 
-#define CHUNK_SIZE ((size_t) 512 * 1024)
-#define CHUNK_COUNT 6U
+/* Large, as each costs two messages, and who waits for them may have to be woken. */
+#define CHUNK_SIZE ((size_t) 1024 * 1024)
 
 /* Before it is known who is who. */
 typedef struct ChunkPipe {
+        unsigned count; /* of chunks */
         int memory;
         int producer;
         int consumer;
 } ChunkPipe;
 
-#define CHUNK_PIPE_NULL ((ChunkPipe){ -EBADF, -EBADF, -EBADF })
+#define CHUNK_PIPE_NULL ((ChunkPipe){ 0, -EBADF, -EBADF, -EBADF })
 
 /* One end of it. */
 typedef struct ChunkEnd {
         uint8_t *data;
         int socket;
+        unsigned count;
         uint64_t chunks;      /* that were sent, or arrived */
         unsigned outstanding; /* sent and not given back, or arrived and not given back */
         bool ended;
@@ -37,7 +39,7 @@ typedef struct ChunkEnd {
 
 #define CHUNK_END_NULL ((ChunkEnd){ .socket = -EBADF })
 
-int chunk_pipe_new(ChunkPipe *ret);
+int chunk_pipe_new(unsigned count, ChunkPipe *ret);
 void chunk_pipe_done(ChunkPipe *pipe);
 
 /* Takes the end's socket; from then on nobody else can map the memory for writing, and a forked child does

@@ -164,7 +164,7 @@ static int wait_for_one(RelayRun *run, bool wants_input, short *ret_from, short 
 static int relay_step(RelayRun *run, Fault *fault) {
         short from = 0, to = 0;
         bool wants_input = run->pending == 0 && !run->has_end;
-        if (run->pending > 0 && run->relay->to.outstanding < CHUNK_COUNT)
+        if (run->pending > 0 && run->relay->to.outstanding < run->relay->to.count)
                 return pass_on(run, fault);
         int r = wait_for_one(run, wants_input, &from, &to, fault);
         if (r >= 0 && to != 0)

@@ -17,6 +17,12 @@
 #include "services/snapshots/layer-parts.h"
 #include "services/snapshots/layer-relay.h"
 
+/* The relay is the fastest of the three, so little has to lie before it. What lies behind it lets the slower
+ * of the two others go on while the other one has the easier part of the layer: many small files, or few
+ * that do not compress. */
+#define CHUNKS_BEFORE_RELAY 4
+#define CHUNKS_BEHIND_RELAY 12
+
 /* Together a second. */
 #define END_POLLS 100
 #define END_POLL_MILLISECONDS 10
@@ -156,9 +162,9 @@ static int relay_all(const LayerUnpack *unpack, LayerRelay *relay, const pid_t p
 }
 
 static int start_parts(const LayerUnpack *unpack, ChunkPipe pipes[2], LayerRelay *relay, pid_t pids[2]) {
-        int r = chunk_pipe_new(&pipes[0]);
+        int r = chunk_pipe_new(CHUNKS_BEFORE_RELAY, &pipes[0]);
         if (r >= 0)
-                r = chunk_pipe_new(&pipes[1]);
+                r = chunk_pipe_new(CHUNKS_BEHIND_RELAY, &pipes[1]);
         if (r >= 0)
                 r = chunk_pipe_produce(&pipes[1], &relay->to);
         if (r >= 0)

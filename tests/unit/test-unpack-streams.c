@@ -279,6 +279,8 @@ static void what_has_arrived_is_passed_on(void) {
 
 /* ---- from process to process ---- */
 
+#define TEST_CHUNKS 6U
+
 typedef struct Ends {
         ChunkPipe pipe;
         ChunkEnd from;
@@ -287,7 +289,7 @@ typedef struct Ends {
 
 static Ends make_ends(void) {
         Ends ends = { CHUNK_PIPE_NULL, CHUNK_END_NULL, CHUNK_END_NULL };
-        CHECK_OK(chunk_pipe_new(&ends.pipe));
+        CHECK_OK(chunk_pipe_new(TEST_CHUNKS, &ends.pipe));
         CHECK_OK(chunk_pipe_produce(&ends.pipe, &ends.from));
         CHECK_OK(chunk_pipe_consume(&ends.pipe, &ends.to));
         return ends;
@@ -331,7 +333,7 @@ static void chunks_arrive_in_order(void) {
 }
 
 static void *produce(void *userdata) {
-        for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
+        for (unsigned i = 1; i <= 5 * TEST_CHUNKS; i++) {
                 uint8_t *chunk = chunk_end_reserve(userdata);
                 if (!chunk)
                         return NULL;
@@ -349,7 +351,7 @@ static void a_producer_waits_until_chunks_are_given_back(void) {
         size_t size;
         void *result;
         CHECK(pthread_create(&thread, NULL, produce, &ends.from) == 0);
-        for (unsigned i = 1; i <= 5 * CHUNK_COUNT; i++) {
+        for (unsigned i = 1; i <= 5 * TEST_CHUNKS; i++) {
                 CHECK_INT(chunk_end_next(&ends.to, &data, &size), 1);
                 (void) usleep(i == 1 ? 20000 : 100); /* in which nothing of it may change */
                 CHECK(size == CHUNK_SIZE && data[0] == i && data[CHUNK_SIZE - 1] == i);
@@ -366,13 +368,13 @@ static void whoever_is_gone_is_noticed(void) {
         _cleanup_(ends_done) Ends others = make_ends();
         others.to.socket = fd_close(others.to.socket);
         CHECK_INT(chunk_end_publish(&others.from, 1, 0), -EPIPE);
-        others.from.outstanding = CHUNK_COUNT;
+        others.from.outstanding = TEST_CHUNKS;
         CHECK(!chunk_end_reserve(&others.from));
 }
 
 static void nobody_else_can_write_to_the_memory(void) {
         _cleanup_(ends_done) Ends ends = make_ends();
-        size_t all = CHUNK_SIZE * CHUNK_COUNT;
+        size_t all = CHUNK_SIZE * TEST_CHUNKS;
         CHECK(mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, ends.pipe.memory, 0) == MAP_FAILED);
         CHECK(mprotect(ends.to.data, all, PROT_READ | PROT_WRITE) < 0);
         CHECK(pwrite(ends.pipe.memory, "x", 1, 0) < 0 && ftruncate(ends.pipe.memory, 0) < 0);
