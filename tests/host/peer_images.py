@@ -166,14 +166,21 @@ class Containerd:
     def ctr(self, *arguments):
         return checked(["ctr", "--address", self.address, "--namespace", "test", *arguments])
 
+    def load(self, layers, where):
+        make_layout(f"{where}/image", layers)
+        with tarfile.open(f"{where}/image.tar", "w") as archive:
+            for name in sorted(os.listdir(f"{where}/image")):
+                archive.add(f"{where}/image/{name}", name)
+        self.ctr("images", "import", "--base-name", "x", f"{where}/image.tar")
+
+    def forget_images(self):
+        for image in self.ctr("images", "ls", "-q").decode().split():
+            self.ctr("images", "rm", "--sync", image)
+
     def unpack(self, layers):
         where = scratch()
         try:
-            make_layout(f"{where}/image", layers)
-            with tarfile.open(f"{where}/image.tar", "w") as archive:
-                for name in sorted(os.listdir(f"{where}/image")):
-                    archive.add(f"{where}/image/{name}", name)
-            self.ctr("images", "import", "--base-name", "x", f"{where}/image.tar")
+            self.load(layers, where)
             os.mkdir(f"{where}/rootfs")
             image = self.ctr("images", "ls", "-q").decode().split()[0]
             self.ctr("images", "mount", image, f"{where}/rootfs")
@@ -183,9 +190,33 @@ class Containerd:
                 subprocess.run(["umount", f"{where}/rootfs"], check=True)
                 self.ctr("snapshots", "rm", f"{where}/rootfs")
         finally:
-            for image in self.ctr("images", "ls", "-q").decode().split():
-                self.ctr("images", "rm", "--sync", image)
+            self.forget_images()
             remove(where)
+
+    def keep_base(self, data):
+        """Unpacks one layer, and keeps it as what snapshots are made on. Its name."""
+        where = scratch()
+        try:
+            self.load([data], where)
+            self.ctr("snapshots", "prepare", "base-is-kept", sha256(plain(data)))
+            return sha256(plain(data))
+        finally:
+            self.forget_images()
+            remove(where)
+
+    def diff(self, base, change):
+        """The layer of what change(path) does to a tree on a base."""
+        where = tempfile.mkdtemp(prefix="mounted-", dir=PLACE)
+        mount = self.ctr("snapshots", "prepare", "--target", where, "changed", base).decode().strip()
+        subprocess.run(mount.split(), check=True)
+        try:
+            change(where)
+        finally:
+            subprocess.run(["umount", where], check=True)
+        data = self.ctr("snapshots", "diff", "--media-type", media_type(b""), "changed")
+        self.ctr("snapshots", "rm", "changed")
+        remove(where)
+        return data
 
     def stop(self):
         self.process.terminate()
