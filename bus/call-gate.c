@@ -18,18 +18,17 @@ struct CallGate {
         unsigned closed;
 };
 
-static bool is_gated(const CallGate *gate, sd_bus_message *message) {
+/* NULL: it passes. */
+static const CallGateMember *find_member(const CallGate *gate, sd_bus_message *message) {
         for (size_t i = 0; i < gate->spec.member_count; i++)
                 if (sd_bus_message_is_method_call(message, gate->spec.members[i].interface,
                                                   gate->spec.members[i].member) > 0)
-                        return true;
-        return false;
+                        return &gate->spec.members[i];
+        return NULL;
 }
 
 static bool is_behind_another(const CallGate *gate, sd_bus_message *message) {
         const char *sender = sd_bus_message_get_sender(message);
-        if (gate->spec.opener && string_equal(sd_bus_message_get_interface(message), gate->spec.opener))
-                return false;
         for (size_t i = 0; i < gate->count; i++)
                 if (string_equal(sd_bus_message_get_sender(gate->waiting[i]), sender))
                         return true;
@@ -51,12 +50,11 @@ static int let_wait(CallGate *gate, sd_bus_message *message) {
 
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         CallGate *gate = userdata;
-        uint8_t type;
 
-        if ((gate->closed == 0 && gate->count == 0) || sd_bus_message_get_type(message, &type) < 0 ||
-            type != SD_BUS_MESSAGE_METHOD_CALL)
+        if (gate->closed == 0 && gate->count == 0)
                 return 0;
-        if (!(gate->closed > 0 && is_gated(gate, message)) && !is_behind_another(gate, message))
+        const CallGateMember *member = find_member(gate, message);
+        if (!member || (!(gate->closed > 0 && !member->follows) && !is_behind_another(gate, message)))
                 return 0;
         int r = bus_call_begin_waiting(gate->spec.bus, message);
         if (r <= 0)

@@ -2,9 +2,11 @@
 #pragma once
 
 /* Calls of some members wait while it is closed, and go on in their order when it is opened. Only calls that
- * have been admitted (bus/authorize.h) are let in to wait; behind one that waits, all others of the same
- * connection wait as well, but for those of the interface that opens it. */
+ * have been admitted (bus/authorize.h) are let in to wait. Behind one that waits, those of the same
+ * connection wait as well that may undo what it does. Everything else passes always: whatever is not in the
+ * table, and so all that only reads, never waits for a gate, neither by itself nor behind another. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <systemd/sd-bus.h>
 
@@ -15,13 +17,13 @@ typedef struct CallGate CallGate;
 typedef struct CallGateMember {
         const char *interface;
         const char *member;
+        bool follows; /* waits behind others of its connection only, never by itself */
 } CallGateMember;
 
 typedef struct CallGateSpec {
         sd_bus *bus;
         const CallGateMember *members; /* borrowed */
         size_t member_count;
-        const char *opener; /* interface; borrowed; NULL: none */
         /* More wait than may: it has to be opened. May be NULL. */
         void (*on_full)(void *userdata);
         void *userdata;

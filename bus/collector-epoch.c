@@ -58,7 +58,6 @@ int collector_epochs_new(const CollectorEpochsSpec *spec, CollectorEpochs **ret)
                         .bus = spec->bus,
                         .members = spec->gated,
                         .member_count = spec->gated_count,
-                        .opener = spec->interface,
                         .on_full = on_full,
                         .userdata = epochs,
                 },

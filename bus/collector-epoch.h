@@ -17,7 +17,6 @@ typedef struct CollectorEpochsSpec {
         sd_bus *bus;
         const CallGateMember *gated; /* borrowed */
         size_t gated_count;
-        const char *interface;            /* of the collector; borrowed */
         bool (*is_settling)(void *owner); /* these may be NULL */
         void (*on_hold)(void *owner, bool holding);
         void *owner;

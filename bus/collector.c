@@ -390,7 +390,6 @@ int collector_new(sd_bus *bus, const CollectorSpec *spec, Collector **ret) {
                         .bus = bus,
                         .gated = spec->gated,
                         .gated_count = spec->gated_count,
-                        .interface = spec->interface,
                         .is_settling = spec->is_settling,
                         .on_hold = spec->on_hold,
                         .owner = spec->owner,

@@ -39,7 +39,7 @@ typedef struct CollectorSpec {
         int (*sweep)(void *owner, const RecordField fields[RECORD_FIELDS_MAX]);
         int (*sweep_commit)(void *owner, uint32_t *ret_gone, uint64_t *ret_bytes);
 
-        /* Calls that may make something needed. */
+        /* Calls that may make something needed, and those that may undo what these do (bus/call-gate.h). */
         const CallGateMember *gated; /* borrowed */
         size_t gated_count;
         /* Such a call has been let in, and what it does is not over yet, but will be whatever else waits.

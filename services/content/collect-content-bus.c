@@ -57,11 +57,19 @@ static void on_changed(void *userdata) {
         collector_note_change(content->collector);
 }
 
-/* What may label or lease something. */
+/* What may label or lease something; and what may undo that. */
 static const CallGateMember gated[] = {
-        { CRT_CONTENT_INTERFACE, "Ingest" }, { CRT_CONTENT_INTERFACE, "Commit" },
-        { CRT_CONTENT_INTERFACE, "Update" }, { CRT_CONTENT_INTERFACE, "CreateLease" },
-        { CRT_LEASE_INTERFACE, "Add" },      { CRT_LEASE_INTERFACE, "Update" },
+        { CRT_CONTENT_INTERFACE, "Ingest" },
+        { CRT_CONTENT_INTERFACE, "Commit" },
+        { CRT_CONTENT_INTERFACE, "Update" },
+        { CRT_CONTENT_INTERFACE, "CreateLease" },
+        { CRT_LEASE_INTERFACE, "Add" },
+        { CRT_LEASE_INTERFACE, "Update" },
+        { CRT_CONTENT_INTERFACE, "Abort", .follows = true },
+        { CRT_CONTENT_INTERFACE, "Delete", .follows = true },
+        { CRT_CONTENT_INTERFACE, "UpdateNamespace", .follows = true },
+        { CRT_LEASE_INTERFACE, "Remove", .follows = true },
+        { CRT_LEASE_INTERFACE, "Delete", .follows = true },
 };
 
 int content_collector_new(sd_bus *bus, ContentState *state, ContentCollector **ret) {

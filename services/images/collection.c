@@ -215,19 +215,35 @@ void collection_cancel(Collection *collection) {
         collection_fail(collection, -ECANCELED, &fault);
 }
 
-/* An owner that holds has the same limit, but may never answer. */
-static int on_hold_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        Collection *collection = userdata;
+static void let_go(Collection *collection, int r, const char *why) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
 
         hold(collection, false);
         if (collection->step >= COLLECTION_END_SNAPSHOTS)
-                return 0; /* it is ending anyway */
-        fault_set(&fault, -ETIMEDOUT, "the collection has been holding calls for too long");
+                return; /* it is ending anyway */
+        fault_set(&fault, r, "%s", why);
         collection->call = store_call_free(collection->call);
         collection->survey = survey_free(collection->survey);
-        collection_fail(collection, -ETIMEDOUT, &fault);
+        collection_fail(collection, r, &fault);
+}
+
+/* An owner that holds has the same limit, but may never answer. */
+static int on_hold_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        let_go(userdata, -ETIMEDOUT, "the collection has been holding calls for too long");
         return 0;
+}
+
+static Collection *find_holding(Collection *first) {
+        while (first && !first->holding)
+                first = first->next;
+        return first;
+}
+
+void collection_let_go(ImageService *service) {
+        Collection *collection;
+        while ((collection = find_holding(service->collections)) ||
+               (collection = find_holding(service->tidyings)))
+                let_go(collection, -EBUSY, "too many calls wait for this collection");
 }
 
 /* ---- what is to go ---- */

@@ -49,5 +49,7 @@ int collection_new(ImageService *service, const CollectionSpec *spec, Collection
 void collection_start(Collection *collection);
 /* Leads to on_end(-ECANCELED), at once or later. What has gone has gone. */
 void collection_cancel(Collection *collection);
+/* Too many calls wait for those that hold: they let go, and begin anew. */
+void collection_let_go(ImageService *service);
 /* Without telling anybody: for the end of the daemon. */
 Collection *collection_free(Collection *collection);

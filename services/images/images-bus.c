@@ -12,6 +12,7 @@
 #include "bus/page.h"
 #include "lib/oci-reference.h"
 #include "lib/strv.h"
+#include "services/images/collection.h"
 
 /* The first argument as an image's full name. */
 int images_read_name(sd_bus_message *message, char **ret, sd_bus_error *error) {
@@ -160,10 +161,12 @@ static const sd_bus_vtable images_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-/* What may label something, or give another name to it. */
+/* What may label something, or give another name to it; and what may undo that. */
 static const CallGateMember gated[] = {
         { CRT_IMAGES_INTERFACE, "Update" },
         { CRT_IMAGES_INTERFACE, "Tag" },
+        { CRT_IMAGES_INTERFACE, "Remove", .follows = true },
+        { CRT_IMAGES_INTERFACE, "Pull", .follows = true },
 };
 
 static void on_hold(bool hold, void *userdata) {
@@ -171,10 +174,17 @@ static void on_hold(bool hold, void *userdata) {
         (hold ? call_gate_close : call_gate_open)(images->gate);
 }
 
+static void on_full(void *userdata) {
+        const ImagesBus *images = userdata;
+        collection_let_go(images->service);
+}
+
 static int add_gate(ImagesBus *images) {
         const CallGateSpec spec = { .bus = images->bus,
                                     .members = gated,
-                                    .member_count = ELEMENTS_OF(gated) };
+                                    .member_count = ELEMENTS_OF(gated),
+                                    .on_full = on_full,
+                                    .userdata = images };
         int r = call_gate_new(&spec, &images->gate);
         if (r < 0)
                 return r;

@@ -52,11 +52,16 @@ static void on_change(void *userdata) {
         collector_note_change(snapshots->collector);
 }
 
-/* What may label something, or bring it into use with all that its labels refer to. */
+/* What may label something, or bring it into use with all that its labels refer to; and what may undo that.
+ */
 static const CallGateMember gated[] = {
-        { CRT_SNAPSHOTS_INTERFACE, "Prepare" }, { CRT_SNAPSHOTS_INTERFACE, "View" },
-        { CRT_SNAPSHOTS_INTERFACE, "Commit" },  { CRT_SNAPSHOTS_INTERFACE, "Update" },
-        { CRT_SNAPSHOTS_INTERFACE, "Unpack" },  { CRT_SNAPSHOTS_INTERFACE, "Mount" },
+        { CRT_SNAPSHOTS_INTERFACE, "Prepare" },
+        { CRT_SNAPSHOTS_INTERFACE, "View" },
+        { CRT_SNAPSHOTS_INTERFACE, "Commit" },
+        { CRT_SNAPSHOTS_INTERFACE, "Update" },
+        { CRT_SNAPSHOTS_INTERFACE, "Unpack" },
+        { CRT_SNAPSHOTS_INTERFACE, "Mount" },
+        { CRT_SNAPSHOTS_INTERFACE, "Remove", .follows = true },
 };
 
 int snapshot_collector_new(sd_bus *bus, SnapshotManager *manager, SnapshotCollector **ret) {

@@ -235,6 +235,11 @@ def test_who_holds_is_not_held_up_itself():
     content.connection.call("org.crt.Content", lease.path, "org.crt.Content1.Lease", "Add",
                             GLib.Variant("(a(ss)a{sv})", ([("content", blob)], {})), None, Gio.DBusCallFlags.NONE,
                             60000, None, lambda connection, result: answers.append(connection.call_finish(result)))
+    # What only reads passes as well, though it comes from the connection whose call waits.
+    equal(b"one", content.read(blob))
+    content.call("Stat", blob)
+    equal({blob}, digests())
+    equal([], answers)
     for service_call in (release, hold, release, end):
         call(content.connection, *COLLECTOR["Content"], service_call.__name__.capitalize(),
              GLib.Variant("(ta{sv})", (number, {})))

@@ -63,7 +63,8 @@ static void attach(sd_bus **bus, int fd, bool server) {
 }
 
 static void set_up(void) {
-        static const CallGateMember members[] = { { INTERFACE, "Gated" } };
+        static const CallGateMember members[] = { { INTERFACE, "Gated" },
+                                                  { INTERFACE, "Undo", .follows = true } };
         int ends[2];
         memset(&fixture, 0, sizeof(fixture));
         fixture.admits = 1;
@@ -106,14 +107,36 @@ static void calls_wait_in_their_order(void) {
         call_gate_close(fixture.gate);
         call("Other", 2);
         CHECK_INT((int) fixture.passed, 3);
+        call("Undo", 3);
+        CHECK_INT((int) fixture.passed, 4);
+        call("Gated", 4);
+        call("Undo", 5);
+        call("Gated", 6);
+        CHECK_INT((int) fixture.passed, 4);
+        call_gate_open(fixture.gate);
+        run_all();
+        CHECK_INT((int) fixture.passed, 7);
+        call("Gated", 7);
+        CHECK_INT((int) fixture.passed, 8);
+        tear_down();
+}
+
+/* Whoever sent it, and whatever else of theirs waits. */
+static void what_only_reads_never_waits(void) {
+        set_up();
+        call_gate_close(fixture.gate);
         call("Gated", 3);
-        call("Other", 4);
+        call("Undo", 4);
+        call("Read", 0);
+        call("Read", 1);
+        CHECK_INT((int) fixture.passed, 2);
+        call_gate_close(fixture.gate);
+        call("Read", 2);
         CHECK_INT((int) fixture.passed, 3);
+        call_gate_open(fixture.gate);
         call_gate_open(fixture.gate);
         run_all();
         CHECK_INT((int) fixture.passed, 5);
-        call("Gated", 5);
-        CHECK_INT((int) fixture.passed, 6);
         tear_down();
 }
 
@@ -149,6 +172,7 @@ static void a_full_gate_is_opened_for_all(void) {
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(calls_wait_in_their_order),
+                CHECK_CASE(what_only_reads_never_waits),
                 CHECK_CASE(what_is_not_admitted_does_not_wait),
                 CHECK_CASE(a_full_gate_is_opened_for_all),
                 {},

@@ -115,12 +115,30 @@ static void no_blob_goes_when_snapshots_holds_no_longer(void) {
         close_service();
 }
 
+/* Nobody waits any longer, and what nothing needs goes all the same. */
+static void too_many_calls_that_wait_make_it_begin_anew(void) {
+        Told told;
+        open_service();
+        add_blob("other");
+        begin(&told);
+        while (!holds_both())
+                CHECK(step());
+        CHECK_INT(holds, 1);
+        collection_let_go(&service);
+        CHECK_INT(holds, 0);
+        run_all();
+        CHECK(told.ends == 1 && told.r == 0 && told.plans == 2 && told.blobs == 1);
+        CHECK(!fake_world_has_blob("system", "other"));
+        close_service();
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(a_label_of_an_image_that_is_set_meanwhile_counts),
                 CHECK_CASE(what_gets_another_name_meanwhile_stays),
                 CHECK_CASE(a_container_that_is_made_meanwhile_keeps_its_image),
                 CHECK_CASE(no_blob_goes_when_snapshots_holds_no_longer),
+                CHECK_CASE(too_many_calls_that_wait_make_it_begin_anew),
                 {},
         });
 }
