@@ -26,7 +26,7 @@ static const unsigned limits[_QUOTA_KIND_MAX] = {
         [QUOTA_INGESTS] = LIMIT_INGESTS_PER_UID,     [QUOTA_TRANSFERS] = LIMIT_TRANSFERS_PER_UID,
         [QUOTA_JOBS] = LIMIT_JOBS_PER_UID,           [QUOTA_CALLS] = LIMIT_PENDING_CALLS_PER_UID,
         [QUOTA_SNAPSHOTS] = LIMIT_SNAPSHOTS_PER_UID, [QUOTA_CONTAINERS] = LIMIT_CONTAINERS_PER_UID,
-        [QUOTA_SURVEYS] = LIMIT_SURVEYS_PER_UID,
+        [QUOTA_SURVEYS] = LIMIT_SURVEYS_PER_UID,     [QUOTA_RESOLVES] = LIMIT_RESOLVES_PER_UID,
 };
 
 /* Only users who hold something have an entry. A daemon has one thread and one set of users. */

@@ -17,6 +17,7 @@ typedef enum QuotaKind {
         QUOTA_SNAPSHOTS,
         QUOTA_CONTAINERS,
         QUOTA_SURVEYS,
+        QUOTA_RESOLVES,
         _QUOTA_KIND_MAX,
         _QUOTA_KIND_INVALID = -22,
 } QuotaKind;

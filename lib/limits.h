@@ -45,6 +45,7 @@
 #define LIMIT_MEASURES_PER_UID 64
 #define LIMIT_CONTAINERS_PER_UID 256
 #define LIMIT_SURVEYS_PER_UID 1
+#define LIMIT_RESOLVES_PER_UID 64 /* for whose config a worker is needed, as for the next */
 #define LIMIT_LEASE_RESOURCES 16384
 #define LIMIT_LEASE_RESOURCES_PER_UID 65536 /* of all leases */
 #define LIMIT_WAITERS_PER_JOB 256
@@ -60,6 +61,9 @@
 #define LIMIT_VERIFIES 16
 #define LIMIT_CONCURRENT_MEASURES 4 /* trees of snapshots whose usage is asked for */
 #define LIMIT_CLEANUPS 256          /* calls that wait for it */
+#define LIMIT_RESOLVES 1024         /* root's are not held against it */
+#define LIMIT_CONCURRENT_RESOLVES 4
+#define LIMIT_CONCURRENT_RESOLVES_PER_NAMESPACE 2
 #define LIMIT_CONCURRENT_DOWNLOADS 6
 #define LIMIT_CONCURRENT_SURVEYS 3 /* of everything, for Plan and Why */
 #define LIMIT_CONCURRENT_TEES 16   /* layers that are unpacked while they arrive */

@@ -10,6 +10,7 @@
 #include "bus/bus-names.h"
 #include "bus/options.h"
 #include "bus/page.h"
+#include "lib/limits.h"
 #include "lib/oci-reference.h"
 #include "lib/strv.h"
 #include "services/images/collection.h"
@@ -201,6 +202,9 @@ int images_bus_new(sd_bus *bus, ImageService *service, ImagesBus **ret) {
         images->service = service;
         int r = job_table_new(bus, CRT_IMAGES_PATH, "transfer", CRT_TRANSFER_INTERFACE, &images->transfers);
         if (r >= 0)
+                r = turn_queue_new(service->event, LIMIT_CONCURRENT_RESOLVES,
+                                   LIMIT_CONCURRENT_RESOLVES_PER_NAMESPACE, &images->readers);
+        if (r >= 0)
                 r = image_objects_new(images);
         if (r >= 0)
                 r = add_gate(images);
@@ -217,6 +221,8 @@ ImagesBus *images_bus_free(ImagesBus *images) {
         if (!images)
                 return NULL;
         sd_bus_slot_unref(images->slot);
+        resolve_calls_free(images);
+        turn_queue_free(images->readers);
         images->service->hold = NULL;
         call_gate_free(images->gate);
         object_kind_free(images->images);

@@ -10,14 +10,19 @@
 #include "bus/object-kind.h"
 #include "bus/options.h"
 #include "services/images/image-service.h"
+#include "services/images/turn-queue.h"
+
+typedef struct ResolveCall ResolveCall;
 
 typedef struct ImagesBus {
         sd_bus *bus;           /* weak */
         ImageService *service; /* weak */
         JobTable *transfers;
         ObjectKind *images;
-        ImageRecord found;       /* what find() found last: the object whose properties are being read */
-        CallGate *gate;          /* while a collection holds */
+        ImageRecord found;  /* what find() found last: the object whose properties are being read */
+        CallGate *gate;     /* while a collection holds */
+        TurnQueue *readers; /* of configs that calls to Resolve wait for */
+        ResolveCall *resolves;
         uint64_t full_disk_seen; /* when that led to a collection; 0: never */
         sd_bus_slot *slot;
 } ImagesBus;
@@ -42,6 +47,9 @@ int image_objects_new(ImagesBus *images);
 /* The properties of an image as entries of an a{sv}. */
 int image_append_properties(sd_bus_message *message, const ImageRecord *record);
 void image_object_emit(ImagesBus *images, const ImageRecord *record);
+
+/* resolve-bus.c: for the end of the daemon. */
+void resolve_calls_free(ImagesBus *images);
 
 /* full-disk-bus.c: a transfer has failed. If that is because there is no room, what nothing needs is
  * collected, at most once in ten minutes. */

@@ -114,7 +114,7 @@ static bool is_busy(void *userdata) {
         const ImagesDaemon *images = userdata;
         /* Outcomes that are kept do not hold up a stop. */
         return images->service.transfers || images->service.sweeps > 0 || images->service.surveys > 0 ||
-               images->service.collections || images->service.tidyings ||
+               images->service.collections || images->service.tidyings || images->bus->resolves ||
                (!images->stopping && job_table_is_busy(images->bus->transfers));
 }
 

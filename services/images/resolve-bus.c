@@ -2,28 +2,43 @@
 
 #include <errno.h>
 
+#include "bus/authorize.h"
 #include "bus/bus-error.h"
 #include "bus/options.h"
+#include "bus/quota.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/images/document-client.h"
 #include "services/images/images-bus.h"
 
 /* What the image's config says is kept with its name, as crt-document has told it during the pull. Where
- * that is not so (an image of an earlier version of crt, a very long config), one call waits for Content to
- * open the config, and for crt-document to read it. */
-typedef struct ResolveCall {
-        ImageService *service; /* weak */
+ * that is not so (an image of an earlier version of crt, a very long config), the call waits for its turn,
+ * for Content to open the config, and for crt-document to read it. It ends with who has made it. */
+struct ResolveCall {
+        ResolveCall *next;
+        ImagesBus *images; /* weak */
         sd_bus_message *message;
         ImageRecord record;
+        QuotaHold *hold;
+        PeerWatch *watch;
+        Turn *turn;
         StoreCall *call;
         DocumentClient *reader;
-} ResolveCall;
+};
 
 static ResolveCall *resolve_call_free(ResolveCall *call) {
         if (!call)
                 return NULL;
+        for (ResolveCall **place = &call->images->resolves; *place; place = &(*place)->next)
+                if (*place == call) {
+                        *place = call->next;
+                        break;
+                }
         store_call_free(call->call);
         document_client_free(call->reader);
+        turn_free(call->turn);
+        peer_watch_free(call->watch);
+        quota_hold_free(call->hold);
         sd_bus_message_unref(call->message);
         image_record_done(&call->record);
         free(call);
@@ -125,7 +140,7 @@ static void on_read(DocumentReply *reply, void *userdata) {
         ResolveCall *call = userdata;
         int r = reply->r;
         if (r >= 0) {
-                (void) image_store_put_config(call->service->images, &call->record, reply->records,
+                (void) image_store_put_config(call->images->service->images, &call->record, reply->records,
                                               reply->size);
                 r = answer(call->message, &call->record, &reply->document->config);
         }
@@ -147,18 +162,50 @@ static void on_opened(StoreReply *reply, void *userdata) {
                 fail(call, r, &reply->fault);
 }
 
-static int ask_content(ResolveCall *call, Fault *fault) {
-        int r = document_client_new(call->service->event, &call->reader, fault);
+static void on_turn(void *userdata) {
+        ResolveCall *call = userdata;
+        ImageService *service = call->images->service;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+
+        int r = document_client_new(service->event, &call->reader, &fault);
+        if (r >= 0)
+                r = store_call_new(service->stores,
+                                   &(StoreArguments){
+                                           .method = STORE_CONTENT_OPEN,
+                                           .namespace = call->record.namespace,
+                                           .name = call->record.config,
+                                           .fd = -EBADF,
+                                   },
+                                   on_opened, call, &call->call);
         if (r < 0)
-                return r;
-        return store_call_new(call->service->stores,
-                              &(StoreArguments){
-                                      .method = STORE_CONTENT_OPEN,
-                                      .namespace = call->record.namespace,
-                                      .name = call->record.config,
-                                      .fd = -EBADF,
-                              },
-                              on_opened, call, &call->call);
+                fail(call, r, &fault);
+}
+
+static void on_gone(void *userdata) {
+        resolve_call_free(userdata);
+}
+
+static int wait_for_turn(ResolveCall *call, Fault *fault) {
+        ImagesBus *images = call->images;
+        Peer *peer = bus_current_peer(images->bus);
+        if (!peer)
+                return -ENOTCONN;
+        if (quota_uid_is_limited(peer_uid(peer)) && turn_queue_count(images->readers) >= LIMIT_RESOLVES)
+                return fault_set(fault, -EDQUOT, "%i calls wait for the configs of images", LIMIT_RESOLVES);
+        int r = quota_hold_new(peer_uid(peer), QUOTA_RESOLVES, &call->hold);
+        if (r == -EDQUOT)
+                return fault_set(fault, r, "%i calls of user %u wait for the configs of images",
+                                 LIMIT_RESOLVES_PER_UID, peer_uid(peer));
+        if (r >= 0)
+                r = peer_watch_new(peer, on_gone, call, &call->watch);
+        if (r >= 0)
+                r = turn_new(images->readers, call->record.namespace, on_turn, call, &call->turn);
+        return r;
+}
+
+void resolve_calls_free(ImagesBus *images) {
+        while (images->resolves)
+                resolve_call_free(images->resolves);
 }
 
 int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -167,7 +214,7 @@ int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error)
         _cleanup_(resolve_call_freep) ResolveCall *call = new0(ResolveCall, 1);
         if (!call)
                 return -ENOMEM;
-        call->service = images->service;
+        call->images = images;
         int r = images_find_record(images, message, &(ImageCall){ 0 }, &call->record, error);
         if (r < 0)
                 return r;
@@ -179,9 +226,10 @@ int method_resolve(sd_bus_message *message, void *userdata, sd_bus_error *error)
         if (r != 0)
                 return r;
         call->message = sd_bus_message_ref(message);
-        r = ask_content(call, &fault);
+        r = wait_for_turn(call, &fault);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
-        TAKE_PTR(call);
+        call->next = images->resolves;
+        images->resolves = TAKE_PTR(call);
         return 1;
 }

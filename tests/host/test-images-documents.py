@@ -4,6 +4,8 @@
 
 import contextlib
 import os
+import pwd
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +16,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import image_registry  # noqa: E402
 from image_pulls import (FIXTURES, check_empty, clear, content, digests, equal, failure, images, pid_of,  # noqa: E402
                          pids_of, registry, run_cases, snapshots, systemctl, wait_for)
-from interfaces import kill_daemons  # noqa: E402
+from content_store import connect  # noqa: E402
+from interfaces import Gio, GLib, error_name, kill_daemons  # noqa: E402
 
 OWN = f"localhost:{image_registry.PORT}"
 GATED = f"{OWN}/gated/layers:edge"
@@ -191,6 +194,127 @@ def test_configs_are_kept_with_their_names():
     equal(image, images.call("Resolve", name)[0])
     images.remove(name)
     equal({}, kept())
+
+
+@contextlib.contextmanager
+def stopped_readers():
+    """As long as the file is there, each stops before it begins."""
+    program, real, flag = (f"{LIBEXEC}/{name}" for name in (WORKER, WORKER + "-real", "stop"))
+    script = f"{LIBEXEC}/stopping"
+    shutil.copy(program, real)
+    with open(script, "w", encoding="ascii") as file:
+        file.write(f"#!/bin/sh\n[ -e {flag} ] && kill -STOP $$\nexec {real}\n")
+    os.chmod(script, 0o755)
+    with open(flag, "w", encoding="ascii"):
+        pass
+    subprocess.run(["mount", "--bind", script, program], check=True)
+    systemctl("restart", UNIT)
+
+    def let_go():
+        os.unlink(flag)
+        for pid in pids_of(WORKER):
+            os.kill(pid, signal.SIGCONT)
+    try:
+        yield let_go
+    finally:
+        subprocess.run(["umount", program], check=True)
+        systemctl("restart", UNIT)
+        for path in (script, real):
+            os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(flag)
+
+
+def forget_configs():
+    """As with images whose configs are too long to be kept."""
+    systemctl("stop", UNIT)
+    database = sqlite3.connect(DATABASE)
+    with contextlib.closing(database), database:
+        database.execute("DELETE FROM configs")
+
+
+class Resolves:
+    """Calls on connections of their own, and what became of them."""
+
+    def __init__(self):
+        self.connections, self.answers = [], []
+
+    def begin(self, name, **options):
+        connection = connect()
+        entries = {key: GLib.Variant("s", value) for key, value in options.items()}
+        arguments = GLib.Variant("(sa{sv})", (name, entries))
+        connection.call("org.crt.Images", "/org/crt/Images", "org.crt.Images1", "Resolve", arguments, None,
+                        Gio.DBusCallFlags.NONE, 300000, None, self.take)
+        connection.flush_sync()
+        self.connections.append(connection)
+
+    def take(self, connection, result):
+        try:
+            self.answers.append(connection.call_finish(result).unpack()[0]["name"])
+        except GLib.Error as error:
+            self.answers.append(error_name(error))
+
+    def count(self):
+        while GLib.MainContext.default().iteration(False):
+            pass
+        return len(self.answers)
+
+
+def test_few_configs_that_are_not_kept_are_read_at_once():
+    name, names = f"{OWN}/plain/layers:edge", ("system", "elsewhere", "third")
+    for namespace in names:
+        images.pull(name, namespace=namespace)
+    forget_configs()
+    calls = Resolves()
+    with stopped_readers() as let_go:
+        for _ in range(6):
+            calls.begin(name)
+        wait_for(lambda: len(pids_of(WORKER)) == 2, what="two of one namespace")
+        for namespace in names[1:]:
+            calls.begin(name, namespace=namespace)
+            calls.begin(name, namespace=namespace)
+        wait_for(lambda: len(pids_of(WORKER)) == 4, what="four in all")
+        for _ in range(50):
+            equal(set(names), {namespace for namespace in names if images.names(namespace=namespace)})
+            equal((4, 0), (len(pids_of(WORKER)), calls.count()))
+        let_go()
+        wait_for(lambda: calls.count() == 10, what="all answers")
+        equal([name] * 10, calls.answers)
+        wait_for(lambda: not pids_of(WORKER))
+    clear(*names[1:])
+
+
+ALICE = '''
+from importlib import import_module
+test = import_module("test-images-documents")
+calls = test.Resolves()
+for _ in range(65):
+    calls.begin(test.sys.argv[1])
+test.wait_for(lambda: calls.count() == 1)
+print(*calls.answers, flush=True)
+test.sys.stdin.read()
+'''
+
+
+def test_one_user_has_so_many_waiting_until_they_leave():
+    name, own_namespace = f"{OWN}/plain/layers:edge", "u" + str(pwd.getpwnam("alice").pw_uid)
+    for namespace in ("system", own_namespace):
+        images.pull(name, namespace=namespace)
+    forget_configs()
+    command = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", sys.executable, "-Bc", ALICE, name]
+    here, calls = os.path.dirname(os.path.abspath(__file__)), Resolves()
+    with stopped_readers() as let_go:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here) as alice:
+            equal("org.crt.Error.LimitsExceeded", alice.stdout.readline().strip())
+            equal(2, len(pids_of(WORKER)))
+            calls.begin(name)
+            wait_for(lambda: len(pids_of(WORKER)) == 3, what="somebody else's turn")
+            alice.stdin.close()
+        wait_for(lambda: len(pids_of(WORKER)) == 1, what="the end of hers")
+        let_go()
+        wait_for(lambda: calls.count() == 1, what="the answer")
+        equal([name], calls.answers)
+    clear(own_namespace)
 
 
 if __name__ == "__main__":
