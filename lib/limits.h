@@ -51,7 +51,10 @@
 #define LIMIT_WAITERS_PER_JOB 256
 #define LIMIT_OUTCOMES_PER_UID 64
 
-#define LIMIT_NAMES_PER_NAMESPACE 16384 /* of images, beyond which none is given another one */
+/* What the names of images may take in one namespace. */
+#define LIMIT_NAMES_PER_NAMESPACE 16384                   /* beyond which none is given another one */
+#define LIMIT_NEEDS_PER_NAMESPACE 524288                  /* blobs and snapshots, counted for each name */
+#define LIMIT_CONFIGS_PER_NAMESPACE (64U * 1024U * 1024U) /* bytes; others are not kept */
 
 /* What a service holds at most in all. */
 #define LIMIT_PEERS 4096

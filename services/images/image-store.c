@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/images/image-store-private.h"
 
@@ -40,6 +41,25 @@ static const char *const migrations[] = {
         "CREATE TABLE configs (namespace TEXT NOT NULL, name TEXT NOT NULL, config TEXT NOT NULL,"
         " records BLOB NOT NULL, PRIMARY KEY (namespace, name),"
         " FOREIGN KEY (namespace, name) REFERENCES images ON DELETE CASCADE);",
+
+        /* needs: how many of them an image has */
+        "ALTER TABLE images ADD COLUMN needs INTEGER NOT NULL DEFAULT 0;"
+        "UPDATE images SET needs = (SELECT count(*) FROM needs WHERE needs.namespace = images.namespace"
+        " AND needs.name = images.name);"
+        "CREATE TABLE kept_configs (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, config TEXT NOT NULL,"
+        " size INTEGER NOT NULL, records BLOB NOT NULL);"
+        "CREATE INDEX kept_configs_by_config ON kept_configs (namespace, config, size);"
+        "CREATE TABLE config_uses (namespace TEXT NOT NULL, name TEXT NOT NULL,"
+        " copy INTEGER NOT NULL REFERENCES kept_configs, PRIMARY KEY (namespace, name),"
+        " FOREIGN KEY (namespace, name) REFERENCES images ON DELETE CASCADE) WITHOUT ROWID;"
+        "CREATE INDEX config_uses_by_copy ON config_uses (copy);"
+        "INSERT INTO kept_configs (id, namespace, config, size, records)"
+        " SELECT rowid, namespace, config, length(records), records FROM configs;"
+        "INSERT INTO config_uses (namespace, name, copy) SELECT namespace, name, rowid FROM configs;"
+        "DROP TABLE configs;"
+        "CREATE TRIGGER config_use_ends AFTER DELETE ON config_uses"
+        " WHEN NOT EXISTS (SELECT 1 FROM config_uses WHERE copy = OLD.copy)"
+        " BEGIN DELETE FROM kept_configs WHERE id = OLD.copy; END;",
 };
 
 int image_store_open(int directory, ImageStore **ret, Fault *fault) {
@@ -149,19 +169,27 @@ static int put_needs(ImageStore *store, const ImageRecord *record, GarbageKind k
 /* 1 if there was one of that name. Its labels stay. */
 static int put_image(ImageStore *store, const ImageRecord *record) {
         bool replaced = image_store_has(store, record->namespace, record->name);
-        int r = database_execute(
-                store->database,
-                "INSERT INTO images (" IMAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET digest = ?3, media_type = ?4, manifest = ?5, config = ?6,"
-                " chain_id = ?7, platform = ?8, size = ?9, created = ?10, pulled = ?11",
-                "ssssssssiii", record->namespace, record->name, record->digest, record->media_type,
-                record->manifest, record->config, record->chain_id, record->platform, (int64_t) record->size,
-                (int64_t) record->created, (int64_t) record->pulled);
+        uint64_t needs = strv_length(record->blobs) + strv_length(record->chains), names, others;
+        int r = image_store_count_needs(store, record->namespace, record->name, &names, &others);
+        if (r >= 0 && others + needs > LIMIT_NEEDS_PER_NAMESPACE)
+                r = -EDQUOT;
+        if (r >= 0)
+                r = database_execute(
+                        store->database,
+                        "INSERT INTO images (" IMAGE_COLUMNS ", needs)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                        " ON CONFLICT DO UPDATE SET digest = ?3, media_type = ?4, manifest = ?5, config = "
+                        "?6,"
+                        " chain_id = ?7, platform = ?8, size = ?9, created = ?10, pulled = ?11, needs = ?12",
+                        "ssssssssiiii", record->namespace, record->name, record->digest, record->media_type,
+                        record->manifest, record->config, record->chain_id, record->platform,
+                        (int64_t) record->size, (int64_t) record->created, (int64_t) record->pulled,
+                        (int64_t) needs);
         if (r >= 0)
                 r = database_execute(store->database, "DELETE FROM needs WHERE namespace = ? AND name = ?",
                                      "ss", record->namespace, record->name);
         if (r >= 0)
-                r = image_store_forget_config(store, record->namespace, record->name);
+                r = image_configs_forget(store, record->namespace, record->name);
         return r < 0 ? r : replaced;
 }
 
@@ -192,7 +220,7 @@ int image_store_put(ImageStore *store, const ImageRecord *record, const char *un
         if (r >= 0)
                 r = image_labels_put(store, record);
         if (r >= 0 && record->config_records)
-                r = image_store_put_config(store, record, record->config_records, record->config_size);
+                r = image_configs_put(store, record, record->config_records, record->config_size);
         if (r >= 0 && unpacking)
                 r = image_store_remove_unpacking(store, record->namespace, unpacking);
         if (r >= 0)

@@ -18,17 +18,19 @@ DEFINE_CLEANUP(ImageStore *, image_store_free);
 int image_store_get(ImageStore *store, const char *namespace, const char *name, ImageRecord *ret);
 bool image_store_has(ImageStore *store, const char *namespace, const char *name);
 /* Puts a record in the place of the one of that name, whose labels stay: 1 if there was one, else 0.
- * unpacking: that of the transfer that it comes from, which ends with it; or NULL. */
+ * unpacking: that of the transfer that it comes from, which ends with it; or NULL. -EDQUOT. */
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking);
 
 /* What the config of that record's image says, as crt-document told it (document.h): kept with the image and
- * for that config only, and not if it is longer than LIMIT_CONFIG_KEPT. -ENOENT if it is not. */
+ * for that config only, and not if it is longer than LIMIT_CONFIG_KEPT, or if the namespace keeps
+ * LIMIT_CONFIGS_PER_NAMESPACE already. -ENOENT if it is not. */
 int image_store_get_config(ImageStore *store, const ImageRecord *record, char **ret, size_t *ret_size);
 int image_store_put_config(ImageStore *store, const ImageRecord *record, const char *records, size_t size);
 
 /* Another name for what source stands for, without its labels; if replace, also one that stands for
- * something already, which keeps its own: 1 if it did, else 0. -EEXIST, -EDQUOT, -ENOENT. */
-int image_store_tag(ImageStore *store, const ImageRecord *source, const char *name, bool replace);
+ * something already, which keeps its own: 1 if it did, else 0. -EEXIST, -ENOENT; -EDQUOT with a sentence. */
+int image_store_tag(ImageStore *store, const ImageRecord *source, const char *name, bool replace,
+                    Fault *fault);
 
 /* Takes a name away, and notes in the same breath what nothing in the namespace needs any more:
  * image_store_list_garbage(). -ENOENT. */

@@ -5,7 +5,6 @@
 #include "bus/authorize.h"
 #include "bus/bus-error.h"
 #include "bus/options.h"
-#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/oci-reference.h"
 #include "lib/strv.h"
@@ -53,12 +52,9 @@ static int tag(ImagesBus *images, const TagCall *call, ImageRecord *ret, Fault *
                                     : r;
         r = verify_digest(call->name, &source, fault);
         if (r >= 0)
-                r = image_store_tag(store, &source, call->name, call->options.replace);
+                r = image_store_tag(store, &source, call->name, call->options.replace, fault);
         if (r == -EEXIST)
                 fault_set(fault, r, "%s is the name of an image already", call->name);
-        else if (r == -EDQUOT)
-                fault_set(fault, r, "the namespace %s has %i images", call->namespace,
-                          LIMIT_NAMES_PER_NAMESPACE);
         image_record_done(&source);
         if (r < 0)
                 return r;

@@ -8,6 +8,7 @@
 
 #include "lib/fd.h"
 #include "lib/identifier.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/images/sweep.h"
@@ -260,7 +261,7 @@ static int keep_chain(Transfer *transfer) {
         return r;
 }
 
-static int record(Transfer *transfer) {
+static int record(Transfer *transfer, Fault *fault) {
         bool is_clean = transfer->noted && !has_unfinished_keys(transfer);
 
         transfer->observer->on_phase("committing", transfer->userdata);
@@ -270,6 +271,9 @@ static int record(Transfer *transfer) {
         if (r >= 0)
                 r = image_store_put(transfer->service->images, &transfer->record,
                                     is_clean ? transfer->key_prefix : NULL);
+        if (r == -EDQUOT)
+                fault_set(fault, r, "the images of the namespace %s need %i blobs and snapshots already",
+                          transfer->namespace, LIMIT_NEEDS_PER_NAMESPACE);
         if (r < 0)
                 return r;
         transfer->record.is_replacement = r > 0;
@@ -287,7 +291,7 @@ static int step(Transfer *transfer, Fault *fault) {
         case TRANSFER_LAYERS:
                 return advance_layers(transfer, fault);
         case TRANSFER_RECORDING:
-                return record(transfer);
+                return record(transfer, fault);
         default:
                 return 0;
         }

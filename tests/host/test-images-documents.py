@@ -169,7 +169,7 @@ def test_one_that_can_not_be_started():
 def kept():
     database = sqlite3.connect(DATABASE)
     with contextlib.closing(database):
-        return dict(database.execute("SELECT name, records FROM configs").fetchall())
+        return dict(database.execute("SELECT name, records FROM config_uses JOIN kept_configs ON id = copy").fetchall())
 
 
 def test_configs_are_kept_with_their_names():
@@ -184,7 +184,8 @@ def test_configs_are_kept_with_their_names():
     systemctl("stop", UNIT)
     database = sqlite3.connect(DATABASE)
     with contextlib.closing(database), database:
-        database.execute("DELETE FROM configs")
+        database.execute("DELETE FROM config_uses")
+    equal({}, kept())
     equal(image, images.call("Resolve", name)[0])
     equal(records, kept()[name])
     equal(image, images.call("Resolve", name)[0])
@@ -230,7 +231,7 @@ def forget_configs():
     systemctl("stop", UNIT)
     database = sqlite3.connect(DATABASE)
     with contextlib.closing(database), database:
-        database.execute("DELETE FROM configs")
+        database.execute("DELETE FROM config_uses")
 
 
 class Resolves:

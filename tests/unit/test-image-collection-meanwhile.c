@@ -42,7 +42,7 @@ static void what_gets_another_name_meanwhile_stays(void) {
                         if (!step())
                                 break;
                 CHECK_OK(image_store_get(service.images, "system", "x", &record));
-                CHECK_OK(image_store_tag(service.images, &record, "a", false));
+                CHECK_OK(image_store_tag(service.images, &record, "a", false, NULL));
                 CHECK_OK(image_store_remove(service.images, "system", "x"));
                 image_record_done(&record);
                 start_tidying(&told);

@@ -2,9 +2,10 @@
 
 #include <sys/stat.h>
 
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/images/claim-table.h"
-#include "services/images/image-store.h"
+#include "services/images/image-store-private.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
 
@@ -105,7 +106,7 @@ static void a_name_can_be_given_again(void) {
         CHECK_OK(image_store_put_config(store, &record, "what it says", 12));
         CHECK_OK(image_store_change_labels(store, &record, labels, true, NULL));
 
-        CHECK_INT(image_store_tag(store, &record, "b", false), 0);
+        CHECK_INT(image_store_tag(store, &record, "b", false, NULL), 0);
         CHECK_OK(image_store_get(store, "system", "b", &other));
         CHECK_STRING(other.chain_id, "c1");
         CHECK(other.size == record.size && other.pulled == 2 && !other.labels);
@@ -113,10 +114,10 @@ static void a_name_can_be_given_again(void) {
         CHECK_INT(size, 12);
         free(records);
 
-        CHECK_ERROR(image_store_tag(store, &record, "b", false), -EEXIST);
-        CHECK_ERROR(image_store_tag(store, &record, "a", false), -EEXIST);
-        CHECK_INT(image_store_tag(store, &record, "a", true), 1);
-        CHECK_INT(image_store_tag(store, &record, "old", true), 1);
+        CHECK_ERROR(image_store_tag(store, &record, "b", false, NULL), -EEXIST);
+        CHECK_ERROR(image_store_tag(store, &record, "a", false, NULL), -EEXIST);
+        CHECK_INT(image_store_tag(store, &record, "a", true, NULL), 1);
+        CHECK_INT(image_store_tag(store, &record, "old", true, NULL), 1);
         CHECK(!image_store_needs_blob(store, "system", "b3"));
 
         /* Each of them keeps what all need, also when the others are gone. */
@@ -125,7 +126,7 @@ static void a_name_can_be_given_again(void) {
         check_garbage(store, "");
         CHECK(image_store_needs_blob(store, "system", "b2") &&
               image_store_needs_chain(store, "system", "c1"));
-        CHECK_ERROR(image_store_tag(store, &record, "c", false), -ENOENT);
+        CHECK_ERROR(image_store_tag(store, &record, "c", false, NULL), -ENOENT);
         CHECK(!image_store_has(store, "system", "c"));
         CHECK_OK(image_store_remove(store, "system", "b"));
         check_garbage(store, "snapshot:c1 blob:b2 blob:b1");
@@ -179,6 +180,112 @@ static void only_what_no_image_needs_becomes_garbage(void) {
 static int count_unpackings(const char *namespace, const char *prefix, void *userdata) {
         *(int *) userdata += string_equal(namespace, "system") && string_equal(prefix, "unpack-1-");
         return 0;
+}
+
+static int count_copies(ImageStore *store) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        CHECK_OK(database_query(store->database, &rows, "SELECT count(*) FROM kept_configs", ""));
+        CHECK(database_rows_next(&rows) > 0);
+        return (int) database_rows_int64(&rows, 0);
+}
+
+static void put_with_config(ImageStore *store, const char *namespace, const char *name, char *records,
+                            size_t size) {
+        ImageRecord record = { 0 };
+        CHECK_OK(put(store, namespace, name, (const char *[]){ "b1", NULL }, NULL));
+        CHECK_OK(image_store_get(store, namespace, name, &record));
+        CHECK_OK(image_store_put_config(store, &record, records, size));
+        image_record_done(&record);
+}
+
+static bool has_config(ImageStore *store, const char *namespace, const char *name, char first) {
+        _cleanup_free_ char *records = NULL;
+        ImageRecord record = { 0 };
+        size_t size = 0;
+        CHECK_OK(image_store_get(store, namespace, name, &record));
+        int r = image_store_get_config(store, &record, &records, &size);
+        image_record_done(&record);
+        CHECK(r >= 0 || r == -ENOENT);
+        return r >= 0 && records[0] == first;
+}
+
+/* However many names an image has, what its config says is there once, and goes with the last of them. */
+static void a_config_is_kept_once_and_so_much_of_all(void) {
+        ImageStore *store = open_store("limits");
+        static char records[LIMIT_CONFIG_KEPT];
+        ImageRecord record = { 0 };
+        char name[16];
+
+        CHECK_OK(database_set_durable(store->database, false));
+        memset(records, 'a', sizeof(records));
+        put_with_config(store, "system", "a", records, sizeof(records));
+        put_with_config(store, "system", "the-same", records, sizeof(records));
+        put_with_config(store, "u1000", "a", records, sizeof(records));
+        CHECK_OK(image_store_get(store, "system", "a", &record));
+        for (int i = 0; i < 500; i++) {
+                snprintf(name, sizeof(name), "tag%i", i);
+                CHECK_INT(image_store_tag(store, &record, name, false, NULL), 0);
+        }
+        CHECK_INT(count_copies(store), 2);
+        for (int i = 0; i < 500; i += 2) {
+                snprintf(name, sizeof(name), "tag%i", i);
+                CHECK_OK(image_store_remove(store, "system", name));
+        }
+        CHECK_OK(image_store_remove(store, "system", "a"));
+        CHECK(has_config(store, "system", "tag1", 'a') && has_config(store, "system", "the-same", 'a'));
+        image_record_done(&record);
+
+        /* Another one is another one's own. */
+        memset(records, 'b', sizeof(records));
+        put_with_config(store, "system", "tag1", records, sizeof(records));
+        CHECK(has_config(store, "system", "tag1", 'b') && has_config(store, "system", "tag3", 'a'));
+        CHECK_INT(count_copies(store), 3);
+        CHECK_OK(image_store_remove(store, "system", "tag1"));
+        CHECK_INT(count_copies(store), 2);
+
+        unsigned kept = 1;
+        for (unsigned i = 0; i < LIMIT_CONFIGS_PER_NAMESPACE / sizeof(records) + 10; i++) {
+                snprintf(name, sizeof(name), "big%u", i);
+                memcpy(records + 1, &i, sizeof(i));
+                put_with_config(store, "system", name, records, sizeof(records));
+                kept += has_config(store, "system", name, 'b');
+        }
+        CHECK_INT(kept, LIMIT_CONFIGS_PER_NAMESPACE / sizeof(records));
+        put_with_config(store, "u1000", "b", records, sizeof(records));
+        CHECK(has_config(store, "u1000", "b", 'b'));
+        CHECK_OK(image_store_remove(store, "system", "big0"));
+        put_with_config(store, "system", "late", records, sizeof(records));
+        CHECK(has_config(store, "system", "late", 'b'));
+        image_store_free(store);
+}
+
+/* Each name counts what it needs: no tag and no pull makes them more than so many. */
+static void a_namespace_needs_so_many_things(void) {
+        ImageStore *store = open_store("needs");
+        const char *blobs[] = { "b1", "b2", "b3", NULL };
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        ImageRecord record = { 0 };
+
+        /* One that has all but seven. */
+        CHECK_OK(put(store, "system", "large", blobs, NULL));
+        CHECK_INT(database_execute(store->database, "UPDATE images SET needs = ?", "i",
+                                   (int64_t) LIMIT_NEEDS_PER_NAMESPACE - 7),
+                  1);
+        CHECK_INT(put(store, "system", "a", blobs, NULL), 0);
+        CHECK_OK(image_store_get(store, "system", "a", &record));
+        CHECK_INT(image_store_tag(store, &record, "b", false, &fault), 0);
+        CHECK_ERROR(image_store_tag(store, &record, "more", false, &fault), -EDQUOT);
+        CHECK_CONTAINS(fault.text, "system");
+        CHECK_ERROR(put(store, "system", "more", blobs, NULL), -EDQUOT);
+        CHECK(!image_store_has(store, "system", "more"));
+        /* In the place of another one there is room, and elsewhere. */
+        CHECK_INT(image_store_tag(store, &record, "b", true, &fault), 1);
+        CHECK_INT(put(store, "system", "a", blobs, NULL), 1);
+        CHECK_INT(put(store, "u1000", "a", blobs, NULL), 0);
+        CHECK_OK(image_store_remove(store, "system", "b"));
+        CHECK_INT(image_store_tag(store, &record, "more", false, NULL), 0);
+        image_record_done(&record);
+        image_store_free(store);
 }
 
 static void unfinished_transfers_are_remembered(void) {
@@ -247,6 +354,8 @@ int main(void) {
                 CHECK_CASE(records_come_back),
                 CHECK_CASE(lists_are_in_order),
                 CHECK_CASE(only_what_no_image_needs_becomes_garbage),
+                CHECK_CASE(a_config_is_kept_once_and_so_much_of_all),
+                CHECK_CASE(a_namespace_needs_so_many_things),
                 CHECK_CASE(unfinished_transfers_are_remembered),
                 CHECK_CASE(times_of_configs_are_read),
                 CHECK_CASE(one_at_a_time_makes_a_thing_and_many_count_on_it),
