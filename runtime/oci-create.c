@@ -14,7 +14,6 @@
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
 #include "runtime/oci-session.h"
-#include "runtime/own-binary.h"
 
 /* Init gets the read side of "start" together with a write side, so that it never sees the end of it, and
  * the only write side of "result". */
@@ -64,7 +63,6 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.meanwhile = work_meanwhile;
         request.userdata = session;
         session->cloned = true;
-        own_binary_let_go();
         return container_create(&request, &session->container, fault);
 }
 

@@ -21,7 +21,6 @@
 #include "runtime/oci-foreground.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
-#include "runtime/own-binary.h"
 
 typedef struct ExecSession {
         const OciOptions *options;
@@ -154,7 +153,6 @@ static int start(ExecSession *session, Fault *fault) {
         request.extra_fds = extra;
         request.extra_fd_count = (size_t) r;
         oci_process_standard(request.standard);
-        own_binary_let_go();
         return exec_start(&request, session->init, oci_process_listen_pid(), &session->exec, fault);
 }
 

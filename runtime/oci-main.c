@@ -12,7 +12,7 @@
 #include "runtime/oci-process.h"
 #include "runtime/own-binary.h"
 
-/* What clones processes into containers runs from a read-only mount of its own file. */
+/* What clones processes into containers is not to be reached by them: own-binary.h. */
 static const struct {
         int (*run)(const OciOptions *options, Fault *fault);
         bool clones;
@@ -57,7 +57,6 @@ static void set_up_memory(void) {
 int main(int argc, char *argv[]) {
         Fault fault = FAULT_NULL;
         OciOptions options = { 0 };
-        own_binary_begin();
         set_up_memory();
         oci_process_guard_standard();
         oci_log_open(&options);

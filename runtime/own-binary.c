@@ -4,10 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <pthread.h>
 #include <stdbool.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
@@ -16,9 +13,10 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "lib/strv.h"
 
 #define OWN_PATH "/proc/self/exe"
+
+bool own_binary_is_apart;
 
 /* The clone of a single file is a mount whose root is that file. As long as the descriptor of open_tree(2)
  * is there it is in a mount namespace without a name, and whoever has CAP_SYS_ADMIN over any mount namespace
@@ -73,7 +71,7 @@ static bool is_copy(void) {
 static int is_protected(bool *ret) {
         struct statx st;
         struct statvfs file_system;
-        if (geteuid() != 0 && (is_others() || is_copy())) {
+        if (own_binary_is_apart || (geteuid() != 0 && (is_others() || is_copy()))) {
                 *ret = true;
                 return 0;
         }
@@ -81,35 +79,6 @@ static int is_protected(bool *ret) {
                 return -errno;
         *ret = (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) && (file_system.f_flag & ST_RDONLY);
         return 0;
-}
-
-static pthread_t closing;
-static bool is_closing;
-
-static void *close_mount(void *userdata) {
-        (void) close((int) (intptr_t) userdata);
-        return NULL;
-}
-
-void own_binary_begin(void) {
-        const char *path = (const char *) getauxval(AT_EXECFN);
-        const char *number = path ? string_after(path, "/dev/fd/") : NULL;
-        uint64_t fd;
-        if (!number || string_to_uint64(number, INT_MAX, &fd) < 0)
-                return;
-        /* Somebody else's fexecve(3) says the same; its descriptor is another one. */
-        int flags = fcntl((int) fd, F_GETFD), mode = fcntl((int) fd, F_GETFL);
-        if (flags != 0 || mode < 0 || !(mode & O_PATH) || fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0)
-                return;
-        is_closing = pthread_create(&closing, NULL, close_mount, (void *) (intptr_t) fd) == 0;
-        if (!is_closing)
-                (void) close((int) fd);
-}
-
-void own_binary_let_go(void) {
-        if (is_closing)
-                (void) pthread_join(closing, NULL);
-        is_closing = false;
 }
 
 int own_binary_protect(char *const *arguments, Fault *fault) {

@@ -3,8 +3,6 @@
 # exec into a container whose processes want out, or want to stop it.
 source "$(dirname "$0")/oci.sh"
 
-binary=$(readlink -f "$(command -v "${CRT_OCI:-crt-oci}")")
-
 up() {
         local filter=$1
         shift
@@ -35,76 +33,6 @@ test_the_working_directory_is_inside() {
         done
         rm "$rootfs/tmp/link"
         down
-}
-
-# CVE-2019-5736: what is executed is the runtime itself, by an interpreter line. There it waits (for a reader of its
-# log), and so long that a process of the container gets hold of its file; when it runs no more, that is written to.
-test_the_runtimes_own_file_can_not_be_written() {
-        [[ $(readelf -l "$binary") != *INTERP* ]] ||
-                skip "this build (a sanitizer's) needs libraries that the container does not have"
-        cp -a "$binary" "$scratch/before"
-        printf '#!/proc/self/exe --log=/tmp/fifo\n' >"$rootfs/tmp/interpreted"
-        chmod +x "$rootfs/tmp/interpreted"
-        rm -f "$rootfs/tmp/fifo" "$rootfs/tmp/held"
-        mkfifo "$rootfs/tmp/fifo"
-        up '.process.noNewPrivileges = false' sh -c '
-                while :; do
-                        for process in /proc/[0-9]*; do
-                                case $(readlink $process/exe) in
-                                        ""|*/busybox) ;;
-                                        *) exec 9<$process/exe && echo held && break 2 ;;
-                                esac
-                        done
-                        sleep 0.02
-                done 2>/dev/null
-                echo >/tmp/held
-                cat /tmp/fifo >/dev/null
-                for i in 1 2 3 4 5 6 7 8 9 10; do
-                        sleep 0.05
-                        { echo overwritten >/proc/self/fd/9; } && echo written
-                done
-                echo >/tmp/tried
-                sleep 1000'
-        oci exec box /tmp/interpreted >/dev/null 2>&1 &
-        local pid=$!
-        wait_for 10 test -e "$rootfs/tmp/held"
-        wait "$pid" || true
-        wait_for 10 test -e "$rootfs/tmp/tried"
-        if ! cmp -s "$binary" "$scratch/before"; then
-                mv -f "$scratch/before" "$binary"
-                fail "the container has written to $binary"
-        fi
-        contains "$(cat "$scratch/init-output")" held
-        equal "" "$(grep written "$scratch/init-output" || true)"
-        down
-        rm "$rootfs"/tmp/{interpreted,fifo,held,tried}
-}
-
-# The same while the runtime is still there: nobody may make the mount of its file writable again, by no name of it.
-test_the_mount_of_the_runtimes_file_can_not_be_changed() {
-        [[ $(readelf -l "$binary") != *INTERP* ]] ||
-                skip "this build (a sanitizer's) needs libraries that the container does not have"
-        cat >"$scratch/hook" <<'END'
-#!/usr/bin/python3
-import ctypes, json, os, struct, sys, time
-libc, pid = ctypes.CDLL(None, use_errno=True), json.load(sys.stdin)["pid"]
-while b"--log=/tmp/fifo" not in open(f"/proc/{pid}/cmdline", "rb").read():  # init has become the program
-    time.sleep(0.01)
-program = os.open(f"/proc/{pid}/exe", os.O_PATH)
-clear_read_only = struct.pack("QQQQ", 0, 1, 0, 0)
-result = libc.syscall(442, program, b"", 0x1000, clear_read_only, 32)  # mount_setattr(2), AT_EMPTY_PATH
-with open(sys.argv[1], "w") as file:
-    file.write(f"{os.fstat(program).st_ino == os.stat(sys.argv[2]).st_ino} {result} {ctypes.get_errno()}")
-END
-        chmod +x "$scratch/hook"
-        mkfifo "$rootfs/tmp/fifo"
-        bundle '.process.noNewPrivileges = false |
-                .hooks.poststart = [{path: "'"$scratch/hook"'", args: ["hook", "'"$scratch/changed"'", "'"$binary"'"]}]' \
-                /proc/self/exe --log=/tmp/fifo state x
-        oci run --bundle "$bundle" --detach box </dev/null >/dev/null 2>&1
-        equal "True -1 22" "$(cat "$scratch/changed")"
-        oci delete --force box
-        rm "$rootfs/tmp/fifo"
 }
 
 # CVE-2016-9962: until its execve the new process has descriptors of the host, and memory of the runtime.

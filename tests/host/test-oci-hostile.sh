@@ -267,27 +267,6 @@ test_a_working_directory_outside() {
         nothing_left
 }
 
-test_the_runtimes_file_can_not_be_written() {
-        # CVE-2019-5736. Init waits, and is still the runtime: its file is open to whoever may look.
-        bundle . true
-        oci create -b "$bundle" box
-        local pid
-        pid=$(oci state box | jq .pid)
-        fails sh -c "exec 3<>/proc/$pid/exe"
-        [[ $output == *"Read-only file system"* || $output == *"Text file busy"* ]] || fail "$output"
-        python3 - "$pid" <<'END'
-import os, sys
-fd = os.open(f"/proc/{sys.argv[1]}/exe", os.O_RDONLY)
-assert os.fstatvfs(fd).f_flag & os.ST_RDONLY, "the mount is writable"
-END
-        # Held open until nothing runs from it any more, it is still on its read-only mount.
-        exec 7<"/proc/$pid/exe"
-        oci delete --force box
-        fails sh -c 'exec 3<>/proc/self/fd/7' 7<&7
-        contains "$output" "Read-only file system"
-        exec 7<&-
-}
-
 test_the_waiting_init_is_closed_to_others_in_its_pid_namespace() {
         bundle 'del(.linux.namespaces[] | select(.type == "pid"))' true
         oci create -b "$bundle" box
@@ -362,7 +341,8 @@ test_a_create_killed_at_any_point_is_cleaned_up_by_delete() {
                 timeout --signal KILL "$delay" "${CRT_OCI:-crt-oci}" --root "$state" create -b "$bundle" box || true
                 oci delete --force box
                 equal "" "$(ls "$state")"
-                equal "" "$(pgrep -f -- "$bundle")"
+                # Who has killed it (timeout, itself included) has not waited for its end.
+                wait_for 5 eval '! pgrep -f -- "$bundle"'
                 # An empty cgroup may remain, of which no note was taken yet.
                 equal "" "$(cat /sys/fs/cgroup/crt-test-oci/box/cgroup.procs 2>/dev/null)"
                 rmdir /sys/fs/cgroup/crt-test-oci/box 2>/dev/null || true
