@@ -18,6 +18,7 @@
 #include "lib/strv.h"
 
 #define FIRST_FD 3
+#define ANCESTORS_MAX 128U
 
 /* What is neither of 0 to 2 nor to be handed on. */
 static int child_hide_rest(const ProcessSpawn *spawn) {
@@ -346,7 +347,9 @@ int process_exit_status(const siginfo_t *info) {
         return info->si_code == CLD_EXITED ? info->si_status : 128 + info->si_status;
 }
 
-int process_start_time(pid_t pid, uint64_t *ret) {
+/* A field of /proc/PID/stat after the second, which is the name in parentheses and may itself hold spaces
+ * and parentheses. */
+static int read_stat_field(pid_t pid, unsigned wanted, uint64_t *ret) {
         char path[64];
         _cleanup_free_ char *text = NULL;
         (void) snprintf(path, sizeof(path), "/proc/%i/stat", pid);
@@ -354,9 +357,8 @@ int process_start_time(pid_t pid, uint64_t *ret) {
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : r;
 
-        /* Field 2 is the name in parentheses, which may itself hold spaces and parentheses. */
         char *p = strrchr(text, ')');
-        for (unsigned field = 2; p && field < 22; field++)
+        for (unsigned field = 2; p && field < wanted; field++)
                 p = strchr(p + 1, ' ');
         if (!p)
                 return -EIO;
@@ -364,6 +366,22 @@ int process_start_time(pid_t pid, uint64_t *ret) {
         if (end)
                 *end = '\0';
         return string_to_uint64(p + 1, UINT64_MAX, ret);
+}
+
+int process_start_time(pid_t pid, uint64_t *ret) {
+        return read_stat_field(pid, 22, ret);
+}
+
+/* Numbers may be given anew meanwhile: their count is what ends this at any rate. */
+bool process_is_ancestor(pid_t pid) {
+        uint64_t parent = (uint64_t) getppid();
+        for (unsigned i = 0; pid > 0 && parent > 0 && i < ANCESTORS_MAX; i++) {
+                if (parent == (uint64_t) pid)
+                        return true;
+                if (read_stat_field((pid_t) parent, 4, &parent) < 0)
+                        return false;
+        }
+        return false;
 }
 
 int signal_from_string(const char *name) {

@@ -57,6 +57,9 @@ int process_exit_status(const siginfo_t *info);
  * good. */
 int process_start_time(pid_t pid, uint64_t *ret);
 
+/* True if this process is a child of that one, or a child's child. */
+bool process_is_ancestor(pid_t pid);
+
 /* "SIGTERM", "TERM", "term" or "15"; also RTMIN+3. Number or -EINVAL. */
 int signal_from_string(const char *name);
 /* "SIGTERM"; NULL if there is none. */

@@ -63,6 +63,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.meanwhile = work_meanwhile;
         request.userdata = session;
         session->cloned = true;
+        session->in_resctrl = session->config->intel_rdt.given;
         return container_create(&request, &session->container, fault);
 }
 

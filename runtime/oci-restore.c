@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -84,12 +85,16 @@ static int mount_root(const OciSession *session, char **ret, Fault *fault) {
 static int add_descriptors(OciCriu *criu, Fault *fault) {
         _cleanup_json_ json_object *list = NULL;
         _cleanup_close_ int directory = open(criu->images_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_close_ int fd =
-                directory < 0 ? -EBADF
-                              : openat(directory, "descriptors.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
+        /* A FIFO's opening waits for nobody, and reading that finds nothing. */
+        const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+        _cleanup_close_ int fd = directory < 0 ? -EBADF : openat(directory, "descriptors.json", flags);
+        struct stat st;
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return fault_set_errno(fault, -errno, "--image-path: %s/descriptors.json",
                                        criu->images_path);
+        if (!S_ISREG(st.st_mode))
+                return fault_set(fault, -EINVAL, "--image-path: %s/descriptors.json: is not a regular file",
+                                 criu->images_path);
         int r = json_parse_fd(fd, DESCRIPTORS_SIZE_MAX, "descriptors", &list, fault);
         if (r >= 0 && !json_object_is_type(list, json_type_array))
                 r = fault_set(fault, -EBADMSG, "descriptors: must be an array");

@@ -121,7 +121,7 @@ int oci_session_write_state(OciSession *session, pid_t pid, Fault *fault) {
                 .config_size = session->config_size,
                 .pid = pid,
                 .in_scope = session->options->systemd_cgroup && session->cgroup >= 0,
-                .in_resctrl = session->cloned && session->config->intel_rdt.given,
+                .in_resctrl = session->in_resctrl,
         };
         return state_file_write(&session->state, &record, fault);
 }

@@ -27,6 +27,7 @@ typedef struct OciSession {
         bool forwards_terminal; /* without a socket it goes to the caller's own: run in the foreground */
         bool starts_at_once;    /* see container_can_start_at_once() */
         bool cloned;            /* or it was tried */
+        bool in_resctrl;        /* what was made there for it is to be removed with it */
         bool complete;
 } OciSession;
 

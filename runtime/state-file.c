@@ -101,13 +101,13 @@ static bool ends_soon(pid_t pid) {
         return pidfd == -ESRCH || (pidfd >= 0 && poll(&ended, 1, KILLED_TIMEOUT_MS) > 0);
 }
 
-/* Whoever creates it may wait for this process, a hook that it runs for example: nobody waits for that. But
- * it may also have been killed a moment ago. */
+/* Whoever creates it may wait for this process, and does if that is a hook of its own: nobody waits for
+ * that. But it may also have been killed a moment ago. */
 static int lock_unless_being_created(StateFile *state) {
         struct flock record = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         if (flock(state->directory, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK &&
             fcntl(state->directory, F_GETLK, &record) >= 0 && record.l_type != F_UNLCK &&
-            !ends_soon(record.l_pid))
+            (process_is_ancestor(record.l_pid) || !ends_soon(record.l_pid)))
                 return -EINPROGRESS;
         return state_file_lock(state);
 }

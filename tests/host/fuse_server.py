@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A FUSE file system of one file, whose server answers only some of those who ask."""
+"""A FUSE file system of one file, whose server answers only some of those who ask, or only when it is told to."""
 
 import ctypes
 import errno
@@ -8,12 +8,12 @@ import signal
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 
 from content_store import wait_for
 
 LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT, BATCH_FORGET = 1, 2, 3, 14, 15, 18, 25, 26, 42
-SIZE = 4096
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -26,36 +26,31 @@ def group_of(task):
         return 0
 
 
-def attributes(node):
+def attributes(node, size):
     mode = stat.S_IFDIR | 0o755 if node == 1 else stat.S_IFREG | 0o666
-    return struct.pack("QQQQQQIIIIIIIIII", node, SIZE, 8, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+    return struct.pack("QQQQQQIIIIIIIIII", node, size, 8, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
 
-def answer(opcode, node, body):
+def answer(opcode, node, body, name, content):
     """What is sent back; an error as a number."""
     if opcode == INIT:
         return struct.pack("IIIIHHIIHHIIHHI", 7, 31, 65536, 0, 12, 10, 65536, 1, 1, 0, 0, 0, 0, 0, 0) + bytes(16)
     if opcode == LOOKUP:
-        return struct.pack("QQQQII", 2, 0, 0, 0, 0, 0) + attributes(2) if body == b"file\0" else errno.ENOENT
+        if body != name + b"\0":
+            return errno.ENOENT
+        return struct.pack("QQQQII", 2, 0, 0, 0, 0, 0) + attributes(2, len(content))
     if opcode == GETATTR:
-        return struct.pack("QII", 0, 0, 0) + attributes(node)
+        return struct.pack("QII", 0, 0, 0) + attributes(node, len(content))
     if opcode == OPEN:
         return struct.pack("QII", 1, 0, 0)
     if opcode == READ:
-        return bytes(min(struct.unpack_from("QQI", body)[2], SIZE))
+        _, offset, size = struct.unpack_from("QQI", body)
+        return content[offset:offset + size]
     return b"" if opcode in (FLUSH, RELEASE) else errno.ENOSYS
 
 
-def serve(device, silent_for):
-    """silent_for: a set of processes, and their children, that never get an answer."""
-    def is_silent(task):
-        group = group_of(task)
-        try:
-            with open(f"/proc/{group}/stat", encoding="utf-8") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-        except OSError:
-            parent = 0
-        return group in silent_for or parent in silent_for
+def serve(device, is_silent, name=b"file", content=bytes(4096)):
+    """is_silent(opcode, task): who asks never gets an answer."""
     while True:
         try:
             request = os.read(device, 1 << 17)
@@ -64,13 +59,24 @@ def serve(device, silent_for):
                 continue
             return  # unmounted
         length, opcode, unique, node, _, _, task = struct.unpack_from("IIQQIII", request)
-        if opcode in (FORGET, BATCH_FORGET) or is_silent(task):
+        if opcode in (FORGET, BATCH_FORGET) or is_silent(opcode, task):
             continue
-        reply = answer(opcode, node, request[40:length])
+        reply = answer(opcode, node, request[40:length], name, content)
         if isinstance(reply, int):
             os.write(device, struct.pack("IiQ", 16, -reply, unique))
         else:
             os.write(device, struct.pack("IiQ", 16 + len(reply), 0, unique) + reply)
+
+
+def mount(directory):
+    """Its device."""
+    if not os.path.exists("/dev/fuse"):
+        os.mknod("/dev/fuse", 0o20666, os.makedev(10, 229))
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+    if libc.mount(b"silent", directory.encode(), b"fuse", 0, options.encode()) < 0:
+        raise OSError(ctypes.get_errno(), "mount")
+    return device
 
 
 class SilentFile:
@@ -79,18 +85,22 @@ class SilentFile:
     def __init__(self, silent_for):
         self.silent_for = set(silent_for)
 
+    def is_silent(self, _, task):
+        group = group_of(task)
+        try:
+            with open(f"/proc/{group}/stat", encoding="utf-8") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            parent = 0
+        return group in self.silent_for or parent in self.silent_for
+
     def __enter__(self):
-        if not os.path.exists("/dev/fuse"):
-            os.mknod("/dev/fuse", 0o20666, os.makedev(10, 229))
         self.directory = tempfile.mkdtemp(prefix="fuse-")
-        device = os.open("/dev/fuse", os.O_RDWR)
-        options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
-        if libc.mount(b"silent", self.directory.encode(), b"fuse", 0, options.encode()) < 0:
-            raise OSError(ctypes.get_errno(), "mount")
+        device = mount(self.directory)
         self.server = os.fork()
         if self.server == 0:
             try:
-                serve(device, self.silent_for)
+                serve(device, self.is_silent)
             finally:
                 os._exit(0)  # pylint: disable=protected-access
         os.close(device)
@@ -102,3 +112,19 @@ class SilentFile:
         umount = ["umount", "-l", self.directory]
         wait_for(lambda: subprocess.run(umount, capture_output=True).returncode == 0, what="umount")
         os.rmdir(self.directory)
+
+
+def serve_gate(directory, name, content, gate):
+    """A file whose opening, which GATE.reached tells of, takes until the FIFO GATE was opened and closed."""
+    def wait_at_gate(opcode, _):
+        if opcode == OPEN:
+            with open(gate + ".reached", "wb"):
+                pass
+            with open(gate, "rb") as file:
+                file.read()
+        return False
+    serve(mount(directory), wait_at_gate, name.encode(), content.encode())
+
+
+if __name__ == "__main__":
+    serve_gate(*sys.argv[1:])

@@ -96,10 +96,12 @@ END
         chmod +x "$scratch/hook"
         rm -f "$scratch/hooks"
         local hooks='def hook(n; s): {path: "'"$scratch"'/hook", args: ["hook", n, s], env: ["PATH=/usr/bin:/bin"]}; .hooks = '
-        bundle "$hooks"'{prestart: [hook("prestart"; "0")], createRuntime: [hook("createRuntime"; "0")], poststop: [hook("poststop"; "0")]}' true
+        bundle "$hooks"'{prestart: [hook("prestart"; "0")], createRuntime: [hook("createRuntime"; "0")], poststop: [hook("poststop"; "0")]} | .linux.intelRdt = {closID: "x"}' true
         restore --detach box </dev/null >/dev/null 2>&1
         local pid host
         pid=$(oci state box | jq .pid) host=$(readlink /proc/self/ns/mnt)
+        # It is in no class of resctrl that could be removed with it.
+        equal false "$(jq .resctrl "$state/box/state.json")"
         equal "prestart $host creating $pid"$'\n'"createRuntime $host creating $pid" "$(cat "$scratch/hooks")"
         oci delete --force box
         equal "poststop $host stopped null" "$(tail -n 1 "$scratch/hooks")"
@@ -116,18 +118,22 @@ END
 test_a_restore_into_a_scope() {
         [[ -d /run/systemd/system ]] || skip "systemd is not here"
         stand_in none 1000
-        rm "$scratch/images3/descriptors.json"
-        mkfifo "$scratch/images3/descriptors.json"
+        mkfifo "$scratch/gate"
+        # Its mount goes with the server.
+        python3 -B "$test_directory/fuse_server.py" "$scratch/images3" descriptors.json '[]' "$scratch/gate" &
+        local server=$!
+        wait_for 10 mountpoint "$scratch/images3"
         bundle '.linux.cgroupsPath = "system.slice:crt:box"' true
         oci --criu "$scratch/criu" --systemd-cgroup restore --detach --image-path "$scratch/images3" -b "$bundle" box </dev/null >/dev/null 2>&1 &
         local runtime=$!
         # Opened when the runtime reads it, which is before it starts criu.
-        exec 9>"$scratch/images3/descriptors.json"
+        wait_for 20 test -e "$scratch/gate.reached"
+        exec 9>"$scratch/gate"
         [[ -n $(cat /sys/fs/cgroup/system.slice/crt-box.scope/cgroup.procs) ]] || fail "the scope is empty"
-        echo '[]' >&9
         exec 9>&-
         wait "$runtime"
-        rm "$scratch/images3/descriptors.json"
+        kill -9 "$server"
+        umount -l "$scratch/images3"
         equal "0::/system.slice/crt-box.scope" "$(grep ^0: "/proc/$(oci state box | jq .pid)/cgroup")"
         equal active "$(systemctl show -P ActiveState crt-box.scope)"
         oci delete --force box
@@ -239,6 +245,10 @@ test_what_can_not_be_saved_or_found_is_refused() {
         oci delete --force box
         fails oci restore --image-path "$scratch/images6" -b "$bundle" box
         contains "$output" "descriptors.json"
+        mkdir -p "$scratch/images6"
+        mkfifo "$scratch/images6/descriptors.json"
+        fails timeout 60 "${CRT_OCI:-crt-oci}" --root "$state" restore --image-path "$scratch/images6" -b "$bundle" box
+        contains "$output" "descriptors.json: is not a regular file"
         nothing_left
 }
 

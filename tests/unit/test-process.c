@@ -155,6 +155,34 @@ static void start_time_survives_an_odd_name(void) {
         CHECK(before == after);
 }
 
+static void ancestors(void) {
+        int answer[2], said = 0;
+        pid_t own = getpid();
+        CHECK_OK(pipe2(answer, O_CLOEXEC));
+        CHECK(process_is_ancestor(getppid()));
+        CHECK(!process_is_ancestor(own));
+        CHECK(!process_is_ancestor(0));
+        pid_t child = fork();
+        CHECK_OK(child);
+        if (child == 0) {
+                pid_t parent = getpid(), grandchild = fork();
+                if (grandchild == 0) {
+                        said = process_is_ancestor(own) + 2 * process_is_ancestor(parent) +
+                               4 * process_is_ancestor(getpid());
+                        (void) !write(answer[1], &said, sizeof(said));
+                        _exit(0);
+                }
+                (void) waitpid(grandchild, NULL, 0);
+                _exit(0);
+        }
+        CHECK(!process_is_ancestor(child));
+        CHECK_INT(read(answer[0], &said, sizeof(said)), sizeof(said));
+        CHECK_INT(said, 3);
+        CHECK_INT(waitpid(child, NULL, 0), child);
+        close(answer[0]);
+        close(answer[1]);
+}
+
 static void signal_names(void) {
         static const struct {
                 const char *name;
@@ -201,6 +229,7 @@ int main(void) {
                 CHECK_CASE(signals_are_unblocked_in_children),
                 CHECK_CASE(waiting_without_hanging_and_killing),
                 CHECK_CASE(start_time_survives_an_odd_name),
+                CHECK_CASE(ancestors),
                 CHECK_CASE(signal_names),
                 CHECK_CASE(the_same_with_reserved_numbers),
                 {},
