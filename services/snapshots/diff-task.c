@@ -206,14 +206,14 @@ static int find_snapshots(SnapshotManager *manager, const DiffSpec *spec, DiffSn
         if (r >= 0)
                 r = snapshot_check_use(&ret->new, SNAPSHOT_USE_DIFF, fault);
         if (r >= 0)
-                r = snapshot_commit_check_idle(manager, &ret->new, fault);
+                r = snapshot_commit_check_settled(manager, &ret->new, fault);
         if (r < 0)
                 return r;
         if (spec->lower && spec->lower[0] != '\0') {
                 r = snapshot_store_get(manager->store, spec->namespace, spec->lower, &ret->old, fault);
                 if (r >= 0)
                         r = snapshot_check_use(&ret->old, SNAPSHOT_USE_DIFF, fault);
-                return r < 0 ? r : snapshot_commit_check_idle(manager, &ret->old, fault);
+                return r < 0 ? r : snapshot_commit_check_settled(manager, &ret->old, fault);
         }
         if (spec->lower || ret->new.parent_id == 0)
                 return 0;

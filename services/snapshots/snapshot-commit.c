@@ -106,6 +106,20 @@ int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *s
         return 0;
 }
 
+int snapshot_commit_check_settled(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault) {
+        int r = snapshot_commit_check_idle(manager, snapshot, fault);
+        if (r < 0 || snapshot->kind != SNAPSHOT_ACTIVE ||
+            !tree_stage_is_begun(manager->trees.trees, snapshot->id))
+                return r;
+        r = tree_stage_settle_by_id(manager->trees.trees, manager->trees.trash, snapshot->id, false);
+        if (r < 0)
+                return fault_set_errno(
+                        fault, r, "The tree of '%s' can't be put in order after a commit that was not ended",
+                        snapshot->key);
+        trash_collector_start(manager->trash);
+        return 0;
+}
+
 bool snapshot_commit_may_keep(const SnapshotManager *manager) {
         for (const SnapshotCommit *c = manager->commits; c; c = c->next)
                 if (c->labels || snapshot_store_has_references(manager->store))

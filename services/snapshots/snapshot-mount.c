@@ -109,7 +109,7 @@ int snapshot_mount(SnapshotManager *manager, const Snapshot *snapshot, const Sna
                    Fault *fault) {
         int r = snapshot_check_use(snapshot, SNAPSHOT_USE_MOUNT, fault);
         if (r >= 0)
-                r = snapshot_commit_check_idle(manager, snapshot, fault);
+                r = snapshot_commit_check_settled(manager, snapshot, fault);
         if (r >= 0)
                 r = snapshot_mount_check_unused(manager, snapshot, fault);
         return r < 0 ? r : mount_snapshot(manager, snapshot, options, fault);

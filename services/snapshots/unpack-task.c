@@ -256,7 +256,7 @@ static int check_empty(SnapshotManager *manager, const Snapshot *snapshot, Fault
         if (snapshot->mounted != MOUNTED_NEVER)
                 return fault_set(fault, -EBUSY, "The snapshot '%s' is not fresh: it was used already",
                                  snapshot->key);
-        r = snapshot_commit_check_idle(manager, snapshot, fault);
+        r = snapshot_commit_check_settled(manager, snapshot, fault);
         if (r < 0)
                 return r;
         r = is_empty(manager, snapshot->id);

@@ -164,6 +164,41 @@ def clean():
     check_disk()
 
 
+def leave_unsettled(key):
+    """As if nothing could be put in order after a commit that failed: what it made stands where the tree was."""
+    tree = f"{STATE}/trees/{number_of(key)}"
+    os.mkdir(f"{tree}/old")
+    os.rename(f"{tree}/fs", f"{tree}/old/fs")
+    os.mkdir(f"{tree}/fs")
+    put_text(f"{tree}/fs/wrong", "wrong")
+
+
+def test_a_tree_is_put_in_order_before_it_is_used():
+    with Disk("ext4", environment="CRT_SNAPSHOTS_DRIVER=copy"):
+        store.put("base", BASE)
+        store.prepare("a", "base")
+        with store.mount("a") as path:
+            put_text(f"{path}/mine", "mine")
+        leave_unsettled("a")
+        with store.mount("a") as path:
+            equal(["d", "mine"], sorted(os.listdir(path)))
+        equal(["fs"], parts_of("a"))
+        leave_unsettled("a")
+        (handle, job), fds = store.call("Diff", "a")
+        with os.fdopen(fds.steal_fds()[handle], "rb") as stream:
+            data = stream.read()
+        store.wait(job)
+        assert b"mine" in data and b"wrong" not in data
+        store.prepare("fresh")
+        leave_unsettled("fresh")
+        store.unpack("fresh", BASE)
+        store.commit("c", "fresh")
+        store.view("v", "c")
+        with store.mount("v") as path:
+            equal(["d"], os.listdir(path))
+        store.clear()
+        check_disk()
+
 
 def test_a_tree_that_can_not_be_put_in_order_does_not_keep_the_others_from_being_used():
     store.prepare("p")
@@ -174,6 +209,9 @@ def test_a_tree_that_can_not_be_put_in_order_does_not_keep_the_others_from_being
     kill_daemon()
     equal(["active", "active"], [store.stat(key)["kind"] for key in ("p", "q")])
     assert os.path.isdir(old)
+    for use in (lambda: store.mount("q"), lambda: store.call("Diff", "q"), lambda: store.unpack("q", BASE)):
+        assert "in order" in failure("Failed", use)
+    store.mount("p").close()
     os.rmdir(f"{old}/strange")
     kill_daemon()
     equal("active", store.stat("q")["kind"])
