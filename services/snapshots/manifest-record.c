@@ -21,8 +21,10 @@
 #define DATA_SIZE ((size_t) 64 * 1024)
 
 /* What is not of the layer itself. */
-const char *const manifest_skips[] = { "work",         "notes",       TREE_THROUGH_BEGUN,
-                                       TREE_STAGE_OLD, MANIFEST_NAME, NULL };
+const char *const manifest_skips[] = {
+        "work",         "notes",        TREE_THROUGH_BEGUN, TREE_THROUGH_MADE,
+        TREE_STAGE_OLD, TREE_STAGE_NEW, MANIFEST_NAME,      NULL,
+};
 
 const char *manifest_record_name(const ManifestRecord *record) {
         return (const char *) (record + 1);

@@ -5,9 +5,14 @@
  * directory are those of the topmost layer that has it. */
 
 #include <stdbool.h>
+#include <time.h>
 
-/* Owner, mode, times and extended attributes (not overlayfs' own) from one directory to another. */
+/* Owner, mode, times and extended attributes (not overlayfs' own) from one directory to another, which has
+ * no others afterwards. */
 int tree_copy_attributes(int from, int to);
+/* As a directory is that nobody described: root's, 0755, of that time, without extended attributes
+ * (overlayfs' own stay). */
+int tree_reset_attributes(int directory, struct timespec time);
 
 /* trusted.overlay.opaque: nothing of the layers below shows in this directory. */
 int tree_set_opaque(int directory);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/identifier.h"
 #include "lib/path.h"
 #include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
@@ -87,8 +88,12 @@ static void level_pop(CopyRun *run) {
 static int open_links(CopyRun *run) {
         if (run->links >= 0)
                 return run->links;
-        int root = run->levels[0].to;
-        (void) snprintf(run->links_name, sizeof(run->links_name), ".crt-links-%i", getpid());
+        /* No layer has a file of that name. */
+        _cleanup_free_ char *random = NULL;
+        int root = run->levels[0].to, r = identifier_new_random(24, &random);
+        if (r < 0)
+                return r;
+        (void) snprintf(run->links_name, sizeof(run->links_name), ".crt-links-%s", random);
         if (mkdirat(root, run->links_name, 0700) < 0)
                 return -errno;
         run->links = path_open(root, run->links_name, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);

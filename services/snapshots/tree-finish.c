@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/fd.h"
 #include "lib/path.h"
@@ -37,6 +38,7 @@ typedef struct Finish {
         int root;
         int parent; /* -EBADF: none */
         int64_t parent_id;
+        struct timespec unpacked; /* when it was */
         ImpliedDirectory *implied;
         size_t implied_count;
         const ImpliedDirectory **sorted; /* those, by their paths, when it was asked for one */
@@ -67,11 +69,15 @@ static int walk_fault(const Finish *finish, int r, const char *path, Fault *faul
 
 /* ---- what the tree itself says ---- */
 
+/* It begins as it was unpacked: a commit that failed may have made it what another parent has there. */
 static int add_implied(Finish *finish, const DirectoryWalk *tree, const DirectoryLevel *to,
                        const char *path) {
         /* Something else took its place, or nothing of a lower layer is seen here. */
         if (to->fd < 0 || directory_walk_parent(tree)->opaque)
                 return 0;
+        int r = tree_reset_attributes(to->fd, finish->unpacked);
+        if (r < 0)
+                return r;
         size_t count = finish->implied_count;
         if ((count & (count - 1)) == 0) { /* full: it grows by powers of two */
                 ImpliedDirectory *larger =
@@ -212,19 +218,21 @@ static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *f
         int r = read_notes(finish, notes, size, &root_described, fault);
         if (r >= 0 && finish->parent >= 0 && finish->implied_count > 0)
                 r = follow_links(finish, fault);
-        if (r >= 0 && finish->parent >= 0 && tree_is_opaque(finish->root)) {
+        if (r >= 0 && tree_is_opaque(finish->root)) {
                 r = tree_hide(finish->root, finish->parent);
                 if (r < 0)
                         return fault_set_errno(fault, r, "Can't hide what the layer hides");
         }
-        if (r < 0 || root_described || finish->parent < 0)
+        if (r < 0 || root_described)
                 return r;
-        r = tree_copy_attributes(finish->parent, finish->root);
+        r = finish->parent >= 0 ? tree_copy_attributes(finish->parent, finish->root)
+                                : tree_reset_attributes(finish->root, finish->unpacked);
         return r < 0 ? fault_set_errno(fault, r, "Can't finish the root of the tree") : 0;
 }
 
 int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fault) {
         char path[TREE_PATH_SIZE];
+        struct stat st;
         _cleanup_close_ int notes =
                 path_open(trees, tree_path(id, "notes", path), O_RDONLY, 0, PATH_BENEATH);
         if (notes == -ENOENT)
@@ -236,10 +244,10 @@ int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fau
                 return fault_set_errno(fault, root, "Can't open the tree");
         _cleanup_free_ char *text = NULL;
         size_t size = 0;
-        int r = tree_through_check(tree, parent_id, fault);
+        int r = tree_through_resume(tree, parent_id, fault);
         if (r < 0)
                 return r;
-        r = notes < 0 ? notes : fd_read_all(notes, NOTES_MAX, &text, &size);
+        r = notes < 0 ? notes : fstat(notes, &st) < 0 ? -errno : fd_read_all(notes, NOTES_MAX, &text, &size);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read the notes about the layer");
         _cleanup_(finish_done) Finish finish = {
@@ -249,6 +257,7 @@ int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fau
                 .root = root,
                 .parent = parent,
                 .parent_id = parent_id,
+                .unpacked = st.st_mtim,
                 .work = WORK_MAX - THROUGH_WORK_MAX,
                 .through_work = THROUGH_WORK_MAX,
         };

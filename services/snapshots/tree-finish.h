@@ -10,5 +10,6 @@
 
 /* Tree id below trees, on top of parent: the root of all that lies below, merged; -EBADF: nothing. Acts on
  * the notes that directory_table_apply() left beside the files; a tree without notes is left alone. Doing it
- * again changes nothing. -EBUSY: it was begun on another parent, and can only be done on that. */
+ * again changes nothing, and on another parent (a commit that failed is repeated) it is as if it had never
+ * been done. -EBUSY: files of it were moved for another parent already, and it can only be done on that. */
 int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fault);

@@ -15,11 +15,19 @@
 
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-/* What the tree itself has there stays; a directory does not show what it would be merged with. */
+/* What the tree itself has there stays. */
 static int hide_name(int root, const char *name) {
+        return mknodat(root, name, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* A directory does not show what it would be merged with. A whiteout says nothing that the mark does not
+ * say, unless what lies below has the name. */
+static int prepare_name(int root, const char *name) {
         struct stat st;
         if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return errno != ENOENT || mknodat(root, name, S_IFCHR, makedev(0, 0)) < 0 ? -errno : 0;
+                return -errno;
+        if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0))
+                return unlinkat(root, name, 0) < 0 ? -errno : 0;
         if (!S_ISDIR(st.st_mode))
                 return 0;
         _cleanup_close_ int directory = openat(root, name, DIRECTORY_FLAGS);
@@ -30,11 +38,8 @@ static int hide_name(int root, const char *name) {
         return r < 0 ? r : futimens(directory, times) < 0 ? -errno : 0;
 }
 
-int tree_hide(int root, int below) {
-        struct stat st;
-        if (fstat(root, &st) < 0)
-                return -errno;
-        int fd = openat(below, ".", DIRECTORY_FLAGS);
+static int visit_names(int in, int root, int (*visit)(int root, const char *name)) {
+        int fd = openat(in, ".", DIRECTORY_FLAGS);
         DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
         if (!stream) {
                 int r = -errno;
@@ -44,8 +49,18 @@ int tree_hide(int root, int below) {
         int r = 0;
         for (struct dirent *entry; r >= 0 && (entry = readdir(stream));)
                 if (path_is_component(entry->d_name))
-                        r = hide_name(root, entry->d_name);
+                        r = visit(root, entry->d_name);
         (void) closedir(stream);
+        return r;
+}
+
+int tree_hide(int root, int below) {
+        struct stat st;
+        if (fstat(root, &st) < 0)
+                return -errno;
+        int r = visit_names(root, root, prepare_name);
+        if (r >= 0 && below >= 0)
+                r = visit_names(below, root, hide_name);
         const struct timespec times[2] = { st.st_atim, st.st_mtim };
         return r < 0 ? r : futimens(root, times) < 0 ? -errno : 0;
 }

@@ -4,5 +4,6 @@
 /* An opaque root: nothing of the layers below shows in the whole tree. overlayfs does not look at that mark
  * on a layer's own root, so it is said of each name there. */
 
-/* root: the tree's; below: what lies under it, seen as one. Doing it again changes nothing. */
+/* root: the tree's; below: what lies under it, seen as one; -EBADF: nothing. What was hidden for something
+ * else that lay there is not any more. */
 int tree_hide(int root, int below);

@@ -18,7 +18,6 @@
 #include "services/snapshots/directory-walk.h"
 #include "services/snapshots/tree-attributes.h"
 
-#define MADE "made" /* in the tree's directory: a directory that gets its attributes before its place */
 #define BEGUN_SIZE 24
 #define LINKS_MAX 40
 #define PARTS_MAX PATH_MAX /* of a way, with all that its links say */
@@ -226,9 +225,15 @@ static int read_begun(int tree, int64_t *ret) {
         return r < 0 ? r : 0;
 }
 
-int tree_through_check(int tree, int64_t parent_id, Fault *fault) {
+static int remove_made(int tree) {
+        return unlinkat(tree, TREE_THROUGH_MADE, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int tree_through_resume(int tree, int64_t parent_id, Fault *fault) {
         int64_t begun = 0;
-        int r = read_begun(tree, &begun);
+        int r = remove_made(tree);
+        if (r >= 0)
+                r = read_begun(tree, &begun);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read what the layer was put on");
         if (begun == 0 || begun == parent_id)
@@ -263,17 +268,19 @@ static void put_times_back(int directory, const struct stat *before) {
 /* A directory that only the parent has, as it is there. */
 static int make_like_parent(const TreeThrough *through, int in, const char *name, const char *path) {
         int r = spend(through, WORK_OF_DIRECTORY, strlen(path));
+        if (r >= 0)
+                r = remove_made(through->tree);
         if (r < 0)
                 return r;
-        if (unlinkat(through->tree, MADE, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        if (mkdirat(through->tree, TREE_THROUGH_MADE, 0755) < 0 ||
+            fchmodat(through->tree, TREE_THROUGH_MADE, 0755, 0) < 0)
                 return -errno;
-        if (mkdirat(through->tree, MADE, 0755) < 0 || fchmodat(through->tree, MADE, 0755, 0) < 0)
-                return -errno;
-        _cleanup_close_ int made = path_open(through->tree, MADE, DIRECTORY_FLAGS, 0, PATH_BENEATH);
+        _cleanup_close_ int made =
+                path_open(through->tree, TREE_THROUGH_MADE, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         _cleanup_close_ int from = path_open(through->parent, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         bool none = from == -ENOENT || from == -ENOTDIR || from == -ELOOP; /* the layer replaced it */
         r = made < 0 ? made : none ? 0 : from < 0 ? from : tree_copy_attributes(from, made);
-        return r < 0 ? r : renameat(through->tree, MADE, in, name) < 0 ? -errno : 0;
+        return r < 0 ? r : renameat(through->tree, TREE_THROUGH_MADE, in, name) < 0 ? -errno : 0;
 }
 
 /* Each part of the path, in the layer. */

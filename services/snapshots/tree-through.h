@@ -11,9 +11,10 @@
 
 #include "lib/fault.h"
 
-#define TREE_THROUGH_BEGUN                                                                                  \
-        "through" /* in the tree's directory: the number of the parent it was begun on                      \
-                   */
+/* In the tree's directory: the number of the parent it was begun on, and a directory that gets its
+ * attributes before its place. */
+#define TREE_THROUGH_BEGUN "through"
+#define TREE_THROUGH_MADE "made"
 
 typedef struct TreeThrough {
         int tree; /* the directory that the layer's files are in, "fs" */
@@ -29,9 +30,10 @@ typedef struct TreeThrough {
  * symbolic link in its place. */
 int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fault);
 /* What was moved for one parent is wrong for another. To be noted before the first move, in the tree's
- * directory; -EBUSY: it was begun on another. */
+ * directory. */
 int tree_through_begin(int tree, int64_t parent_id, Fault *fault);
-int tree_through_check(int tree, int64_t parent_id, Fault *fault);
+/* Puts in order what was killed in the middle. -EBUSY: it was begun on another. */
+int tree_through_resume(int tree, int64_t parent_id, Fault *fault);
 /* Moves what is in that directory to where the link leads; it is gone then. -EBADMSG with a sentence: the
  * layer has the same there already, or what is no directory. */
 int tree_through_move(const TreeThrough *through, const char *path, Fault *fault);

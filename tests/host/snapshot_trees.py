@@ -169,6 +169,11 @@ def compress(tool, data):
     return subprocess.run([tool, "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
+# What crt calls its own files beside a tree's: a layer may have them, too.
+OWN_NAMES = ("fs", "work", "notes", "through", "made", "old", "new", "manifest", "layer.erofs", "layer.unfinished",
+             "verity")
+
+
 # ---- what is on disk, and the service ----
 
 def rows(sql):
@@ -270,7 +275,8 @@ def slow_layer(key, store, size=8 << 20):
     return job, write_end, data[size // 2:]
 
 
-__all__ = ["BOOTED", "CRASHED", "JOB", "STATE", "Snapshots", "Tree", "change_records", "check_disk", "compress",
-           "entry", "equal", "failure", "kill_daemon", "layer", "main_pid", "memfd", "mounts", "os", "part_pids",
-           "rows", "run_cases", "set_rule", "sha256", "slow_layer", "subprocess", "systemctl", "tarfile", "tempfile",
-           "time", "trees", "use_setting", "wait_for", "worker_pids", "write"]
+__all__ = ["BOOTED", "CRASHED", "JOB", "OWN_NAMES", "STATE", "Snapshots", "Tree", "change_records",
+           "check_disk", "compress", "entry", "equal", "failure", "kill_daemon", "layer", "main_pid",
+           "memfd", "mounts", "os", "part_pids", "rows", "run_cases", "set_rule", "sha256", "slow_layer",
+           "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",
+           "worker_pids", "write"]

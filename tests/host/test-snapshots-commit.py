@@ -137,6 +137,37 @@ def test_what_was_to_be_an_image_can_be_mounted_again():
         check_disk()
 
 
+def attributes_of(path):
+    info = os.stat(path)
+    return oct(info.st_mode), info.st_uid, info.st_gid, info.st_mtime
+
+
+def test_nothing_stays_of_the_parent_of_a_commit_that_failed():
+    store.put("first", layer(entry("./", mode=0o700, uid=3), entry("d/", mode=0o2770, gid=33, mtime=77), "other/",
+                             entry("e/", uid=5, pax_headers={"SCHILY.xattr.user.first": "x"})))
+    store.put("second", layer(entry("./", mode=0o711, mtime=8), entry("d/", mode=0o750, mtime=9)))
+    seen = {}
+    for key, parent in (("a", "second"), ("b", "second"), ("c", ""), ("d", "")):
+        store.prepare(key)
+        store.unpack(key, layer(entry("d/x", b"x"), entry("e/x", b"x")))
+        if key in "bd":
+            with Late(key):
+                failure("Failed", lambda: store.commit("tried", key, parent="first"))
+        store.commit(f"{key}-done", key, **({"parent": parent} if parent else {}))
+        store.view(f"v{key}", f"{key}-done")
+        with store.mount(f"v{key}") as path:
+            seen[key] = [attributes_of(f"{path}/{name}") for name in (".", "d", "e")]
+            equal([], [name for name in os.listxattr(f"{path}/e") if name.startswith("user.")])
+            equal(["d", "e"], sorted(os.listdir(path)))
+    # What nobody describes has the time of its unpacking.
+    for one, other, timeless in (("a", "b", (2,)), ("c", "d", (0, 1, 2))):
+        for i in range(3):
+            equal(seen[one][i][:3], seen[other][i][:3])
+            assert i in timeless or seen[one][i] == seen[other][i], (i, seen)
+            assert i not in timeless or abs(seen[one][i][3] - seen[other][i][3]) < 300, (i, seen)
+    store.clear()
+
+
 def test_one_that_fails_does_not_take_others_along():
     with Disk("xfs", environment="CRT_SNAPSHOTS_DRIVER=copy"):
         store.put("base", BASE)

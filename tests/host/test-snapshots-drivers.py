@@ -27,6 +27,7 @@ BASE = layer(
     entry("opaque/", uid=8), entry("opaque/old", b"old"), entry("opaque/sub/"), entry("opaque/sub/deep", b"deep"),
     entry("was-file", b"f"), entry("was-directory/"), entry("was-directory/inside", b"i"),
     entry("was-link", linkname="/etc", **LINK), entry("big", os.urandom(300000)), entry("empty", b""),
+    *(entry(name, name.encode()) for name in OWN_NAMES), *(entry(f"run/{name}/", uid=9) for name in OWN_NAMES),
     entry("long-link", linkname="x" * 1000, **LINK), "a" * 200 + "/", entry("a" * 200 + "/" + "b" * 200, b"long"))
 
 # Whiteouts, opaque directories, other types in the place of some, a directory that only its contents imply.
@@ -79,16 +80,16 @@ def change(path):
         file.seek(100000)
         file.write(b"changed")
     os.chown(f"{path}/bin/su", 11, 12)
-    os.mkdir(f"{path}/made")
-    os.link(f"{path}/big", f"{path}/made/link")
-    os.symlink("nowhere", f"{path}/made/symlink")
-    os.mknod(f"{path}/made/zero", 0o20644, os.makedev(1, 5))
-    os.setxattr(f"{path}/made", "user.note", b"x")
+    os.mkdir(f"{path}/added")
+    os.link(f"{path}/big", f"{path}/added/link")
+    os.symlink("nowhere", f"{path}/added/symlink")
+    os.mknod(f"{path}/added/zero", 0o20644, os.makedev(1, 5))
+    os.setxattr(f"{path}/added", "user.note", b"x")
     os.unlink(f"{path}/was-file/in")
     os.rmdir(f"{path}/was-file")
     with open(f"{path}/was-file", "wb"):
         pass
-    for name in ("made/link", "made/symlink", "made/zero", "made", "was-file", "bin/su", "opaque/newer", "opaque",
+    for name in ("added/link", "added/symlink", "added/zero", "added", "was-file", "bin/su", "opaque/newer", "opaque",
                  "etc", "."):
         os.utime(f"{path}/{name}", (5, 5), follow_symlinks=False)
 

@@ -110,6 +110,32 @@ def test_every_kind_of_damage():
     equal("The manifest of the tree is damaged or missing", found("base"))
 
 
+def test_names_of_our_own_are_names_like_others():
+    store.put("base", layer(*(entry(name, b"mine") for name in OWN_NAMES), *(f"d/{name}/" for name in OWN_NAMES)))
+    equal("", found("base"))
+    for name in OWN_NAMES:
+        path = file_of("base", name)
+        os.chmod(path, 0o600)
+        equal(f"'{name}' has another owner or mode", found("base"))
+        os.chmod(path, 0o644)
+        os.chmod(file_of("base", f"d/{name}"), 0o700)
+        equal(f"'d/{name}' has another owner or mode", found("base"))
+        os.chmod(file_of("base", f"d/{name}"), 0o755)
+    equal("", found("base"))
+
+
+def test_what_helped_to_make_it_is_no_part_of_it():
+    made()
+    tree = f"{STATE}/trees/{number('next')}"
+    equal(["fs", "manifest"], sorted(set(os.listdir(tree)) - {"work", "notes"}))
+    usage = store.call("Usage", "next")[0]
+    for name in ("through", "made", "old", "new"):
+        os.mkdir(f"{tree}/{name}")
+        equal("", found("next"))
+        equal(usage, store.call("Usage", "next")[0])
+        os.rmdir(f"{tree}/{name}")
+
+
 def test_what_is_well_again_is_ready_again():
     made()
     os.chmod(file_of("base", "d/f"), 0o600)

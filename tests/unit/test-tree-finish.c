@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Where the directories of a layer go that its parent has as symbolic links. */
+/* What the parent that a layer is put on says about its directories, and where those go that it has as
+ * symbolic links. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -60,14 +62,18 @@ static void make_link(int tree, const char *target, const char *path) {
         CHECK(symlinkat(target, tree, path) == 0);
 }
 
-static int case_finish(Case *test, Fault *fault) {
+static void write_notes(Case *test, int fd) {
         size_t size = strlen(test->notes);
         for (char *p = test->notes; *p; p++)
                 if (*p == '\n')
                         *p = '\0';
-        int fd = openat(test->trees, "7/notes", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        CHECK(fd >= 0);
         CHECK_OK(fd_write_all(fd, test->notes, size));
+}
+
+static int case_finish(Case *test, Fault *fault) {
+        int fd = openat(test->trees, "7/notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0)
+                write_notes(test, fd);
         fd_close(fd);
         return tree_finish(test->trees, ID, test->parent, PARENT, fault);
 }
@@ -176,6 +182,95 @@ static void what_was_begun_on_one_parent_is_not_put_on_another(void) {
         CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT, NULL));
 }
 
+/* ---- a commit that failed, repeated elsewhere ---- */
+
+#define BEFORE "user.before"
+
+static int open_in(const Case *test, const char *path) {
+        int fd = path_open(test->files, path, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        CHECK(fd >= 0);
+        return fd;
+}
+
+/* A parent as the first one is, and nothing of which may be seen afterwards. */
+static void finish_on_another_first(Case *test, const char *const directories[]) {
+        _cleanup_close_ int top = check_directory(), other = directory_at(top, "case/first");
+        for (; *directories; directories++) {
+                _cleanup_close_ int fd = directory_at(other, *directories);
+                CHECK(fchmod(fd, 02700) == 0 &&
+                      futimens(fd, (const struct timespec[2]){ { 5 }, { 5 } }) == 0);
+                CHECK(geteuid() != 0 || fchown(fd, 17, 18) == 0);
+                CHECK(fsetxattr(fd, BEFORE, "x", 1, 0) == 0 || errno == EOPNOTSUPP);
+        }
+        int parent = test->parent;
+        test->parent = other;
+        check_finish(test);
+        test->parent = parent;
+}
+
+static void check_attributes(const Case *test, const char *path, mode_t mode, time_t time) {
+        struct stat st;
+        _cleanup_close_ int fd = open_in(test, path);
+        CHECK(fstat(fd, &st) == 0);
+        CHECK_INT(st.st_mode & 07777, mode);
+        CHECK(geteuid() != 0 || (st.st_uid == 0 && st.st_gid == 0));
+        CHECK_INT(st.st_mtim.tv_sec, time);
+        CHECK(fgetxattr(fd, BEFORE, NULL, 0) < 0);
+}
+
+static void nothing_stays_of_a_parent_that_it_was_tried_on(void) {
+        _cleanup_(case_done) Case test = case_make("ia\nia/b\nic\n");
+        struct stat notes;
+        make_file(test.files, "a/b", "file");
+        make_file(test.files, "c", "file");
+        finish_on_another_first(&test, (const char *const[]){ "a/b", "a", "c", ".", NULL });
+        CHECK_INT(mode_of(&test, "a/b"), 02700);
+        CHECK_INT(mode_of(&test, "."), 02700);
+
+        _cleanup_close_ int a = directory_at(test.parent, "a");
+        CHECK(fchmod(a, 0711) == 0 && futimens(a, (const struct timespec[2]){ { 7 }, { 7 } }) == 0);
+        CHECK(fchmod(test.parent, 0751) == 0);
+        CHECK(futimens(test.parent, (const struct timespec[2]){ { 9 }, { 9 } }) == 0);
+        CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT + 1, NULL));
+        CHECK(fstatat(test.trees, "7/notes", &notes, 0) == 0);
+        check_attributes(&test, "a", 0711, 7);
+        check_attributes(&test, "a/b", 0755, notes.st_mtim.tv_sec);
+        check_attributes(&test, "c", 0755, notes.st_mtim.tv_sec);
+        check_attributes(&test, ".", 0751, 9);
+
+        finish_on_another_first(&test, (const char *const[]){ "a/b", "a", "c", ".", NULL });
+        CHECK_OK(tree_finish(test.trees, ID, -EBADF, 0, NULL));
+        CHECK(fstatat(test.trees, "7/notes", &notes, 0) == 0);
+        check_attributes(&test, "a", 0755, notes.st_mtim.tv_sec);
+        check_attributes(&test, ".", 0755, notes.st_mtim.tv_sec);
+}
+
+static void nothing_is_hidden_for_a_parent_that_it_was_tried_on(void) {
+        if (geteuid() != 0)
+                check_skip("whiteouts need root");
+        _cleanup_(case_done) Case test = case_make("r\no\n");
+        make_file(test.files, "both", "file");
+        finish_on_another_first(&test, (const char *const[]){ "both", "first", NULL });
+        CHECK(has(&test, "first") && has(&test, "both/file"));
+        fd_close(directory_at(test.parent, "second"));
+        CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT + 1, NULL));
+        CHECK(!has(&test, "first") && has(&test, "second") && has(&test, "both/file"));
+        CHECK_OK(tree_finish(test.trees, ID, -EBADF, 0, NULL));
+        CHECK(!has(&test, "first") && !has(&test, "second") && has(&test, "both/file"));
+}
+
+static void what_a_killed_one_left_goes(void) {
+        _cleanup_(case_done) Case test = case_with_links("r\nilib\n");
+        make_file(test.files, "lib", "file");
+        CHECK(mkdirat(test.trees, "7/made", 0700) == 0);
+        check_finish(&test);
+        CHECK(has(&test, "usr/lib/file"));
+        CHECK(faccessat(test.trees, "7/made", F_OK, 0) < 0 && errno == ENOENT);
+        CHECK(mkdirat(test.trees, "7/made", 0700) == 0);
+        CHECK_OK(tree_finish(test.trees, ID, test.parent, PARENT, NULL));
+        CHECK(faccessat(test.trees, "7/made", F_OK, 0) < 0 && errno == ENOENT);
+}
+
 /* ---- what it may cost ---- */
 
 /* A chain of directories that are called "a". */
@@ -243,6 +338,9 @@ int main(void) {
                 CHECK_CASE(a_link_that_the_layer_has_as_well_is_followed),
                 CHECK_CASE(a_way_through_another_link_of_the_layer_is_refused),
                 CHECK_CASE(what_was_begun_on_one_parent_is_not_put_on_another),
+                CHECK_CASE(nothing_stays_of_a_parent_that_it_was_tried_on),
+                CHECK_CASE(nothing_is_hidden_for_a_parent_that_it_was_tried_on),
+                CHECK_CASE(what_a_killed_one_left_goes),
                 CHECK_CASE(long_ways_through_many_links_are_refused),
                 CHECK_CASE(many_directories_below_a_long_way_are_refused),
                 {},
