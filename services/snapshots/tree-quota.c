@@ -42,10 +42,18 @@ static int set_limit(int fd, uint32_t project, uint64_t size_max) {
         return quota_call(fd, Q_SETQUOTA, project, &limits);
 }
 
+/* 0: there are no projects here. */
+static int get_attributes(int fd, struct fsxattr *ret) {
+        if (ioctl(fd, FS_IOC_FSGETXATTR, ret) < 0)
+                return errno == ENOTTY || errno == EOPNOTSUPP ? 0 : -errno;
+        return 1;
+}
+
 static int set_project(int fd, uint32_t project) {
         struct fsxattr attributes;
-        if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
-                return -errno;
+        int r = get_attributes(fd, &attributes);
+        if (r <= 0)
+                return r < 0 ? r : -EOPNOTSUPP;
         attributes.fsx_projid = project;
         attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
         return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0 ? -errno : 0;
@@ -64,12 +72,19 @@ int tree_quota_set(int tree, int64_t id, uint64_t size_max, Fault *fault) {
 
 int tree_quota_release(int tree) {
         struct fsxattr attributes;
-        if (ioctl(tree, FS_IOC_FSGETXATTR, &attributes) < 0)
-                return errno == ENOTTY || errno == EOPNOTSUPP ? 0 : -errno;
-        if (!(attributes.fsx_xflags & FS_XFLAG_PROJINHERIT))
-                return 0;
+        int r = get_attributes(tree, &attributes);
+        if (r <= 0 || !(attributes.fsx_xflags & FS_XFLAG_PROJINHERIT))
+                return r < 0 ? r : 0;
         attributes.fsx_xflags &= ~FS_XFLAG_PROJINHERIT;
         return ioctl(tree, FS_IOC_FSSETXATTR, &attributes) < 0 ? -errno : 0;
+}
+
+int tree_quota_join(int directory, int in) {
+        struct fsxattr attributes;
+        int r = get_attributes(in, &attributes);
+        if (r <= 0 || !(attributes.fsx_xflags & FS_XFLAG_PROJINHERIT))
+                return r < 0 ? r : 0;
+        return set_project(directory, attributes.fsx_projid);
 }
 
 void tree_quota_drop(int trees, int64_t id) {

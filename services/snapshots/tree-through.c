@@ -17,6 +17,7 @@
 #include "lib/path.h"
 #include "services/snapshots/directory-walk.h"
 #include "services/snapshots/tree-attributes.h"
+#include "services/snapshots/tree-quota.h"
 
 #define BEGUN_SIZE 24
 #define LINKS_MAX 40
@@ -279,7 +280,9 @@ static int make_like_parent(const TreeThrough *through, int in, const char *name
                 path_open(through->tree, TREE_THROUGH_MADE, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         _cleanup_close_ int from = path_open(through->parent, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         bool none = from == -ENOENT || from == -ENOTDIR || from == -ELOOP; /* the layer replaced it */
-        r = made < 0 ? made : none ? 0 : from < 0 ? from : tree_copy_attributes(from, made);
+        r = made < 0 ? made : tree_quota_join(made, in);
+        if (r >= 0 && !none)
+                r = from < 0 ? from : tree_copy_attributes(from, made);
         return r < 0 ? r : renameat(through->tree, TREE_THROUGH_MADE, in, name) < 0 ? -errno : 0;
 }
 

@@ -33,6 +33,7 @@
 #include "services/snapshots/tree-argument.h"
 #include "services/snapshots/tree-finish.h"
 #include "services/snapshots/tree-manifest.h"
+#include "services/snapshots/tree-quota.h"
 #include "services/snapshots/tree-verify.h"
 #include "services/snapshots/worker-message.h"
 
@@ -41,7 +42,7 @@ enum { DIRECTORY_FD = 4, TRASH_FD };
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 #define TRASH_NICE 10
 
-/* Sharing what files hold, subvolumes, and fs-verity. */
+/* Sharing what files hold, subvolumes, fs-verity, and project quotas. */
 static const unsigned long tree_ioctls[] = {
         FICLONE,
         BTRFS_IOC_GET_SUBVOL_ROOTREF,
@@ -50,6 +51,7 @@ static const unsigned long tree_ioctls[] = {
         BTRFS_IOC_SNAP_DESTROY,
         FS_IOC_ENABLE_VERITY,
         FS_IOC_MEASURE_VERITY,
+        TREE_QUOTA_IOCTLS,
 };
 
 /* CAP_SYS_ADMIN is for trusted.overlay.*; the filter leaves nothing else that it would be good for. */

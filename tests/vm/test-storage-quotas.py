@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "host"))
 from content_store import equal, failure, run_cases, wait_for  # noqa: E402
@@ -98,12 +99,33 @@ def check_unpacking_is_held(store, driver, error):
     check_disk()
 
 
+def check_layer_is_put_on_its_parent(store, driver):
+    """What is in the project, and what is not, get into one tree: files are linked and moved, directories made."""
+    link = {"kind": tarfile.SYMTYPE}
+    put(store, "below", layer("usr/", "usr/lib/", entry("usr/lib/deep/", mode=0o711),
+                              entry("usr/lib/deep/er/", mode=0o700), entry("usr/lib/deep/er/old", b"old"),
+                              entry("lib", linkname="usr/lib", **link)), driver)
+    store.prepare("new", driver=driver, **{"size-max": SIZE})
+    store.unpack("new", layer(entry("lib/deep/er/file", b"file"), entry("lib/deep/er/name", kind=tarfile.LNKTYPE,
+                                                                        linkname="lib/deep/er/file")))
+    store.commit("linked", "new", parent="below")
+    store.view("v", "linked")
+    with store.mount("v") as top:
+        equal(["file", "name", "old"], sorted(os.listdir(f"{top}/usr/lib/deep/er")))
+        equal((0o711, 0o700), tuple(os.stat(f"{top}/usr/lib/{name}").st_mode & 0o7777 for name in ("deep", "deep/er")))
+        assert os.path.samefile(f"{top}/lib/deep/er/name", f"{top}/usr/lib/deep/er/file")
+    for key in ("v", "linked", "below"):
+        store.remove(key)
+    check_disk()
+
+
 def check_quotas(disk):
     store = Snapshots()
     with disk:
         for driver in ("overlayfs", "erofs", "copy"):
             check_size_max(store, driver)
             check_full_tree_is_committed(store, driver)
+            check_layer_is_put_on_its_parent(store, driver)
             check_unpacking_is_held(store, driver, "LimitsExceeded" if disk.kind == "ext4" else "NoSpace")
 
 
