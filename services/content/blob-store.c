@@ -74,9 +74,38 @@ int blob_open_file(ContentState *state, const Digest *digest) {
 }
 
 /* Clients can open what they get anew, for reading. */
-int blob_set_writable(ContentState *state, const Digest *digest, bool writable) {
+static int set_writable(ContentState *state, const Digest *digest, bool writable) {
         char path[BLOB_PATH_SIZE];
         return fchmodat(state->blobs, blob_path(digest, path), writable ? 0644 : 0444, 0) < 0 ? -errno : 0;
+}
+
+int blob_make_read_only(ContentState *state, const Digest *digest) {
+        return set_writable(state, digest, false);
+}
+
+static bool is_sealing(const ContentState *state, const Digest *digest) {
+        for (const BlobSealing *sealing = state->sealing; sealing; sealing = sealing->next)
+                if (digest_equal(&sealing->digest, digest))
+                        return true;
+        return false;
+}
+
+int blob_begin_sealing(ContentState *state, BlobSealing *sealing, const Digest *digest) {
+        int r = is_sealing(state, digest) ? -EBUSY : set_writable(state, digest, true);
+        if (r < 0)
+                return r;
+        *sealing = (BlobSealing){ .next = state->sealing, .digest = *digest };
+        state->sealing = sealing;
+        return 0;
+}
+
+void blob_end_sealing(ContentState *state, BlobSealing *sealing, bool same) {
+        BlobSealing **place = &state->sealing;
+        while (*place != sealing)
+                place = &(*place)->next;
+        *place = sealing->next;
+        if (same)
+                (void) set_writable(state, &sealing->digest, false);
 }
 
 int blob_mark_verity(ContentState *state, const Digest *digest) {
@@ -95,6 +124,13 @@ static const char *file_complaint(int directory, const char *path, uint64_t size
         if (!S_ISREG(st.stx_mode) || st.stx_size != size)
                 return "its file has another size";
         return verity && !(st.stx_attributes & STATX_ATTR_VERITY) ? "its file has lost fs-verity" : NULL;
+}
+
+/* By a service that was killed. */
+static bool is_left_writable(const ContentState *state, const Digest *digest, int fd) {
+        struct stat st;
+        return fstat(fd, &st) >= 0 && (st.st_mode & 0222) && !is_sealing(state, digest) &&
+               !content_state_is_placing(state, digest);
 }
 
 bool blob_file_is_right(ContentState *state, const Digest *digest, uint64_t size, bool verity) {
@@ -119,6 +155,8 @@ int blob_open(ContentState *state, const char *namespace, const Digest *digest, 
                 (void) blob_mark_damaged(state, digest, complaint);
                 return -EUCLEAN;
         }
+        if (is_left_writable(state, digest, fd))
+                (void) set_writable(state, digest, false);
         *ret_blob = blob;
         return TAKE_FD(fd);
 }

@@ -60,8 +60,18 @@ int blob_mark_damaged(ContentState *state, const Digest *digest, const char *why
 /* The file of a record has its size, and fs-verity if that is recorded. */
 bool blob_file_is_right(ContentState *state, const Digest *digest, uint64_t size, bool verity);
 
-/* fs-verity is enabled by somebody who may write to the file: its owner, as long as this is true. */
-int blob_set_writable(ContentState *state, const Digest *digest, bool writable);
+/* Nobody needs to write to it any more. */
+int blob_make_read_only(ContentState *state, const Digest *digest);
+/* fs-verity is enabled by somebody who may write to the file: its owner, between these two. Killed in
+ * between, it is made read-only again when it is next opened. -EBUSY: it was begun already, and has not
+ * ended. */
+typedef struct BlobSealing {
+        struct BlobSealing *next;
+        Digest digest;
+} BlobSealing;
+int blob_begin_sealing(ContentState *state, BlobSealing *sealing, const Digest *digest);
+/* same: the file is still the one that it was. */
+void blob_end_sealing(ContentState *state, BlobSealing *sealing, bool same);
 /* The file has fs-verity from now on. */
 int blob_mark_verity(ContentState *state, const Digest *digest);
 

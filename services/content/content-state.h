@@ -22,6 +22,9 @@ typedef struct ContentState {
         void (*changed)(void *userdata);
         void *touched_userdata; /* of both */
 
+        /* Files that their owner may write to in this moment. */
+        struct BlobSealing *sealing;
+
         /* A collection removes things in this moment, here or elsewhere: what would keep some waits. */
         bool held;
         struct ContentWaiter *waiters;

@@ -311,7 +311,7 @@ void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
         Digest digest = ingest->ended.digest;
 
         if (error >= 0)
-                error = blob_set_writable(table->state, &digest, false);
+                error = blob_make_read_only(table->state, &digest);
         if (error < 0)
                 commit_fail_synced(ingest, error);
         else

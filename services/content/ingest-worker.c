@@ -36,17 +36,17 @@ static int receive(int timeout_ms, IngestMessage *ret, int fds[MESSAGE_FDS_MAX],
 
 /* The file is the first one. A stream that did not end as was promised then has not synced it; any other
  * file costs nothing here. fs-verity comes last: after an error the ingest can be continued. */
-static int sync_place(const int *fds, size_t count) {
+static int sync_place(int *data, const int *fds, size_t count) {
         IngestMessage message = { .type = INGEST_SYNCED };
         if (count > 0 && fsync(fds[0]) < 0) {
                 message.error = -errno;
-                (void) ingest_checkpoint_fall_back(INGEST_FD_CHECKPOINT, INGEST_FD_DATA);
+                (void) ingest_checkpoint_fall_back(INGEST_FD_CHECKPOINT, *data);
         }
         for (size_t i = 1; i < count; i++)
                 if (fsync(fds[i]) < 0 && message.error >= 0)
                         message.error = -errno;
-        fd_close(INGEST_FD_DATA); /* open for writing */
-        message.verity = count > 0 && message.error >= 0 && blob_seal(fds[0]);
+        *data = fd_close(*data); /* open for writing; the next that is received may get its number */
+        message.verity = count > 0 && message.error >= 0 && blob_seal(fds[0]) == BLOB_SEAL_DONE;
         return reply(&message);
 }
 
@@ -63,7 +63,7 @@ static int settle(void) {
 
 static int serve(void) {
         IngestMessage message, ended;
-        int fds[MESSAGE_FDS_MAX];
+        int fds[MESSAGE_FDS_MAX], data = INGEST_FD_DATA;
         size_t fd_count = 0;
 
         int r = receive(-1, &message, fds, &fd_count);
@@ -74,7 +74,7 @@ static int serve(void) {
         IngestStreamSpec spec = {
                 .control = INGEST_FD_CONTROL,
                 .stream = INGEST_FD_STREAM,
-                .data = INGEST_FD_DATA,
+                .data = data,
                 .checkpoint = INGEST_FD_CHECKPOINT,
                 .directory = INGEST_FD_DIRECTORY,
                 .start = &message,
@@ -86,7 +86,7 @@ static int serve(void) {
         /* FINISH may come too late, and is over then. */
         while (r >= 0 && (r = receive(PATIENCE_MS, &message, fds, &fd_count)) > 0) {
                 if (message.type == INGEST_SYNC)
-                        r = sync_place(fds, fd_count);
+                        r = sync_place(&data, fds, fd_count);
                 fd_close_many(fds, fd_count);
         }
         return r == 0 && ended.error >= 0 ? settle() : r;

@@ -10,6 +10,7 @@
 #include "bus/worker.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "services/content/blob-seal.h"
 #include "services/content/blob-store.h"
 #include "services/content/verify-protocol.h"
 
@@ -28,7 +29,8 @@ struct Verification {
         Blob blob;        /* in hand */
         struct stat file; /* which file that is */
         bool unsealed;    /* it has no fs-verity, and its owner may write to it so that it gets it */
-        bool no_seals;    /* the file system does not have it */
+        BlobSealing sealing;
+        bool no_seals; /* the file system does not have it */
         VerificationResult result;
 };
 
@@ -79,23 +81,24 @@ static void on_verified(Verification *verification, int error) {
         result->bytes += verification->blob.size;
 }
 
-/* What has no fs-verity yet, because the file system had none when it came, gets it. */
+/* What has no fs-verity yet, because the file system had none when it came, gets it; once, if several
+ * verifications come to it at the same time. */
 static void begin_seal(Verification *verification) {
         const Blob *blob = &verification->blob;
-        verification->unsealed = !blob->verity && !verification->no_seals &&
-                                 blob_set_writable(verification->state, &blob->digest, true) >= 0;
+        verification->unsealed =
+                !blob->verity && !verification->no_seals &&
+                blob_begin_sealing(verification->state, &verification->sealing, &blob->digest) >= 0;
 }
 
-static void end_seal(Verification *verification, bool right, bool sealed) {
+static void end_seal(Verification *verification, bool right, BlobSeal seal) {
         const Digest *digest = &verification->blob.digest;
         if (!verification->unsealed)
                 return;
+        bool same = is_the_same_file(verification);
         verification->unsealed = false;
-        verification->no_seals = right && !sealed;
-        if (!is_the_same_file(verification))
-                return;
-        (void) blob_set_writable(verification->state, digest, false);
-        if (right && sealed && blob_mark_verity(verification->state, digest) < 0)
+        verification->no_seals = seal == BLOB_SEAL_NONE;
+        blob_end_sealing(verification->state, &verification->sealing, same);
+        if (same && right && seal == BLOB_SEAL_DONE && blob_mark_verity(verification->state, digest) < 0)
                 log_warning("a blob has fs-verity, but that can't be recorded");
 }
 
@@ -240,7 +243,7 @@ Verification *verification_free(Verification *verification) {
         if (!verification)
                 return NULL;
         worker_free(verification->worker);
-        end_seal(verification, /* right= */ false, /* sealed= */ false);
+        end_seal(verification, /* right= */ false, BLOB_SEAL_FAILED);
         sd_event_source_disable_unref(verification->next);
         sd_event_unref(verification->event);
         free(verification->result.digests);

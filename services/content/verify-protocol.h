@@ -7,7 +7,7 @@
  *   VERIFY + file ---------------->            digest, size, seal: it is to have fs-verity before it is read
  *          <----------------------- PROGRESS   bytes of this file
  *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be read;
- *                                              seal: the file has fs-verity now
+ *                                              seal: BlobSeal, what came of that
  *   and so on; the end of the socket is the end. */
 
 #include <stdint.h>

@@ -32,7 +32,7 @@ static int64_t now_ms(void) {
         return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int reply(VerifyMessageType type, int error, uint64_t bytes, bool seal) {
+static int reply(VerifyMessageType type, int error, uint64_t bytes, BlobSeal seal) {
         const VerifyMessage message = { .type = type, .error = error, .bytes = bytes, .seal = seal };
         return message_send(VERIFY_FD_CONTROL, &message, sizeof(message), NULL, 0);
 }
@@ -54,7 +54,7 @@ static int hash_file(int file, uint64_t size, uint8_t *buffer, DigestState *stat
                         return -EUCLEAN;
                 if (now_ms() - reported < PROGRESS_INTERVAL_MS)
                         continue;
-                (void) reply(VERIFY_PROGRESS, 0, state->bytes, /* seal= */ false);
+                (void) reply(VERIFY_PROGRESS, 0, state->bytes, BLOB_SEAL_FAILED);
                 reported = now_ms();
         }
 }
@@ -73,7 +73,7 @@ static int verify(int file, const VerifyMessage *order, uint8_t *buffer) {
 
 /* What is hashed is what is sealed. */
 static int serve_order(int file, const VerifyMessage *order, uint8_t *buffer) {
-        bool sealed = order->seal && blob_seal(file);
+        BlobSeal sealed = order->seal ? blob_seal(file) : BLOB_SEAL_FAILED;
         return reply(VERIFY_VERIFIED, verify(file, order, buffer), order->size, sealed);
 }
 

@@ -257,6 +257,48 @@ static void fs_verity_that_was_there_is_required(void) {
         CHECK_ERROR(blob_open(state, "one", &digest, &blob), -EUCLEAN);
 }
 
+static mode_t mode_of(ContentState *state, const Digest *digest) {
+        struct stat st;
+        _cleanup_close_ int fd = blob_open_file(state, digest);
+        CHECK(fd >= 0 && fstat(fd, &st) >= 0);
+        return st.st_mode & 07777;
+}
+
+static void check_opened(ContentState *state, const Digest *digest) {
+        Blob blob;
+        int fd = blob_open(state, "one", digest, &blob);
+        CHECK(fd >= 0);
+        fd_close(fd);
+}
+
+static void one_seals_a_blob_at_a_time(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("sealing");
+        Digest digest = sample_blob(state, "one", "bytes"), other = sample_blob(state, "one", "other");
+        BlobSealing sealing, second;
+        CHECK_OK(blob_begin_sealing(state, &sealing, &digest));
+        CHECK_ERROR(blob_begin_sealing(state, &second, &digest), -EBUSY);
+        CHECK_OK(blob_begin_sealing(state, &second, &other));
+        check_opened(state, &digest);
+        CHECK_INT(mode_of(state, &digest), 0644);
+        blob_end_sealing(state, &sealing, true);
+        CHECK_INT(mode_of(state, &digest), 0444);
+        CHECK_INT(mode_of(state, &other), 0644);
+        CHECK_OK(blob_begin_sealing(state, &sealing, &digest));
+        blob_end_sealing(state, &second, true);
+        blob_end_sealing(state, &sealing, true);
+        CHECK(!state->sealing);
+}
+
+static void what_a_killed_service_left_writable_is_not_when_it_was_opened(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("writable");
+        Digest digest = sample_blob(state, "one", "bytes");
+        BlobSealing sealing;
+        CHECK_OK(blob_begin_sealing(state, &sealing, &digest));
+        state->sealing = NULL;
+        check_opened(state, &digest);
+        CHECK_INT(mode_of(state, &digest), 0444);
+}
+
 static void check_labels_of(ContentState *state, const char *namespace, const Digest *digest,
                             const char *expected) {
         _cleanup_strv_ char **labels = NULL;
@@ -348,6 +390,8 @@ int main(void) {
                 CHECK_CASE(damage_is_found_where_it_is_opened),
                 CHECK_CASE(what_is_stored_is_looked_at),
                 CHECK_CASE(fs_verity_that_was_there_is_required),
+                CHECK_CASE(one_seals_a_blob_at_a_time),
+                CHECK_CASE(what_a_killed_service_left_writable_is_not_when_it_was_opened),
                 CHECK_CASE(labels_are_of_one_namespace),
                 CHECK_CASE(reserved_labels_are_found),
                 CHECK_CASE(only_what_is_shared_is_granted),

@@ -109,6 +109,23 @@ def check_that_verify_seals(disk):
     check_repair(store, bad)
 
 
+def check_that_verifications_beside_each_other_seal(disk):
+    """None takes what another one has in hand for a file system without fs-verity."""
+    store = Store()
+    blobs = sorted((os.urandom(MIB // 2) for _ in range(8)), key=sha256)
+    for data in blobs:
+        store.put(data)
+    disk.unmount()
+    subprocess.run(["tune2fs", "-O", "verity", IMAGE], check=True, capture_output=True)
+    disk.mount()
+    jobs = [store.call("Verify", digest)[0][0] for digest in ("", *map(sha256, blobs))]
+    equal({"0"}, {store.wait(job)["damaged"] for job in jobs})
+    for data in blobs:
+        path = blob_file(sha256(data))
+        assert is_sealed(path) and store.call("Stat", sha256(data))[0][0]["verity"] is True, path
+        equal(0o444, os.stat(path).st_mode & 0o777)
+
+
 def check_sealed(data):
     store = Store()
     store.put(data)
@@ -154,6 +171,13 @@ def check_that_the_seal_is_required():
     exchange(blob_file(sha256(data)))
     check_repair(store, data)
     assert is_sealed(blob_file(sha256(data)))
+
+
+def test_verifications_beside_each_other():
+    disk = Disk("ext4", ["-O", "^verity"])
+    with disk:
+        check_that_verifications_beside_each_other_seal(disk)
+        content_store.check_disk()
 
 
 def test_fs_verity_of_blobs():
