@@ -3,10 +3,13 @@
 #include "bus/worker.h"
 
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -21,6 +24,7 @@ struct Worker {
         WorkerSpec spec; /* callbacks and userdata; the rest is not kept */
         int socket;
         int pidfd;
+        pid_t pid; /* nobody else's until it is reaped, which is noticed here */
         sd_event_source *io;
         sd_event_source *child;
         unsigned calls; /* callbacks of ours that are on the stack */
@@ -91,7 +95,7 @@ static int worker_on_exit(sd_event_source *source, const siginfo_t *info, void *
         return 0;
 }
 
-static int worker_spawn(const WorkerSpec *spec, int socket, int *ret_pidfd) {
+static int worker_spawn(const WorkerSpec *spec, int socket, pid_t *ret_pid, int *ret_pidfd) {
         const char *arguments[ARGUMENTS_MAX + 2] = { spec->program };
         int fds[PROCESS_FDS_MAX] = { socket };
         _cleanup_free_ char *path = NULL;
@@ -113,7 +117,7 @@ static int worker_spawn(const WorkerSpec *spec, int socket, int *ret_pidfd) {
         spawn.fd_count = 1 + spec->fd_count;
         spawn.die_with_parent = true;
         spawn.clone_flags = spec->clone_flags;
-        return process_spawn(&spawn, NULL, ret_pidfd);
+        return process_spawn(&spawn, ret_pid, ret_pidfd);
 }
 
 static int reap(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -141,7 +145,7 @@ int worker_new(sd_event *event, const WorkerSpec *spec, Worker **ret) {
 
         int r = message_pair(&worker->socket, &remote);
         if (r >= 0)
-                r = worker_spawn(spec, remote, &worker->pidfd);
+                r = worker_spawn(spec, remote, &worker->pid, &worker->pidfd);
         if (r >= 0)
                 r = sd_event_add_io(event, &worker->io, worker->socket, EPOLLIN, worker_on_socket, worker);
         if (r >= 0)
@@ -158,6 +162,13 @@ int worker_new(sd_event *event, const WorkerSpec *spec, Worker **ret) {
 
 int worker_send(Worker *worker, const void *data, size_t size, const int *fds, size_t fd_count) {
         return message_send(worker->socket, data, size, fds, fd_count);
+}
+
+int worker_set_idle(Worker *worker, bool idle) {
+        int priority = IOPRIO_PRIO_VALUE(idle ? IOPRIO_CLASS_IDLE : IOPRIO_CLASS_NONE, 0);
+        if (worker->exited)
+                return 0;
+        return syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, worker->pid, priority) < 0 ? -errno : 0;
 }
 
 Worker *worker_free(Worker *worker) {

@@ -32,6 +32,8 @@ typedef struct WorkerSpec {
 int worker_new(sd_event *event, const WorkerSpec *spec, Worker **ret);
 /* -EAGAIN when its socket is full. */
 int worker_send(Worker *worker, const void *data, size_t size, const int *fds, size_t fd_count);
+/* What its first thread reads and writes waits while anybody else needs the disk, or does so no longer. */
+int worker_set_idle(Worker *worker, bool idle);
 /* Kills it if it still runs; it is reaped without blocking the loop. May be called from within the
  * callbacks. */
 Worker *worker_free(Worker *worker);

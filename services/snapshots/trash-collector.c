@@ -3,6 +3,7 @@
 #include "services/snapshots/trash-collector.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -75,6 +76,14 @@ static void tell_waiters(TrashCollector *collector, int r, const TrashFreed *fre
         }
 }
 
+/* When nobody waits for the room, nobody is to wait for the disk. But on a disk that others always need, it
+ * would never end. */
+static void set_idle(TrashCollector *collector) {
+        int r = collector->run ? worker_run_set_idle(collector->run, !collector->waiters) : 0;
+        if (r < 0)
+                log_debug("can't tell the disk how urgent the trash is: %s", strerror(-r));
+}
+
 int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *userdata, Fault *fault) {
         size_t count = 0;
         for (const TrashWaiter *waiter = collector->waiters; waiter; waiter = waiter->next)
@@ -89,6 +98,7 @@ int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *use
                                  .on_end = on_end,
                                  .userdata = userdata };
         collector->waiters = waiter;
+        set_idle(collector);
         trash_collector_start(collector);
         if (!collector->run)
                 tell_waiters(collector, 0, &(const TrashFreed){ 0 }, NULL);
@@ -125,8 +135,7 @@ void trash_collector_start(TrashCollector *collector) {
                 return;
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
-                .arguments =
-                        (const char *const[]){ "empty-trash", collector->waiters ? "soon" : "idle", NULL },
+                .arguments = (const char *const[]){ "empty-trash", NULL },
                 .fds = &collector->trees->trash,
                 .fd_count = 1,
                 .on_end = on_end,
@@ -135,6 +144,8 @@ void trash_collector_start(TrashCollector *collector) {
         int r = worker_run_new(collector->event, &spec, &collector->run, &fault);
         if (r < 0)
                 log_warning("%s", fault_text(&fault, r));
+        else
+                set_idle(collector);
 }
 
 bool trash_collector_is_busy(const TrashCollector *collector) {

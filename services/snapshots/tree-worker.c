@@ -5,8 +5,7 @@
  * crt-tree measure NUMBER…        measures trees;
  * crt-tree verify NUMBER DIGEST   compares a tree with its manifest, which has that digest; the outcome is
  * the number of damaged files, and a sentence about the first;
- * crt-tree empty-trash idle|soon  deletes everything below descriptor 4, idly if the disk is needed for
- * something else.
+ * crt-tree empty-trash            deletes everything below descriptor 4.
  *
  * TREE is what services/snapshots/tree-argument.h says. Descriptor 3 gets the outcome; 4 is the directory of
  * trees, 5 the trash, and what follows are roots of parents. */
@@ -17,12 +16,10 @@
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
-#include <linux/ioprio.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -204,8 +201,7 @@ static int fill(const char *argument, Fault *fault) {
         return r < 0 ? r : driver->fill(&finish, fault);
 }
 
-/* When nobody waits for the room, nobody is to wait for the disk. */
-static int empty_trash(bool idle, TrashEmptied *ret, Fault *fault) {
+static int empty_trash(TrashEmptied *ret, Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
                 /* CAP_SYS_ADMIN is for deleting subvolumes. */
@@ -214,9 +210,6 @@ static int empty_trash(bool idle, TrashEmptied *ret, Fault *fault) {
                 .ioctl_count = 1,
         };
         (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
-        if (idle)
-                (void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
-                               IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
         int r = sandbox_enter(&sandbox, fault);
         return r < 0 ? r : trash_empty(DIRECTORY_FD, ret, fault);
 }
@@ -236,8 +229,8 @@ int main(int argc, char *argv[]) {
                 r = measure(argv + 2, &fault);
         else if (argc == 4 && string_equal(argv[1], "verify"))
                 r = verify(argv[2], argv[3], &damage, &fault);
-        else if (argc == 3 && string_equal(argv[1], "empty-trash"))
-                r = empty_trash(string_equal(argv[2], "idle"), &emptied, &fault);
+        else if (argc == 2 && string_equal(argv[1], "empty-trash"))
+                r = empty_trash(&emptied, &fault);
         else {
                 (void) fprintf(stderr, "crt-tree is a part of crt-snapshotsd, which starts it.\n");
                 return EXIT_FAILURE;

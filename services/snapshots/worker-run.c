@@ -74,6 +74,10 @@ int worker_run_new(sd_event *event, const WorkerRunSpec *spec, WorkerRun **ret, 
         return 0;
 }
 
+int worker_run_set_idle(WorkerRun *run, bool idle) {
+        return worker_set_idle(run->worker, idle);
+}
+
 WorkerRun *worker_run_free(WorkerRun *run) {
         if (!run)
                 return NULL;

@@ -28,6 +28,8 @@ typedef struct WorkerRunSpec {
 } WorkerRunSpec;
 
 int worker_run_new(sd_event *event, const WorkerRunSpec *spec, WorkerRun **ret, Fault *fault);
+/* worker_set_idle(). */
+int worker_run_set_idle(WorkerRun *run, bool idle);
 /* Kills it if it still runs; on_end is not called any more. */
 WorkerRun *worker_run_free(WorkerRun *run);
 DEFINE_CLEANUP(WorkerRun *, worker_run_free);

@@ -3,6 +3,7 @@
 """How much snapshots take, and that what is removed is gone when Cleanup has answered."""
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -112,6 +113,44 @@ def test_cleanup_waits_until_everything_is_deleted():
     assert 0 < freed["size"] and 0 < freed["inodes"], freed
     assert freed["size"] < expected[0] + 4 * 65536 and freed["inodes"] <= expected[1] + 4 * 8, (freed, expected)
     assert os.statvfs(STATE).f_ffree >= space.f_ffree
+
+
+def stopped_emptying():
+    """The worker that empties the trash, in the middle of it; None: it was too quick."""
+    store.put("many", layer(*(f"d{i}/" for i in range(10000))))
+    store.remove("many")
+    for _ in range(1000):
+        for pid in worker_pids("crt-tree"):
+            try:
+                os.kill(pid, signal.SIGSTOP)
+            except ProcessLookupError:
+                continue
+            if os.listdir(f"{STATE}/trash"):
+                return pid
+            os.kill(pid, signal.SIGCONT)
+        if not os.listdir(f"{STATE}/trash"):
+            return None
+    return None
+
+
+def io_class(pid):
+    return subprocess.run(["ionice", "-p", str(pid)], check=True, text=True, capture_output=True).stdout.strip()
+
+
+def test_a_cleanup_that_somebody_waits_for_is_not_for_an_idle_disk():
+    pid = next(filter(None, (stopped_emptying() for _ in range(20))))
+    call = None
+    try:
+        wait_for(lambda: io_class(pid) == "idle", what="the worker to be idle")
+        call = subprocess.Popen(["busctl", "call", "--timeout=300", "org.crt.Snapshots", "/org/crt/Snapshots",
+                                 "org.crt.Snapshots1", "Cleanup", "a{sv}", "0"], stdout=subprocess.DEVNULL)
+        wait_for(lambda: io_class(pid) != "idle", what="the worker to be urgent")
+        equal(None, call.poll())
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        if call:
+            equal(0, call.wait(300))
+    equal([], os.listdir(f"{STATE}/trash"))
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
