@@ -228,7 +228,8 @@ static int commit_reopen(Ingest *ingest, Fault *fault) {
         if (r < 0)
                 return fault_set_errno(fault, r, "the ingest can't be read");
         if (resume.offset != size && !resume.complete)
-                return fault_set(fault, -EBUSY, "the stream broke off after %llu bytes%s%s",
+                return fault_set(fault, ingest->error < 0 ? ingest->error : -EBUSY,
+                                 "the stream broke off after %llu bytes%s%s",
                                  (unsigned long long) resume.offset, ingest->error < 0 ? ": " : "",
                                  ingest->error < 0 ? strerror(-ingest->error) : "");
         if (pipe2(ends, O_CLOEXEC) < 0)

@@ -19,7 +19,8 @@
  *     RESOLVED  request, digest, media type (may be empty), size (0: not known)
  *     PROGRESS  request, offset: bytes written so far
  *     WRITTEN   request, media type (of a manifest; may be empty): all is written, the streams are closed
- *     FAILED    request, error, sentence: this request has failed for good; its streams are closed
+ *     FAILED    request, error, sentence: this request has failed for good; its streams are closed.
+ *               EPIPE: whoever reads the stream has closed it, and knows why
  *
  * Encoding: the type in one byte, then the type's fields in the order of the table in fetch-protocol.c.
  * Numbers are 4 or 8 bytes in the machine's order (both ends are of one machine and one build); a string is

@@ -242,7 +242,7 @@ static HttpTaken on_body(const void *data, size_t size, void *userdata) {
         }
         int r = fetch_sink_push(&request->sink, data, size);
         if (r < 0) {
-                fault_set(&request->fault, -EHOSTUNREACH, "the content store has closed the stream");
+                fault_set(&request->fault, -EPIPE, "the content store has closed the stream");
                 return HTTP_REFUSED;
         }
         report_progress(request);

@@ -65,7 +65,7 @@ void images_note_failure(ImagesBus *images, int error) {
 
         if (string_equal(value, "no") ||
             (images->full_disk_seen > 0 && now - images->full_disk_seen < INTERVAL_USEC) ||
-            (error != -ENOSPC && !is_full("content") && !is_full("snapshots")))
+            (error != -ENOSPC && !is_full("content") && !is_full("snapshots") && !is_full("images")))
                 return;
         if (!string_is_empty(value) && string_to_uint64(value, UINT32_MAX, &seconds) < 0)
                 log_warning("%s=%s is neither 'no' nor a number of seconds", VARIABLE, value);

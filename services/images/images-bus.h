@@ -51,8 +51,8 @@ void image_object_emit(ImagesBus *images, const ImageRecord *record);
 /* resolve-bus.c: for the end of the daemon. */
 void resolve_calls_free(ImagesBus *images);
 
-/* full-disk-bus.c: a transfer has failed. If that is because there is no room, what nothing needs is
- * collected, at most once in ten minutes. */
+/* full-disk-bus.c: a transfer has failed, or a change of the names. If that is because there is no room,
+ * what nothing needs is collected, at most once in ten minutes. */
 void images_note_failure(ImagesBus *images, int error);
 
 /* transfer-bus.c, resolve-bus.c, remove-bus.c, update-bus.c, tag-bus.c, collect-bus.c, why-bus.c */

@@ -46,5 +46,7 @@ int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error) 
         image_record_done(&record);
         if (r >= 0)
                 r = tidy_request(images->service->tidy, on_tidied, sd_bus_message_ref(message));
+        if (r == -ENOSPC)
+                images_note_failure(images, r);
         return r < 0 ? bus_error_set_fault(error, r, NULL) : 1;
 }

@@ -254,13 +254,21 @@ static void finish(StoreCall *call, StoreReply *reply) {
         fault_done(&reply->fault);
 }
 
+/* Of a disk one must know whose it is. */
+static int read_error(const sd_bus_error *error, const StoreFormat *format, Fault *fault) {
+        int r = bus_error_to_fault(error, fault);
+        return r == -ENOSPC || r == -EROFS || r == -EIO
+                       ? fault_prefix(fault, r, "%s", format->object->service)
+                       : r;
+}
+
 static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         StoreCall *call = userdata;
         const StoreFormat *format = &formats[call->method];
         StoreReply reply = { .fd = -EBADF };
 
         if (sd_bus_message_is_method_error(message, NULL))
-                reply.r = bus_error_to_fault(sd_bus_message_get_error(message), &reply.fault);
+                reply.r = read_error(sd_bus_message_get_error(message), format, &reply.fault);
         else if (format->read) {
                 reply.r = format->read(message, &reply);
                 if (reply.r < 0)

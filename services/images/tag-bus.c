@@ -57,7 +57,8 @@ static int tag(ImagesBus *images, const TagCall *call, ImageRecord *ret, Fault *
                 fault_set(fault, r, "%s is the name of an image already", call->name);
         image_record_done(&source);
         if (r < 0)
-                return r;
+                return fault_set_errno(fault, r, "org.crt.Images: the record of %s can't be written",
+                                       call->name);
         bool is_replacement = r > 0;
         r = image_store_get(store, call->namespace, call->name, ret);
         ret->is_replacement = is_replacement;
@@ -79,6 +80,8 @@ int method_tag(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         r = tag(images, &call, &record, &fault);
+        if (r == -ENOSPC)
+                images_note_failure(images, r);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
         image_object_emit(images, &record);

@@ -226,6 +226,35 @@ static int blob_fetch(TransferBlob *blob) {
         return 0;
 }
 
+/* Whether the error says why a stream was closed: a service that died, or is about to go, does not. */
+static bool is_reason(int r) {
+        return r != -EBUSY && r != -EHOSTUNREACH && r != -ENOENT;
+}
+
+static void on_reason(StoreReply *reply, void *userdata) {
+        TransferBlob *blob = userdata;
+        blob->call = NULL;
+        if (reply->r >= 0) {
+                blob_is_present(blob, reply->size);
+                return;
+        }
+        if (!is_reason(reply->r)) {
+                reply->r = -EHOSTUNREACH;
+                fault_prefix(&reply->fault, reply->r, "the content store has closed the stream");
+        }
+        blob->state = BLOB_ABSENT;
+        blob_fail(blob, reply->r, &reply->fault);
+}
+
+/* Content has closed the stream (its disk is full, say), and tells why when it is asked to commit. What has
+ * come stays. */
+static int blob_ask_why(TransferBlob *blob) {
+        int r = blob_ask(blob, STORE_CONTENT_COMMIT, 0, on_reason);
+        if (r >= 0)
+                blob->state = BLOB_COMMITTING;
+        return r;
+}
+
 void transfer_blob_on_message(TransferBlob *blob, const FetchMessage *message) {
         Transfer *transfer = blob->transfer;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
@@ -247,8 +276,10 @@ void transfer_blob_on_message(TransferBlob *blob, const FetchMessage *message) {
                 transfer_advance(transfer);
                 return;
         default:
-                fault_set(&fault, -(int) message->error, "%s", message->sentence);
                 transfer->fetching--;
+                if (message->error == EPIPE && transfer->error >= 0 && blob_ask_why(blob) >= 0)
+                        return;
+                fault_set(&fault, -(int) message->error, "%s", message->sentence);
                 blob->state = BLOB_ABSENT;
                 transfer_fail(transfer, -(int) message->error, &fault);
                 transfer_advance(transfer);

@@ -275,7 +275,8 @@ static int record(Transfer *transfer, Fault *fault) {
                 fault_set(fault, r, "the images of the namespace %s need %i blobs and snapshots already",
                           transfer->namespace, LIMIT_NEEDS_PER_NAMESPACE);
         if (r < 0)
-                return r;
+                return fault_set_errno(fault, r, "org.crt.Images: the record of %s can't be written",
+                                       transfer->reference.name);
         transfer->record.is_replacement = r > 0;
         transfer->noted = transfer->noted && !is_clean;
         transfer->step = TRANSFER_DONE;

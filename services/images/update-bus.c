@@ -27,8 +27,13 @@ static int change(ImagesBus *images, const ImageRecord *record, const UpdateOpti
         if (r >= 0)
                 r = image_store_change_labels(images->service->images, record, options->labels,
                                               options->replace, &fault);
-        if (r < 0)
+        if (r == -ENOSPC)
+                images_note_failure(images, r);
+        if (r < 0) {
+                fault_set_errno(&fault, r, "org.crt.Images: the labels of %s can't be written",
+                                record->name);
                 return bus_error_set_fault(error, r, &fault);
+        }
         (void) object_kind_emit_changed(images->images, record->namespace, record->name, changed);
         return 0;
 }

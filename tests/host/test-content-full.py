@@ -4,12 +4,13 @@
 """A disk that is full is an answer, and costs nothing that was there before."""
 
 import os
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure,  # noqa: E402
-                           run_cases, sha256, systemctl, wait_for, write)
+                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
 
 MIB = 1024 * 1024
 store = Store()
@@ -41,6 +42,12 @@ def fill_and_go_on(make_room):
     wait_for(lambda: not store.ingests()[path]["Writing"])
     failure("NoSpace", lambda: store.commit("r"))
     failure("NoSpace", lambda: store.commit("r"))
+    # It is still known when the worker has gone.
+    for pid in worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not worker_pids())
+    message = failure("NoSpace", lambda: store.commit("r"))
+    assert "broke off" in message and "No space left" in message, message
     arrived = store.ingests()[path]["Offset"]
     assert 0 < arrived < len(data), f"{arrived} bytes arrived"
     equal(kept, store.read(sha256(kept)))

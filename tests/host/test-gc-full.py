@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # host: --disk 2G
-"""A disk that is full: what nothing needs goes without being asked for, unless that is switched off."""
+"""A disk that is full: what nothing needs goes without being asked for, unless that is switched off. Content, or the
+names, have a small one of their own; the registry, the snapshots and all else have room."""
 
 import os
 import subprocess
@@ -10,10 +11,10 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from garbage import LABEL_ROOT, GLib, content, digests, equal, images, set_labels  # noqa: E402
 from content_store import Store, systemctl  # noqa: E402
-from image_pulls import clear, registry, run_cases, wait_for  # noqa: E402
+from image_pulls import clear, failure, registry, run_cases, wait_for  # noqa: E402
 
-DEBIAN = "localhost:5000/debian:bookworm"
-STATE, MIB = "/var/lib/crt/content", 1024 * 1024
+DEBIAN, BUSYBOX = "localhost:5000/debian:bookworm", "localhost:5000/busybox:latest"
+STATE, NAMES, MIB = "/var/lib/crt/content", "/var/lib/crt/images", 1024 * 1024
 DROP_IN = "/run/systemd/system/crt-images.service.d/full.conf"
 
 
@@ -45,12 +46,18 @@ class SmallDisk:
         subprocess.run(["umount", STATE], check=True)
 
 
+def room(path):
+    state = os.statvfs(path)
+    return state.f_bavail * state.f_frsize
+
+
 def pull_without_room():
-    try:
-        images.pull(DEBIAN)
-    except GLib.Error:
-        return
-    raise AssertionError("there was room")
+    """It is Content's disk that is full, no other one, and the answer says so."""
+    message = failure("NoSpace", lambda: images.pull(DEBIAN))
+    for part in (DEBIAN, "org.crt.Content: ", "No space left on device"):
+        assert part in message, message
+    for path in ("/var/lib/crt/snapshots", NAMES, "/run", "/tmp", "/var/tmp"):
+        assert room(path) > 64 * MIB, f"{path} has {room(path)} bytes"
 
 
 def test_garbage_goes_when_a_pull_finds_no_room():
@@ -79,6 +86,52 @@ def test_what_is_young_stays_by_itself():
         pull_without_room()
         images.call("Collect", wait=True, **{"older-than": GLib.Variant("t", 3000)})
         equal(disk.garbage, digests() & disk.garbage)
+
+
+class SmallNames:
+    """Of the images; with room for a few of them only."""
+
+    def __enter__(self):
+        images.list()
+        systemctl("stop", "crt-images")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3M,mode=0700", "tmpfs", NAMES], check=True)
+        subprocess.run(["chown", "crt-images:", NAMES], check=True)
+
+    def __exit__(self, *_):
+        systemctl("stop", "crt-images")
+        subprocess.run(["umount", NAMES], check=True)
+
+
+def label_much():
+    for number in range(2000):
+        set_labels("image", BUSYBOX, {f"label-{number % 200}": f"{number}" * 800})
+
+
+def tag_much():
+    for number in range(2000):
+        images.call("Tag", f"localhost:5000/{'x' * 200}{number}", BUSYBOX)
+
+
+def check_names_without_room(change, sentence):
+    set_variable("0")
+    with SmallNames():
+        images.pull(BUSYBOX)
+        needed = digests()
+        garbage = {Store().put(os.urandom(MIB))[0] for _ in range(3)}
+        message = failure("NoSpace", change)
+        assert "org.crt.Images: " in message and sentence in message, message
+        assert room(STATE) > 64 * MIB, "it is Content's disk that is full"
+        wait_for(lambda: not digests() & garbage, 30, "the garbage to go")
+        equal(needed, digests())
+        assert BUSYBOX in images.names()
+
+
+def test_garbage_goes_when_a_label_finds_no_room():
+    check_names_without_room(label_much, f"the labels of {BUSYBOX} can't be written: No space left")
+
+
+def test_garbage_goes_when_a_name_finds_no_room():
+    check_names_without_room(tag_much, "can't be written: No space left")
 
 
 def clean():
