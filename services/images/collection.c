@@ -61,6 +61,7 @@ struct Collection {
         CollectionPlan plan;
         bool holding;
         sd_event_source *hold_timeout;
+        bool has_expired;       /* images whose names are to go */
         bool changed;           /* what keeps things, since it was surveyed */
         unsigned late;          /* how often in a row it was */
         uint64_t image_changes; /* image_store_changes(), when it was surveyed */
@@ -254,16 +255,33 @@ static uint64_t now_usec(void) {
         return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-/* Not while labels and names may be others than those that were looked at. */
+static bool is_expired_image(const Collection *collection, uint32_t node) {
+        return reference_graph_is_garbage(collection->plan.graph, node, NODE_IMAGE, collection->namespace);
+}
+
+static bool has_expired_images(const Collection *collection) {
+        for (uint32_t i = 0; i < reference_graph_count(collection->plan.graph); i++)
+                if (is_expired_image(collection, i))
+                        return true;
+        return false;
+}
+
+static bool have_names_changed(const Collection *collection) {
+        return image_store_changes(collection->service->images) != collection->image_changes;
+}
+
+/* While all hold, and nothing is other than it was found to be. Somebody may have resolved such a name and
+ * be about to make something of it, so what keeps things is asked for once more before anything else goes.
+ */
 static int remove_expired_images(Collection *collection) {
         ReferenceGraph *graph = collection->plan.graph;
         ImageStore *images = collection->service->images;
         char buffer[DIGEST_STRING_MAX];
         int r = 0;
-        if (image_store_changes(images) != collection->image_changes)
-                return 0;
+        collection->has_expired = false;
+        collection->changed = true;
         for (uint32_t i = 0; r >= 0 && i < reference_graph_count(graph); i++) {
-                if (!reference_graph_is_garbage(graph, i, NODE_IMAGE, collection->namespace))
+                if (!is_expired_image(collection, i))
                         continue;
                 const char *namespace = reference_graph_namespace(graph, i),
                            *name = reference_graph_name(graph, i, buffer);
@@ -282,9 +300,8 @@ static int remove_expired_images(Collection *collection) {
 
 static int plan_all(Collection *collection) {
         CollectionCount counts[_COLLECTION_PART_MAX];
-        int r = remove_expired_images(collection);
-        if (r >= 0)
-                r = collection_plan_find(&collection->plan, collection->namespace, counts);
+        collection->has_expired = has_expired_images(collection);
+        int r = collection_plan_find(&collection->plan, collection->namespace, counts);
         if (r >= 0)
                 r = collection_plan_forget_documents(&collection->plan, collection->service->images,
                                                      collection->started);
@@ -300,6 +317,12 @@ static int plan_noted(Collection *collection) {
                      : collection_plan_forget_noted(&collection->plan, collection->service->images, true);
 }
 
+static CollectionStep step_when_surveyed(Collection *collection) {
+        if (collection->step == COLLECTION_SURVEY_AGAIN)
+                return COLLECTION_HOLD_SNAPSHOTS;
+        return collection->changed ? COLLECTION_SURVEY_HELD : collection->step + 1;
+}
+
 static void on_surveyed(int r, const Fault *fault, ReferenceGraph **graph, void *userdata) {
         Collection *collection = userdata;
         _cleanup_(fault_done) Fault copy = FAULT_NULL;
@@ -311,13 +334,15 @@ static void on_surveyed(int r, const Fault *fault, ReferenceGraph **graph, void 
         }
         if (r >= 0 && collection->step == COLLECTION_SURVEY)
                 r = collection->noted ? plan_noted(collection) : plan_all(collection);
+        if (r >= 0 && collection->step == COLLECTION_SURVEY_HELD && collection->has_expired &&
+            !have_names_changed(collection))
+                r = remove_expired_images(collection);
         if (r < 0) {
                 fault_set(&copy, r, "%s", fault_text(fault, r));
                 collection_fail(collection, r, &copy);
                 return;
         }
-        collection->step = collection->step == COLLECTION_SURVEY_AGAIN ? COLLECTION_HOLD_SNAPSHOTS
-                                                                       : collection->step + 1;
+        collection->step = step_when_surveyed(collection);
         advance(collection);
 }
 
@@ -358,19 +383,25 @@ static const struct {
 };
 
 static bool has_more(Collection *collection) {
-        return collection_plan_has_more(&collection->plan, COLLECTION_SNAPSHOTS) ||
+        return collection->has_expired ||
+               collection_plan_has_more(&collection->plan, COLLECTION_SNAPSHOTS) ||
                collection_plan_has_more(&collection->plan, COLLECTION_BLOBS);
 }
 
 /* All hold: nothing can become needed until they are released. What has become so before is found first. */
-static CollectionStep step_when_held(Collection *collection) {
-        if (image_store_changes(collection->service->images) != collection->image_changes)
+static int go_on_when_held(Collection *collection) {
+        int r = 0;
+        if (have_names_changed(collection))
                 collection->changed = true;
+        if (!collection->changed && collection->has_expired)
+                r = remove_expired_images(collection);
         if (!collection->changed) {
                 collection->late = 0;
-                return COLLECTION_SWEEP_SNAPSHOTS;
-        }
-        return ++collection->late > LATE_MAX ? COLLECTION_SURVEY_HELD : COLLECTION_RELEASE_SNAPSHOTS;
+                collection->step = COLLECTION_SWEEP_SNAPSHOTS;
+        } else
+                collection->step = ++collection->late > LATE_MAX ? COLLECTION_SURVEY_HELD
+                                                                 : COLLECTION_RELEASE_SNAPSHOTS;
+        return r;
 }
 
 /* What is left goes in another round, so that nobody waits for long. */
@@ -404,8 +435,7 @@ static int take_answer(Collection *collection, const StoreReply *reply) {
                 break;
         case COLLECTION_HOLD_CONTENT:
                 collection->changed = collection->changed || reply->changed;
-                collection->step = step_when_held(collection);
-                return 0;
+                return go_on_when_held(collection);
         case COLLECTION_SWEEP_SNAPSHOTS:
         case COLLECTION_SWEEP_BLOBS:
                 return take_swept(collection, part, reply);
@@ -518,7 +548,7 @@ void collection_start(Collection *collection) {
                 return;
         collection_plan_done(&collection->plan);
         collection->tries++;
-        collection->again = collection->changed = false;
+        collection->again = collection->changed = collection->has_expired = false;
         collection->late = 0;
         collection->started = now_usec();
         collection->step = COLLECTION_BEGIN_SNAPSHOTS;

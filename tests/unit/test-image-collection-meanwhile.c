@@ -92,6 +92,73 @@ static void a_container_that_is_made_meanwhile_keeps_its_image(void) {
         check_made_of_what_goes(true);
 }
 
+static void let_expire(const char *name) {
+        char *labels[] = { (char *) "org.crt.gc.expire=2020-01-01T00:00:00Z", NULL };
+        ImageRecord record = { 0 };
+        CHECK_OK(image_store_get(service.images, "system", name, &record));
+        CHECK_NO_FAULT(image_store_change_labels(service.images, &record, labels, false, &fault));
+        image_record_done(&record);
+}
+
+static void tag_as(const char *name) {
+        ImageRecord record = { 0 };
+        CHECK_OK(image_store_get(service.images, "system", "other", &record));
+        CHECK_OK(image_store_tag(service.images, &record, name, true, NULL));
+        image_record_done(&record);
+}
+
+/* Names are given and taken all the time, whenever nobody holds: what is over goes, and only that. */
+static void an_image_goes_when_its_time_is_over_though_others_get_names(void) {
+        for (unsigned every = 1; every < 30; every++) {
+                char name[16];
+                Told told;
+                open_service();
+                put_image("other");
+                let_expire("x");
+                begin(&told);
+                for (unsigned i = 0; told.ends == 0 && i < 10000; i++) {
+                        if (!step())
+                                break;
+                        snprintf(name, sizeof(name), "name-%u", i % 7);
+                        if (holds == 0 && i % every == 0)
+                                tag_as(name);
+                }
+                CHECK(told.ends == 1 && told.r == 0 && told.images == 1);
+                CHECK(!image_store_has(service.images, "system", "x"));
+                CHECK(image_store_has(service.images, "system", "other"));
+                CHECK(world.blob_count == 5 && world.snapshot_count == 2);
+                close_service();
+        }
+}
+
+/* The label is taken away again, at any time before it has gone. */
+static void an_image_whose_time_is_longer_now_stays(void) {
+        char *labels[] = { (char *) "org.crt.gc.expire=", NULL };
+        unsigned kept = 0;
+        for (unsigned lead = 0; lead < 40; lead++) {
+                ImageRecord record = { 0 };
+                Told told;
+                open_service();
+                let_expire("x");
+                begin(&told);
+                for (unsigned i = 0; i < lead || holds > 0; i++)
+                        if (!step())
+                                break;
+                bool there = image_store_get(service.images, "system", "x", &record) >= 0;
+                if (there)
+                        CHECK_NO_FAULT(
+                                image_store_change_labels(service.images, &record, labels, false, &fault));
+                image_record_done(&record);
+                run_all();
+                CHECK(told.ends == 1 && told.r == 0);
+                CHECK(image_store_has(service.images, "system", "x") == there);
+                CHECK(world.blob_count == (there ? 5 : 0));
+                kept += there;
+                close_service();
+        }
+        CHECK(kept > 3 && kept < 40);
+}
+
 static bool holds_both(void) {
         return world.epochs[0][0].held && world.epochs[1][0].held;
 }
@@ -137,6 +204,8 @@ int main(void) {
                 CHECK_CASE(a_label_of_an_image_that_is_set_meanwhile_counts),
                 CHECK_CASE(what_gets_another_name_meanwhile_stays),
                 CHECK_CASE(a_container_that_is_made_meanwhile_keeps_its_image),
+                CHECK_CASE(an_image_goes_when_its_time_is_over_though_others_get_names),
+                CHECK_CASE(an_image_whose_time_is_longer_now_stays),
                 CHECK_CASE(no_blob_goes_when_snapshots_holds_no_longer),
                 CHECK_CASE(too_many_calls_that_wait_make_it_begin_anew),
                 {},
