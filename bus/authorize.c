@@ -162,12 +162,16 @@ static void call_on_answer(PolkitAnswer answer, void *userdata);
 
 static void call_ask(Call *call, const char *action) {
         const CallDetails *about = &call->details;
-        const char *details[2 * 4 + 1] = { "verb", call->rule->member, "namespace", about->namespace };
+        const char *details[2 * 5 + 1] = { "verb", call->rule->member, "namespace", about->namespace };
         size_t n = 4;
 
         if (about->object || (call->rule->argument && about->argument)) {
                 details[n++] = about->object ? "object" : call->rule->argument;
                 details[n++] = about->object ? about->object : about->argument;
+        }
+        if (call->rule->second && about->second) {
+                details[n++] = call->rule->second;
+                details[n++] = about->second;
         }
         if (about->option) {
                 details[n++] = call->rule->option;

@@ -10,8 +10,8 @@
  * adds without one cannot be called by anyone, root included.
  *
  * polkit sees these details: "namespace", "verb" (the member's name), "object" (of an object's path), the
- * rule's own name for the first string argument ("image", "digest", "reference", "snapshot", "container"),
- * and the option that the rule names. */
+ * rule's own names for the first string argument ("image", "digest", "reference", "snapshot", "container")
+ * and for the second ("source"), and the option that the rule names. */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
@@ -39,6 +39,7 @@ typedef struct BusRule {
                                  NULL */
         BusSibling siblings;  /* siblings that may call this member; none unless listed */
         const char *option;   /* a string option that is shown as a detail of the same name; or NULL */
+        const char *second;   /* as argument, of the second one */
         bool owner;           /* who began the object passes without being asked about */
 } BusRule;
 

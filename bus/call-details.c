@@ -12,6 +12,7 @@ void call_details_done(CallDetails *details) {
         free(details->namespace);
         free(details->object);
         free(details->argument);
+        free(details->second);
         free(details->option);
         *details = (CallDetails){ 0 };
 }
@@ -57,9 +58,10 @@ static int read_arguments(sd_bus_message *message, const char *option, CallDetai
                 int r = sd_bus_message_peek_type(message, &type, &contents);
                 if (r <= 0)
                         return r;
-                if (position == 0 && type == 's') {
+                if (position < 2 && type == 's') {
+                        char **place = position == 0 ? &details->argument : &details->second;
                         r = sd_bus_message_read(message, "s", &value);
-                        if (r >= 0 && !(details->argument = strdup(value)))
+                        if (r >= 0 && !(*place = strdup(value)))
                                 r = -ENOMEM;
                 } else if (type == 'a' && string_equal(contents, "{sv}"))
                         r = read_options(message, option, details);

@@ -12,6 +12,7 @@ typedef struct CallDetails {
         char *namespace; /* of the object's path, or the option "namespace"; NULL: the caller's own */
         char *object;    /* of the object's path; NULL if the path is not one of an object */
         char *argument;  /* the first argument, if that is a string; else NULL */
+        char *second;    /* the same of the second argument */
         char *option;    /* the string option that was asked for; else NULL */
 } CallDetails;
 

@@ -32,7 +32,7 @@ static const BusRule rules[] = {
         { CRT_IMAGES_INTERFACE, "List", BUS_POLKIT, INSPECT },
         { CRT_IMAGES_INTERFACE, "Resolve", BUS_POLKIT, INSPECT, "image" },
         { CRT_IMAGES_INTERFACE, "Remove", BUS_POLKIT, REMOVE, "image" },
-        { CRT_IMAGES_INTERFACE, "Tag", BUS_POLKIT, UPDATE, "image" },
+        { CRT_IMAGES_INTERFACE, "Tag", BUS_POLKIT, UPDATE, "image", .second = "source" },
         { CRT_IMAGES_INTERFACE, "Update", BUS_POLKIT, UPDATE, "image" },
         { CRT_IMAGES_INTERFACE, "Collect", BUS_POLKIT, COLLECT },
         { CRT_IMAGES_INTERFACE, "Plan", BUS_POLKIT, COLLECT },

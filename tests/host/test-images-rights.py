@@ -102,6 +102,16 @@ def test_a_rule_sees_the_name_that_is_given():
     refused(as_alice("Tag", BUSYBOX, "mine:1", namespace="system", replace=True))
 
 
+def test_a_rule_sees_what_gets_the_name():
+    images.pull(BUSYBOX)
+    images.call("Tag", "secret:1", BUSYBOX)
+    set_rule(f'{ALICE} && action.id == "org.crt.images.update" && action.lookup("image") == "mine:1" && '
+             f'action.lookup("source") == "{BUSYBOX}" || {ALICE} && action.id == "org.crt.other-namespaces" && '
+             f'action.lookup("source") == "{BUSYBOX}"')
+    refused(as_alice("Tag", "mine:1", "secret:1", namespace="system"))
+    assert as_alice("Tag", "mine:1", BUSYBOX, namespace="system").startswith("/org/crt/Images/image/system/")
+
+
 def test_a_rule_lets_the_same_calls_pass():
     set_rule(f'{ALICE} && action.id.indexOf("org.crt.images.") == 0 && action.lookup("namespace") == "{own()}"')
     equal(BUSYBOX, as_alice("Pull", BUSYBOX))
