@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "bus/bus-error.h"
 #include "bus/foreign-fd.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -18,6 +19,8 @@
 
 #define SECOND UINT64_C(1000000)
 #define STOP_GRACE (10 * SECOND)
+/* How long it answers when it can't be set up. */
+#define REFUSE_TIME (2 * SECOND)
 
 /* The end of a daemon, so that no request is lost:
  *
@@ -48,6 +51,9 @@ struct Daemon {
         uint64_t stop_deadline; /* after SIGTERM */
         sd_event_source *ticker;
         sd_event_source *barrier;
+        sd_bus_slot *refusal;
+        int error; /* why it can't be set up */
+        Fault fault;
         sd_bus_slot *name_slot;
         sd_bus_slot *manager_slot;
 };
@@ -79,6 +85,8 @@ static void on_call(void *userdata) {
 }
 
 static bool daemon_is_busy(Daemon *daemon) {
+        if (daemon->error < 0)
+                return false;
         return authorizer_is_busy(daemon->authorizer) ||
                (daemon->spec->is_busy && daemon->spec->is_busy(daemon->service));
 }
@@ -128,7 +136,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
         Daemon *daemon = userdata;
         if (daemon->state == DAEMON_STARTING)
                 return sd_event_exit(daemon->event, 0);
-        if (daemon->spec->stop)
+        if (daemon->spec->stop && daemon->service)
                 daemon->spec->stop(daemon->service);
         daemon->stop_deadline = daemon_now(daemon) + STOP_GRACE;
         return daemon_announce_stop(daemon);
@@ -227,6 +235,7 @@ static void daemon_close(Daemon *daemon) {
                 daemon->service = daemon->spec->free(daemon->service);
         daemon->authorizer = authorizer_free(daemon->authorizer);
         daemon->peers = peer_registry_free(daemon->peers);
+        sd_bus_slot_unref(daemon->refusal);
         sd_bus_slot_unref(daemon->name_slot);
         sd_bus_slot_unref(daemon->manager_slot);
         sd_event_source_disable_unref(daemon->ticker);
@@ -235,10 +244,36 @@ static void daemon_close(Daemon *daemon) {
                 (void) sd_bus_flush(daemon->bus);
         sd_bus_close_unref(daemon->bus);
         sd_event_unref(daemon->event);
+        fault_done(&daemon->fault);
+}
+
+/* What a disk says comes through; any other name could be taken for an answer to what was asked. */
+static int refusal_error(int r) {
+        return r == -ENOSPC || r == -EROFS || r == -EIO ? r : -EHOSTUNREACH;
+}
+
+static int refuse_call(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const Daemon *daemon = userdata;
+        uint8_t type;
+        if (sd_bus_message_get_type(message, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
+                return 0;
+        (void) bus_reply_fault(message, refusal_error(daemon->error), &daemon->fault);
+        return 1;
+}
+
+/* It can't be set up. Whoever has called it hears from itself why, instead of from the bus that there is
+ * nobody; a call that comes later starts it anew. */
+static int daemon_refuse(Daemon *daemon, int r) {
+        const char *sentence = fault_text(&daemon->fault, r);
+        log_error("cannot start: %s", sentence);
+        (void) sd_notifyf(0, "STATUS=Cannot start: %s", sentence);
+        daemon->error = r;
+        daemon->idle_usec = REFUSE_TIME;
+        daemon->authorizer = authorizer_free(daemon->authorizer);
+        return sd_bus_add_filter(daemon->bus, &daemon->refusal, refuse_call, daemon);
 }
 
 static int daemon_run(Daemon *daemon) {
-        _cleanup_(fault_done) Fault fault = FAULT_NULL;
         int r = daemon_open_loop(daemon);
         if (r < 0) {
                 log_error("cannot make an event loop: %s", strerror(-r));
@@ -249,19 +284,20 @@ static int daemon_run(Daemon *daemon) {
                 log_error("cannot use the system bus: %s", strerror(-r));
                 return r;
         }
-        r = daemon->spec->setup(daemon, &daemon->service, &fault);
-        if (r < 0) {
-                log_error("cannot start: %s", fault_text(&fault, r));
+        r = daemon->spec->setup(daemon, &daemon->service, &daemon->fault);
+        if (r >= 0)
+                authorizer_set_owner_of(daemon->authorizer, daemon->spec->owner_of, daemon->service);
+        else
+                r = daemon_refuse(daemon, r);
+        if (r < 0)
                 return r;
-        }
-        authorizer_set_owner_of(daemon->authorizer, daemon->spec->owner_of, daemon->service);
         r = sd_bus_request_name_async(daemon->bus, &daemon->name_slot, daemon->spec->bus_name, 0,
                                       on_name_acquired, daemon);
         if (r >= 0)
                 r = sd_event_loop(daemon->event);
         if (r < 0)
                 log_error("ended: %s", strerror(-r));
-        return r;
+        return r == 0 ? daemon->error : r;
 }
 
 /* $CRT_IDLE_SECONDS, for a drop-in of the unit, or what the service thinks is right. */
