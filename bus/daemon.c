@@ -264,6 +264,7 @@ static int refuse_call(sd_bus_message *message, void *userdata, sd_bus_error *er
 /* It can't be set up. Whoever has called it hears from itself why, instead of from the bus that there is
  * nobody; a call that comes later starts it anew. */
 static int daemon_refuse(Daemon *daemon, int r) {
+        fault_set_errno(&daemon->fault, r, "%s can't be set up", daemon->spec->bus_name);
         const char *sentence = fault_text(&daemon->fault, r);
         log_error("cannot start: %s", sentence);
         (void) sd_notifyf(0, "STATUS=Cannot start: %s", sentence);
