@@ -3,6 +3,7 @@
 /* crt-imagesd: org.crt.Images on the system bus. */
 
 #include <errno.h>
+#include <malloc.h>
 
 #include "bus/bus-names.h"
 #include "bus/daemon.h"
@@ -19,6 +20,8 @@ typedef struct ImagesDaemon {
         ImagesBus *bus;
         bool stopping;
 } ImagesDaemon;
+
+#define LARGE_ARRAY (128 * 1024)
 
 #define INSPECT "org.crt.images.inspect"
 #define PULL "org.crt.images.pull"
@@ -138,5 +141,9 @@ int main(int argc, char *argv[]) {
                 .free = daemon_service_free,
                 .idle_seconds = 30,
         };
+        /* The graph of a collection is a few large arrays that grow. With the limit of glibc, which rises
+         * with what was freed, they would lie in the heap, and be there twice while they grow: from here on
+         * they are maps of their own, which mremap(2) makes larger. */
+        (void) mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY);
         return daemon_main(&spec, argc, argv);
 }

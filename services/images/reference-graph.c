@@ -9,13 +9,18 @@
 
 /* Deeper stacks are not mounted; a circle ends here. */
 #define DEPTH_MAX 1024
+/* As many as HOWS_MAX leave room for in an edge: an owner that lists more is not believed. */
+#define NODE_BITS 26
+#define NODES_MAX (UINT32_C(1) << NODE_BITS)
 #define HOWS_MAX 64
 
 typedef struct Edge {
-        uint32_t to;
+        uint32_t to : NODE_BITS;
+        uint32_t how : 32 - NODE_BITS;
         uint32_t next; /* that leaves the same node */
-        uint8_t how;
 } Edge;
+
+static_assert(HOWS_MAX == 1 << (32 - NODE_BITS), "each has its number");
 
 struct ReferenceGraph {
         NameArena names;
@@ -152,6 +157,8 @@ static int add_node(ReferenceGraph *graph, NodeKind kind, uint32_t namespace, No
                 *ret = graph->slots[slot];
                 return 0;
         }
+        if (graph->node_count == NODES_MAX)
+                return -E2BIG;
         Node *nodes = array_grow(graph->nodes, graph->node_count, &graph->nodes_allocated, sizeof(Node));
         if (!nodes)
                 return -ENOMEM;

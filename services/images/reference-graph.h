@@ -35,18 +35,21 @@ NodeKind node_kind_from_string(const char *name);
 typedef struct Node {
         uint64_t stamp;
         uint64_t created;
-        uint64_t bytes;
-        uint32_t name;      /* reference_graph_name() */
+        uint64_t bytes : 48; /* at most NODE_BYTES_MAX, whatever its owner says */
+        uint64_t kind : 4;
+        uint64_t how : 8;      /* of one that is live: how it was reached, or why it is a root */
+        uint64_t listed : 1;   /* its owner says that it is there */
+        uint64_t expired : 1;  /* its label org.crt.gc.root counts no longer */
+        uint64_t live : 1;     /* reached */
+        uint64_t followed : 1; /* and so is what it refers to, or will be */
+        uint32_t name;         /* reference_graph_name() */
         uint32_t from;      /* of one that is live: from which one it was reached; NODE_NONE: it is a root */
         uint32_t namespace; /* a node */
         uint32_t edges;     /* the first one that leaves it; or NODE_NONE */
-        uint8_t kind;
-        uint8_t how;       /* of one that is live: how it was reached, or why it is a root */
-        bool listed : 1;   /* its owner says that it is there */
-        bool expired : 1;  /* its label org.crt.gc.root counts no longer */
-        bool live : 1;     /* reached */
-        bool followed : 1; /* and so is what it refers to, or will be */
 } Node;
+
+static_assert(sizeof(Node) == 40, "nothing in it is wasted");
+#define NODE_BYTES_MAX ((UINT64_C(1) << 48) - 1)
 
 /* One step of the answer to "why?". */
 typedef struct NodeStep {

@@ -96,7 +96,7 @@ static int read_thing(SurveyRecords *records, NodeKind kind, const RecordField *
         Node *node = reference_graph_node(records->graph, *ret);
         node->listed = true;
         node->stamp = node->created = stamp;
-        node->bytes = bytes;
+        node->bytes = MIN_OF(bytes, NODE_BYTES_MAX);
         return 0;
 }
 

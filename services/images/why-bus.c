@@ -92,7 +92,7 @@ static int write_thing(Question *question, uint32_t i) {
         question->bytes += node->bytes;
         return record_writer_add(question->writer, "sssuuu", node_kind_to_string(kind),
                                  reference_graph_namespace(graph, i), reference_graph_name(graph, i, buffer),
-                                 node->bytes, node->created, reference_graph_since(graph, i));
+                                 (uint64_t) node->bytes, node->created, reference_graph_since(graph, i));
 }
 
 static int answer_plan(const Question *question) {
