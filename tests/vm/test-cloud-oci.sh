@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vm: --kernel qemu --memory 2G
-# only: long
-# What crt-oci does with things that Debian's own kernel has: AppArmor, real-time scheduling, and checkpoint and restore, for
-# which its criu was made. What no such machine has (RDMA, resctrl) is an error that says so.
+# What crt-oci does with things that Debian's own kernel has: cpuset, huge pages, AppArmor, real-time scheduling, and checkpoint
+# and restore, for which its criu was made. What no such machine has (RDMA, resctrl) is an error that says so.
 source "$(dirname "$0")/../host/oci.sh"
 
 load_profiles() {
@@ -53,6 +52,21 @@ test_exec_is_under_the_profile_too() {
         contains "$output" "apparmorProfile: crt-test-missing"
         oci delete --force box
         refused '.process.apparmorProfile = "crt-test-missing"' "config.process.apparmorProfile: crt-test-missing"
+}
+
+test_processors_are_kept_to() {
+        inside '.linux.resources += {cpu: {cpus: "0", mems: "0"}}' \
+                grep -E 'Cpus_allowed_list|Mems_allowed_list' /proc/self/status || fail "$output"
+        equal $'Cpus_allowed_list:\t0\nMems_allowed_list:\t0' "$output"
+        bundle '.linux.resources.cpu = {cpus: "500"}'
+        fails oci run -b "$bundle" box
+        nothing_left
+}
+
+test_huge_pages() {
+        inside '.linux.resources += {hugepageLimits: [{pageSize: "2MB", limit: 4194304}]}' \
+                sh -c 'cat /sys/fs/cgroup/hugetlb.2MB.max; cat /sys/fs/cgroup/hugetlb.2MB.rsvd.max' || fail "$output"
+        equal $'4194304\n4194304' "$output"
 }
 
 # Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).

@@ -1,11 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Each limit of config.linux.resources proves itself, on a kernel of its own: memory kills, processes are refused, processor
-# time is cut, I/O is slowed down, processors are kept to, devices are closed, a frozen container stands still.
+# The limits of config.linux.resources prove themselves, on a kernel of its own: memory kills, processes are refused, processor
+# time is cut, I/O is slowed down, devices are closed, a frozen container stands still. Processors and huge pages: test-cloud-oci.sh.
 source "$(dirname "$0")/../host/oci.sh"
-
-controllers=" $(cat /sys/fs/cgroup/cgroup.controllers) "
-needs() { [[ $controllers == *" $1 "* ]] || skip "no $1 controller"; }
 
 # limited RESOURCES COMMAND…: in a container with these resources besides the devices.
 limited() {
@@ -19,7 +16,6 @@ fill='dd if=/dev/zero of=/dev/shm/filled bs=1M count=48 2>/dev/null && echo fill
 room='.process.oomScoreAdj = 0 | (.mounts[] | select(.destination == "/dev/shm")).options |= map(if startswith("size=") then "size=64m" else . end)'
 
 test_memory_kills() {
-        needs memory
         inside "$room | .linux.resources.memory = {limit: 16777216, swap: 16777216}" sh -c "$fill" && fail "$output"
         [[ $output != *filled* ]] || fail "$output"
         inside "$room | .linux.resources.memory = {limit: 134217728}" sh -c "$fill" || fail "$output"
@@ -27,7 +23,6 @@ test_memory_kills() {
 }
 
 test_memory_files() {
-        needs memory
         limited '{memory: {limit: 33554432, reservation: 16777216, swap: 67108864}, unified: {"memory.high": "25165824"}}' \
                 sh -c 'cd /sys/fs/cgroup && cat memory.max memory.low memory.high; cat memory.swap.max 2>/dev/null' || fail "$output"
         equal $'33554432\n16777216\n25165824' "$(head -n 3 <<<"$output")"
@@ -35,7 +30,6 @@ test_memory_files() {
 }
 
 test_a_memory_limit_below_what_is_in_use() {
-        needs memory
         bundle "$room" sh -c "$fill && sleep 100"
         oci create -b "$bundle" box
         oci start box
@@ -51,8 +45,6 @@ test_a_memory_limit_below_what_is_in_use() {
 }
 
 test_a_scopes_new_limits_outlive_a_reload() {
-        needs memory
-        needs pids
         bundle '.linux.cgroupsPath = "system.slice:crt:box" | .linux.resources += {memory: {limit: 67108864}, pids: {limit: 20}}' sleep 1000
         oci --systemd-cgroup create -b "$bundle" box
         local scope=/sys/fs/cgroup/system.slice/crt-box.scope
@@ -72,7 +64,6 @@ test_a_scopes_new_limits_outlive_a_reload() {
 }
 
 test_processes_are_refused() {
-        needs pids
         limited '{pids: {limit: 8}}' sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; echo all' && fail "$output"
         contains "$output" fork
         limited '{pids: {limit: 30}}' sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; echo all'
@@ -84,7 +75,6 @@ test_processes_are_refused() {
 used() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/crt-test-oci/box/cpu.stat; }
 
 test_processor_time_is_cut() {
-        needs cpu
         bundle '.linux.resources.cpu = {quota: 10000, period: 50000, burst: 5000, shares: 2048}' sh -c 'while :; do :; done'
         oci create -b "$bundle" box
         oci start box
@@ -102,24 +92,13 @@ test_processor_time_is_cut() {
 }
 
 test_an_idle_cgroup() {
-        needs cpu
         [[ -e /sys/fs/cgroup/system.slice/cpu.idle || -e /sys/fs/cgroup/init.scope/cpu.idle ]] || skip "no cpu.idle"
         limited '{cpu: {idle: 1, shares: 100}}' cat /sys/fs/cgroup/cpu.idle || fail "$output"
         equal 1 "$output"
 }
 
-test_processors_are_kept_to() {
-        needs cpuset
-        limited '{cpu: {cpus: "0", mems: "0"}}' grep -E 'Cpus_allowed_list|Mems_allowed_list' /proc/self/status || fail "$output"
-        equal $'Cpus_allowed_list:\t0\nMems_allowed_list:\t0' "$output"
-        bundle '.linux.resources.cpu = {cpus: "500"}'
-        fails oci run -b "$bundle" box
-        nothing_left
-}
-
 # A disk, and what it takes to write 4 MiB to it past the page cache.
 test_writing_is_slowed_down() {
-        needs io
         local image=$scratch/image numbers started limited
         truncate -s 32M "$image"
         device=$(losetup --find --show "$image") || skip "no loop devices"
@@ -136,13 +115,6 @@ test_writing_is_slowed_down() {
         started=$SECONDS
         inside "$numbers} as \$d | $rule" dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct || fail "$output"
         (( SECONDS - started < limited )) || fail "took $(( SECONDS - started )) s without a limit"
-}
-
-test_huge_pages() {
-        needs hugetlb
-        limited '{hugepageLimits: [{pageSize: "2MB", limit: 4194304}]}' \
-                sh -c 'cat /sys/fs/cgroup/hugetlb.2MB.max; cat /sys/fs/cgroup/hugetlb.2MB.rsvd.max' || fail "$output"
-        equal $'4194304\n4194304' "$output"
 }
 
 # Every form of a rule, and their order: the last that matches decides.
@@ -183,8 +155,6 @@ test_a_frozen_container_stands_still() {
 }
 
 test_unified() {
-        needs memory
-        needs pids
         limited '{unified: {"memory.high": "33554432", "pids.max": "77", "memory.oom.group": "1"}}' \
                 sh -c 'cd /sys/fs/cgroup; cat memory.high pids.max memory.oom.group' || fail "$output"
         equal $'33554432\n77\n1' "$output"
@@ -193,8 +163,6 @@ test_unified() {
 }
 
 test_scopes_have_limits_as_properties() {
-        needs memory
-        needs pids
         [[ -d /run/systemd/system ]] || skip "no systemd"
         bundle '.linux.cgroupsPath = "system.slice:crt:box" | .linux.resources += {memory: {limit: 67108864}, pids: {limit: 20}, cpu: {shares: 1024, quota: 20000}}' sleep 100
         oci --systemd-cgroup create -b "$bundle" box
