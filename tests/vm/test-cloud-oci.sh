@@ -96,7 +96,75 @@ test_what_no_such_machine_has_is_said() {
         nothing_left
 }
 
-( run_tests )
-status=$?
-"$source_root/tests/host/test-oci-checkpoint.sh" || status=1
-exit "$status"
+# A program that counts, and whose every descriptor is the container's own.
+start_counting() {
+        bundle '.mounts |= map(select(.destination != "/dev/mqueue")) | del(.linux.namespaces[] | select(.type == "network"))' \
+                sh -c 'exec <>/dev/null >/tmp/count 2>&1; i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
+        rm -f "$rootfs/tmp/count"
+        oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 30 eval '[[ $(tail -n 1 "$rootfs/tmp/count") -ge 3 ]]'
+}
+
+test_what_is_saved_goes_on_where_it_was() {
+        start_counting
+        oci checkpoint --image-path "$scratch/images" box
+        fails oci state box
+        local before
+        before=$(tail -n 1 "$rootfs/tmp/count")
+        oci restore --detach --image-path "$scratch/images" -b "$bundle" box </dev/null >/dev/null 2>&1
+        equal running "$(oci state box | jq -r .status)"
+        wait_for 60 eval "[[ \$(tail -n 1 '$rootfs/tmp/count') -gt $((before + 3)) ]]"
+        equal hello "$(oci exec box echo hello)"
+        grep -qx "$(oci state box | jq .pid)" /sys/fs/cgroup/crt-test-oci/box/cgroup.procs
+        oci delete --force box
+        nothing_left
+}
+
+# Its master is outside and not saved: a new one takes its place.
+test_a_terminal_goes_on_too() {
+        cat >"$scratch/terminal.py" <<'END'
+import array, os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+for _ in range(2):
+    connection = listener.accept()[0]
+    ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[1]
+    terminal = array.array("i", ancillary[0][2])[0]
+    try:
+        while True:
+            sys.stdout.write(os.read(terminal, 4096).decode())
+            sys.stdout.flush()
+    except OSError:
+        print("--- hung up", flush=True)
+END
+        rm -f "$scratch/console"
+        python3 "$scratch/terminal.py" "$scratch/console" >"$scratch/terminal" 2>&1 </dev/null &
+        local reader=$!
+        wait_for 20 test -S "$scratch/console"
+        bundle '.process.terminal = true | .mounts |= map(select(.destination != "/dev/mqueue"))
+                | del(.linux.namespaces[] | select(.type == "network"))' sh -c 'i=0; while :; do i=$((i + 1)); echo number $i; sleep 0.1; done'
+        oci run --detach --console-socket "$scratch/console" -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 20 grep -q "number 3" "$scratch/terminal"
+        oci checkpoint --image-path "$scratch/images-terminal" box
+        wait_for 20 grep -q "hung up" "$scratch/terminal"
+        local before
+        before=$(grep number "$scratch/terminal" | tail -n 1 | tr -dc 0-9)
+        oci restore --detach --console-socket "$scratch/console" --image-path "$scratch/images-terminal" -b "$bundle" box </dev/null >/dev/null 2>&1
+        wait_for 20 grep -q "number $((before + 5))" "$scratch/terminal"
+        oci delete --force box
+        wait "$reader"
+        equal 2 "$(grep -c 'hung up' "$scratch/terminal")"
+        nothing_left
+}
+
+test_it_can_be_left_running() {
+        start_counting
+        oci checkpoint --leave-running --image-path "$scratch/images2" box
+        equal running "$(oci state box | jq -r .status)"
+        [[ -s $scratch/images2/inventory.img ]]
+        oci delete --force box
+        nothing_left
+}
+
+run_tests
