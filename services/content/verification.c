@@ -3,9 +3,11 @@
 #include "services/content/verification.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "bus/worker.h"
 #include "lib/fd.h"
@@ -32,6 +34,8 @@ struct Verification {
         BlobSealing sealing;
         bool no_seals; /* the file system does not have it */
         VerificationResult result;
+        int error; /* of the first one that was unreadable, and a sentence about it */
+        Fault fault;
 };
 
 static void add_damaged(Verification *verification, const Digest *digest) {
@@ -62,20 +66,42 @@ static bool is_the_same_file(const Verification *verification) {
                st.st_dev == verification->file.st_dev;
 }
 
-static void on_verified(Verification *verification, int error) {
+static void add_unreadable(Verification *verification, int error) {
+        char text[DIGEST_STRING_MAX];
+        verification->result.unreadable++;
+        verification->result.missed++;
+        if (verification->error < 0)
+                return;
+        verification->error = error;
+        fault_set_errno(&verification->fault, error, "%s can't be read",
+                        digest_to_string(&verification->blob.digest, text));
+}
+
+/* A disk that fails says nothing of the bytes, which may be there again; fs-verity says that they are others
+ * by the same error, and then the disk reads whatever else it is asked for. */
+static const char *damage_of(const Verification *verification, const VerifyMessage *message) {
+        if (message->error == -EUCLEAN)
+                return "its bytes are others";
+        return message->error == -EIO && verification->blob.verity && message->disk_reads
+                       ? "its file can't be read, though others can"
+                       : NULL;
+}
+
+static void on_verified(Verification *verification, const VerifyMessage *message) {
         const Digest *digest = &verification->blob.digest;
         VerificationResult *result = &verification->result;
-        if (error == -EUCLEAN || error == -EIO) {
+        const char *damage = damage_of(verification, message);
+        if (message->error < 0 && !damage) {
+                add_unreadable(verification, message->error);
+                return;
+        }
+        if (damage) {
                 if (!is_the_same_file(verification)) {
                         result->missed++;
                         return;
                 }
-                (void) blob_mark_damaged(verification->state, digest,
-                                         error == -EIO ? "its file can't be read" : "its bytes are others");
+                (void) blob_mark_damaged(verification->state, digest, damage);
                 add_damaged(verification, digest);
-        } else if (error < 0) {
-                result->missed++;
-                return;
         }
         result->blobs++;
         result->bytes += verification->blob.size;
@@ -111,6 +137,10 @@ static void go_on(Verification *verification) {
                 return;
         if (r < 0)
                 fault_set_errno(&fault, r, "the blobs can't be verified");
+        else if (verification->error < 0) {
+                r = verification->error;
+                fault_move(&fault, &verification->fault);
+        }
         verification_end(verification, r, &fault);
 }
 
@@ -126,7 +156,7 @@ static void worker_on_message(Worker *worker, const void *data, size_t size, int
         if (message->type != VERIFY_VERIFIED)
                 return;
         end_seal(verification, message->error >= 0, message->seal);
-        on_verified(verification, message->error);
+        on_verified(verification, message);
         verification->spec.progress(verification->result.bytes, verification->spec.userdata);
         go_on(verification);
 }
@@ -188,15 +218,32 @@ static int verification_step(Verification *verification) {
                 if (fd == -EUCLEAN) {
                         add_damaged(verification, &verification->blob.digest);
                         verification->result.blobs++;
-                } else
+                } else if (fd == -ENOENT)
                         verification->result.missed++;
+                else
+                        add_unreadable(verification, fd);
         }
         return r;
 }
 
+/* What the disk can read, if it can read anything (verify-protocol.h). On one that is full there is none. */
+static int make_sample(const ContentState *state) {
+        static const char bytes[VERIFY_SAMPLE_SIZE] = "sample";
+        _cleanup_close_ int fd = openat(state->ingests, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd >= 0 && pwrite(fd, bytes, sizeof(bytes), 0) == sizeof(bytes))
+                return TAKE_FD(fd);
+        int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return none < 0 ? -errno : none;
+}
+
 static int start_worker(Verification *verification) {
+        _cleanup_close_ int sample = make_sample(verification->state);
+        if (sample < 0)
+                return sample;
         const WorkerSpec spec = {
                 .program = VERIFY_PROGRAM,
+                .fds = &sample,
+                .fd_count = 1,
                 .on_message = worker_on_message,
                 .on_exit = worker_on_exit,
                 .userdata = verification,
@@ -247,6 +294,7 @@ Verification *verification_free(Verification *verification) {
         sd_event_source_disable_unref(verification->next);
         sd_event_unref(verification->event);
         free(verification->result.digests);
+        fault_done(&verification->fault);
         free(verification->namespace);
         free(verification);
         return NULL;

@@ -9,18 +9,21 @@
 #include "services/content/content-state.h"
 
 typedef struct VerificationResult {
-        uint64_t blobs;   /* that were looked at */
-        uint64_t bytes;   /* of these */
-        uint64_t damaged; /* of these */
-        uint64_t missed;  /* could not be read for another reason, or went meanwhile */
-        char *digests;    /* of damaged ones, with blanks between them; at most a hundred; may be NULL */
+        uint64_t blobs;      /* that were looked at */
+        uint64_t bytes;      /* of these */
+        uint64_t damaged;    /* of these */
+        uint64_t missed;     /* could not be read for another reason, or went meanwhile */
+        uint64_t unreadable; /* of these last: the disk does not give them, and nothing is said of their
+                                bytes */
+        char *digests;       /* of damaged ones, with blanks between them; at most a hundred; may be NULL */
 } VerificationResult;
 
 typedef struct VerificationSpec {
         const char *namespace;
         const Digest *digest; /* NULL: all */
         void (*progress)(uint64_t bytes, void *userdata);
-        /* Once, unless it is freed before; it may be freed here. */
+        /* Once, unless it is freed before; it may be freed here. The result is there in any case: with an
+         * error if something was unreadable. */
         void (*ended)(int r, const Fault *fault, const VerificationResult *result, void *userdata);
         void *userdata;
 } VerificationSpec;

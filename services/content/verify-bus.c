@@ -39,14 +39,14 @@ static void set_count(Job *job, const char *key, uint64_t value) {
 
 static void on_ended(int r, const Fault *fault, const VerificationResult *result, void *userdata) {
         VerifyJob *work = userdata;
-        if (r >= 0) {
-                set_count(work->job, "blobs", result->blobs);
-                set_count(work->job, "bytes", result->bytes);
-                set_count(work->job, "damaged", result->damaged);
-                set_count(work->job, "missed", result->missed);
-                (void) job_set_result(work->job, "digests", result->digests ? result->digests : "");
+        set_count(work->job, "blobs", result->blobs);
+        set_count(work->job, "bytes", result->bytes);
+        set_count(work->job, "damaged", result->damaged);
+        set_count(work->job, "missed", result->missed);
+        set_count(work->job, "unreadable", result->unreadable);
+        (void) job_set_result(work->job, "digests", result->digests ? result->digests : "");
+        if (r >= 0)
                 job_part_progress(work->job, 0, "done", result->bytes);
-        }
         verify_job_end(work, r, fault);
 }
 

@@ -32,9 +32,25 @@ static int64_t now_ms(void) {
         return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int reply(VerifyMessageType type, int error, uint64_t bytes, BlobSeal seal) {
-        const VerifyMessage message = { .type = type, .error = error, .bytes = bytes, .seal = seal };
-        return message_send(VERIFY_FD_CONTROL, &message, sizeof(message), NULL, 0);
+static int reply(const VerifyMessage *message) {
+        return message_send(VERIFY_FD_CONTROL, message, sizeof(*message), NULL, 0);
+}
+
+/* What was in passing is not worth an error. */
+static ssize_t read_piece(int file, uint8_t *buffer, uint64_t offset) {
+        ssize_t n = pread(file, buffer, PIECE, (off_t) offset);
+        if (n < 0 && errno == EIO) {
+                (void) posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+                n = pread(file, buffer, PIECE, (off_t) offset);
+        }
+        return n < 0 ? -errno : n;
+}
+
+static bool does_disk_read(void) {
+        uint8_t sample[VERIFY_SAMPLE_SIZE];
+        return fsync(VERIFY_FD_SAMPLE) >= 0 &&
+               posix_fadvise(VERIFY_FD_SAMPLE, 0, 0, POSIX_FADV_DONTNEED) == 0 &&
+               pread(VERIFY_FD_SAMPLE, sample, sizeof(sample), 0) == sizeof(sample);
 }
 
 /* Clean pages are dropped before and after: what counts is what the disk says, and nobody is to lose what
@@ -43,9 +59,9 @@ static int hash_file(int file, uint64_t size, uint8_t *buffer, DigestState *stat
         int64_t reported = now_ms();
         (void) posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
         for (;;) {
-                ssize_t n = pread(file, buffer, PIECE, (off_t) state->bytes);
+                ssize_t n = read_piece(file, buffer, state->bytes);
                 if (n < 0)
-                        return -errno;
+                        return (int) n;
                 if (n == 0)
                         return state->bytes == size ? 0 : -EUCLEAN;
                 digest_state_update(state, buffer, (size_t) n);
@@ -54,7 +70,7 @@ static int hash_file(int file, uint64_t size, uint8_t *buffer, DigestState *stat
                         return -EUCLEAN;
                 if (now_ms() - reported < PROGRESS_INTERVAL_MS)
                         continue;
-                (void) reply(VERIFY_PROGRESS, 0, state->bytes, BLOB_SEAL_FAILED);
+                (void) reply(&(VerifyMessage){ .type = VERIFY_PROGRESS, .bytes = state->bytes });
                 reported = now_ms();
         }
 }
@@ -74,7 +90,15 @@ static int verify(int file, const VerifyMessage *order, uint8_t *buffer) {
 /* What is hashed is what is sealed. */
 static int serve_order(int file, const VerifyMessage *order, uint8_t *buffer) {
         BlobSeal sealed = order->seal ? blob_seal(file) : BLOB_SEAL_FAILED;
-        return reply(VERIFY_VERIFIED, verify(file, order, buffer), order->size, sealed);
+        int r = verify(file, order, buffer);
+        const VerifyMessage message = {
+                .type = VERIFY_VERIFIED,
+                .error = r,
+                .bytes = order->size,
+                .seal = sealed,
+                .disk_reads = r == -EIO && does_disk_read(),
+        };
+        return reply(&message);
 }
 
 static int serve(void) {

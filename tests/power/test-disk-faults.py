@@ -3,8 +3,10 @@
 """A disk that is full at any write, has no inodes left, is read-only, or fails to read, write or flush: each gets the
 right error, nothing that was there is lost, and all goes on when the disk is well again. $LONG: in many more steps."""
 
+import errno
 import os
 import re
+import stat
 import subprocess
 import sys
 
@@ -328,6 +330,78 @@ def test_flushes_fail():
 def test_reads_fail():
     for skip in steps(30, 16, 16) if LONG else [4]:
         fail_once("read", skip, 1 << 40, MAKING)
+
+
+def forget_pages(*folders):
+    """Of what is below; the databases stay in memory."""
+    for top in folders:
+        for folder, _, files in os.walk(os.path.join(STATE, top)):
+            for name in files:
+                path = os.path.join(folder, name)
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    with open(path, "rb") as file:
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def expect_failed(what, action):
+    try:
+        action()
+    except GLib.Error as error:
+        if error_name(error) != "org.crt.Error.Failed" or "Input/output error" not in error.message:
+            yield f"{what} fails with {error_name(error)}: {error.message}"
+    else:
+        yield f"{what} succeeds"
+
+
+def verify_blobs(state, digest=""):
+    return state.store.wait(state.store.call("Verify", digest)[0][0])
+
+
+def look_at_blobs_that_can_not_be_read(state, count):
+    yield from expect_failed("Verify of one blob", lambda: verify_blobs(state, sha256(KEPT)))
+    job = state.store.call("Verify", "")[0][0]
+    yield from expect_failed("Verify of all blobs", lambda: state.store.wait(job))
+    result = state.store.properties(job, "org.crt.Content1.Job")["Result"]
+    if (result["unreadable"], result["damaged"]) != (str(count), "0"):
+        yield f"Verify of all blobs says {result}"
+    forget_pages("content/blobs")
+    try:
+        state.store.read(sha256(KEPT))
+        yield "the blob can be read"
+    except OSError as error:
+        if error.errno != errno.EIO:
+            yield f"reading a blob fails with {error}"
+
+
+def test_what_can_not_be_read_is_not_damaged():
+    """All of it is there again when the disk is well."""
+    folder = os.path.join(FOLDER, "ill")
+    copy(BASE, IMAGE)
+    disk = PowerDisk(folder, IMAGE)
+    power_off()
+    power_on(disk.file)
+    try:
+        state = State()
+        count = len(state.blobs())
+        state.snapshots.list()
+        forget_pages("content/blobs", "snapshots/trees")
+        disk.fail("read")
+        problems = list(look_at_blobs_that_can_not_be_read(state, count))
+        disk.heal()
+        result = verify_blobs(state)
+        if (result["damaged"], result["unreadable"], result["missed"]) != ("0", "0", "0"):
+            problems.append(f"afterwards Verify says {result}")
+        problems += look(WANTED)
+        # What is wrong in passing is no error at all.
+        forget_pages("content/blobs")
+        disk.fail("read", 0, 1)
+        problems += [str(result)] if (result := verify_blobs(state, sha256(KEPT)))["damaged"] != "0" else []
+    finally:
+        disk.heal()
+        power_off()
+        disk.close()
+    os.unlink(os.path.join(folder, "store"))
+    raise_problems("no read succeeds", problems)
 
 
 if __name__ == "__main__":
