@@ -357,6 +357,10 @@ def verify_blobs(state, digest=""):
     return state.store.wait(state.store.call("Verify", digest)[0][0])
 
 
+def verify_snapshot(state):
+    return state.snapshots.wait(state.snapshots.call("Verify", "first")[0][0])
+
+
 def look_at_blobs_that_can_not_be_read(state, count):
     yield from expect_failed("Verify of one blob", lambda: verify_blobs(state, sha256(KEPT)))
     job = state.store.call("Verify", "")[0][0]
@@ -387,11 +391,13 @@ def test_what_can_not_be_read_is_not_damaged():
         forget_pages("content/blobs", "snapshots/trees")
         disk.fail("read")
         problems = list(look_at_blobs_that_can_not_be_read(state, count))
+        problems += expect_failed("Diff", lambda: diff(state))
         disk.heal()
         result = verify_blobs(state)
         if (result["damaged"], result["unreadable"], result["missed"]) != ("0", "0", "0"):
             problems.append(f"afterwards Verify says {result}")
         problems += look(WANTED)
+        problems += [str(result)] if (result := verify_snapshot(state))["damaged"] else []
         # What is wrong in passing is no error at all.
         forget_pages("content/blobs")
         disk.fail("read", 0, 1)
