@@ -9,6 +9,7 @@
 #include "bus/bus-error.h"
 #include "bus/bus-names.h"
 #include "bus/call-details.h"
+#include "bus/foreign-fd.h"
 #include "bus/polkit.h"
 #include "bus/quota.h"
 #include "lib/identifier.h"
@@ -17,10 +18,10 @@
 
 /* The way of a call, from the filter to its handler:
  *
- *   1. authorize_filter() sees it first. No rule: refused. Sender unknown: a Call holds it,
- * peer_registry_learn() asks.
- *   2. call_on_peer(): the sender is known. call_check() decides, or asks polkit: the rule's own action,
- * then org.crt.other-namespaces if the call names a namespace that is not the sender's own.
+ *   1. authorize_filter() sees it first. A Call holds it; sender unknown: peer_registry_learn() asks.
+ *   2. call_on_peer(): the sender is known. No rule: refused. call_check() decides, or asks polkit: the
+ * rule's own action, then org.crt.other-namespaces if the call names a namespace that is not the sender's
+ * own.
  *   3. call_admit(): state ADMITTED, put back into the connection's queue.
  *   4. authorize_filter() sees it again, finds its Call, makes that the current one, and lets it pass to the
  * handler.
@@ -42,7 +43,9 @@ typedef struct Call {
         const char *asked; /* the action that polkit is being asked about */
         sd_bus_slot *question;
         QuotaHold *hold;
-        bool pinned; /* its sender */
+        bool pinned;     /* its sender */
+        uint64_t sender; /* as a number, if descriptors came with it */
+        int error;       /* it can't be read */
 } Call;
 
 struct Authorizer {
@@ -257,6 +260,27 @@ static void call_check(Call *call, const Peer *peer) {
                 call_ask(call, rule->access == BUS_ANYONE ? CRT_ACTION_OTHER_NAMESPACES : rule->action);
 }
 
+static void call_refuse_unknown(Call *call) {
+        const char *interface = sd_bus_message_get_interface(call->message);
+        call_refuse(call, SD_BUS_ERROR_ACCESS_DENIED, "%s.%s: no rule allows this call",
+                    interface ? interface : "(no interface)", sd_bus_message_get_member(call->message));
+}
+
+/* Unique names are never used again, nor are these numbers, but for one chance in 2^64. */
+static uint64_t sender_number(const char *name) {
+        uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+        for (; name && *name; name++)
+                hash = (hash ^ (uint8_t) *name) * UINT64_C(0x100000001b3);
+        return hash | 1;
+}
+
+static void call_claim_descriptors(Call *call) {
+        uint64_t serial, sender = sender_number(sd_bus_message_get_sender(call->message));
+        if (sd_bus_message_get_cookie(call->message, &serial) >= 0 &&
+            foreign_fd_claim((uint32_t) serial, sender))
+                call->sender = sender;
+}
+
 static void call_on_peer(Peer *peer, void *userdata) {
         Call *call = userdata;
         if (!peer) {
@@ -265,6 +289,17 @@ static void call_on_peer(Peer *peer, void *userdata) {
         }
         peer_registry_pin(call->authorizer->peers, sd_bus_message_get_sender(call->message));
         call->pinned = true;
+        if (call->sender)
+                foreign_fd_know(call->sender, peer_uid(peer));
+        if (!call->rule) {
+                call_refuse_unknown(call);
+                return;
+        }
+        if (call->error < 0) {
+                call_refuse(call, bus_error_name(call->error), "cannot authorize: %s",
+                            strerror(-call->error));
+                return;
+        }
         int r = quota_hold_new(peer_uid(peer), QUOTA_CALLS, &call->hold);
         if (r < 0) {
                 call_refuse(call, bus_error_name(r), "too many calls of this user wait for authorization");
@@ -291,11 +326,13 @@ static int call_begin(Authorizer *authorizer, sd_bus_message *message, const Bus
                 .rule = rule,
         };
         authorizer->calls = call;
+        call_claim_descriptors(call);
 
-        int r = call_details_read(message, authorizer->root_path, rule->option, &call->details);
-        if (r >= 0)
-                r = peer_registry_learn(authorizer->peers, sd_bus_message_get_sender(message), call_on_peer,
-                                        call);
+        /* Whose descriptors came with it is to be known even if it is refused. */
+        call->error =
+                rule ? call_details_read(message, authorizer->root_path, rule->option, &call->details) : 0;
+        int r = peer_registry_learn(authorizer->peers, sd_bus_message_get_sender(message), call_on_peer,
+                                    call);
         if (r < 0)
                 call_free(call);
         return r;
@@ -325,12 +362,6 @@ static int authorize_filter(sd_bus_message *message, void *userdata, sd_bus_erro
         if (!rule)
                 rule = rule_find(common_rules, ELEMENTS_OF(common_rules), interface, member);
         /* Whatever becomes of the answer (a caller may want none): what is not admitted ends here. */
-        if (!rule) {
-                (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_ACCESS_DENIED,
-                                                  "%s.%s: no rule allows this call",
-                                                  interface ? interface : "(no interface)", member);
-                return 1;
-        }
         r = call_begin(authorizer, message, rule);
         if (r < 0)
                 (void) sd_bus_reply_method_errorf(message, bus_error_name(r), "cannot authorize: %s",

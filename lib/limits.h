@@ -75,6 +75,10 @@
 #define LIMIT_HOLD_SECONDS 300     /* that one of them may keep calls waiting */
 #define LIMIT_GATED_CALLS 4096     /* that wait for it */
 
+/* Descriptors from callers that their file systems take long to close: threads, in each service. */
+#define LIMIT_SLOW_CLOSES 1024
+#define LIMIT_SLOW_CLOSES_PER_UID 64
+
 /* Pages of lists. */
 #define LIMIT_PAGE_DEFAULT 1000
 #define LIMIT_PAGE_MAX 10000

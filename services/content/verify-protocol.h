@@ -2,10 +2,9 @@
 #pragma once
 
 /* What contentd and crt-verify say to each other: one struct, of which each message uses a part.
- *
  * Descriptors of crt-verify: 3 this socket; 4 a file of the same disk that was written just now, empty if
- * there is no room for one: fs-verity and a disk that fails give the same error, and so it is seen whether the disk can
- * read anything else.
+ * there is no room for one: fs-verity and a disk that fails give the same error, and so it is seen whether
+ * the disk can read anything else.
  *
  *   contentd                       crt-verify
  *   VERIFY + file ---------------->            digest, size, seal: it is to have fs-verity before it is read

@@ -3,7 +3,9 @@
 """Descriptors of a file system whose server never answers a daemon: they are sent, and nobody else has to wait."""
 
 import os
+import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
@@ -24,7 +26,7 @@ def pid_of(service):
                 GLib.Variant("(s)", (f"org.crt.{service}",)))[0][0]
 
 
-def send(service, path, member, parameters, count=1):
+def send(service, path, member, parameters, count=1, connection=None):
     """Not waited for. The descriptors need not be named in the parameters."""
     message = Gio.DBusMessage.new_method_call(f"org.crt.{service}", f"/org/crt/{service}", f"org.crt.{service}1",
                                               member)
@@ -36,7 +38,7 @@ def send(service, path, member, parameters, count=1):
         fds.append(fd)
         os.close(fd)
     message.set_unix_fd_list(fds)
-    connection = connect()
+    connection = connection or connect()
     connection.send_message(message, Gio.DBusSendMessageFlags.NONE)
     connection.flush_sync()
 
@@ -112,4 +114,54 @@ def test_other_calls_with_such_descriptors():
         equal(pid, pid_of("Snapshots"))
 
 
-run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], store.clear)
+FLOOD = '''
+from importlib import import_module
+test = import_module("test-foreign-descriptors")
+service, path, count = test.sys.argv[1], test.sys.argv[2], int(test.sys.argv[3])
+connection, members = test.connect(), ("NoSuchMethod", "List")
+for number in range(count):
+    test.send(service, path, members[number % 2], test.GLib.Variant("(h)", (0,)), 16, connection)
+test.call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
+'''
+
+
+def flood(user, service, path, count):
+    """So many messages with sixteen of them each, all of which have arrived then."""
+    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
+    subprocess.run([*command, sys.executable, "-Bc", FLOOD, service, path, str(count)], check=True,
+                   cwd=os.path.dirname(os.path.abspath(__file__)))
+
+
+def holds(pid, path):
+    """How many descriptors of that file the process has."""
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += os.readlink(f"/proc/{pid}/fd/{fd}") == path
+        except OSError:
+            pass
+    return count
+
+
+def test_those_of_one_user_do_not_hold_up_those_of_others():
+    for service in ("Content", "Tasks"):
+        pid = pid_of(service)
+        with SilentFile({pid}) as path, tempfile.NamedTemporaryFile() as other:
+            os.chmod(other.name, 0o644)
+            flood("alice", service, path, 70)
+            wait_for(lambda pid=pid: stuck(pid) == 64, what="as many as a user has")
+            for user in ("bob", "root"):
+                flood(user, service, other.name, 1)
+                wait_for(lambda pid=pid, name=other.name: holds(pid, name) == 0, what=f"the closing of {user}'s")
+            equal(64, stuck(pid))
+            flood("bob", service, path, 1)
+            wait_for(lambda pid=pid: stuck(pid) == 80, what="those of somebody else")
+            flood("root", service, path, 10)
+            wait_for(lambda pid=pid: stuck(pid) == 240, what="those of root")
+            equal(pid, pid_of(service))
+        wait_for(lambda pid=pid: stuck(pid) == 0, what="the end of the closing")
+        equal(pid, pid_of(service))
+
+
+if __name__ == "__main__":
+    run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], store.clear)
