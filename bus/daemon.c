@@ -149,6 +149,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         bool busy = daemon_is_busy(daemon);
         int r = 0;
 
+        /* Who ends while that goes on is waited for, and not started anew until then. */
+        if (daemon->state == DAEMON_RUNNING && foreign_fd_is_closing())
+                busy = true;
         if (busy)
                 daemon->last_used = now;
         if (daemon->state == DAEMON_RUNNING && !busy && quiet >= daemon->idle_usec)

@@ -233,6 +233,13 @@ static void close_later(int fd, uid_t uid) {
         (void) pthread_mutex_unlock(&closing.mutex);
 }
 
+bool foreign_fd_is_closing(void) {
+        (void) pthread_mutex_lock(&closing.mutex);
+        bool is_closing = closing.closers != NULL;
+        (void) pthread_mutex_unlock(&closing.mutex);
+        return is_closing;
+}
+
 /* ---- what came from somewhere else ---- */
 
 /* Pipes and sockets are the kernel's own, and the other side of one waits for its end. */

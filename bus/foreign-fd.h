@@ -23,3 +23,5 @@ int foreign_fd_setup(void);
  * one with all others of whom it is not. */
 bool foreign_fd_claim(uint32_t serial, uint64_t sender);
 void foreign_fd_know(uint64_t sender, uid_t uid);
+/* Some are being closed: a process can't end before they are, or before their file system gives up. */
+bool foreign_fd_is_closing(void);

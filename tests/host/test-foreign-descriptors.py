@@ -11,8 +11,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import Snapshots, entry, equal, layer, sha256, wait_for  # noqa: E402
 from fuse_server import SilentFile  # noqa: E402
-from interfaces import GLib, Gio, call, error_name  # noqa: E402
-from content_store import connect  # noqa: E402
+from interfaces import GLib, Gio, call, daemon_pid, error_name  # noqa: E402
+from content_store import connect, systemctl  # noqa: E402
 
 SERVICES = ("Content", "Snapshots", "Images", "Tasks")
 store = Snapshots()
@@ -154,6 +154,9 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
                 flood(user, service, other.name, 1)
                 wait_for(lambda pid=pid, name=other.name: holds(pid, name) == 0, what=f"the closing of {user}'s")
             equal(64, stuck(pid))
+            # Her own wait, and she is answered all the same.
+            flood("alice", service, other.name, 1)
+            equal(16, holds(pid, other.name))
             flood("bob", service, path, 1)
             wait_for(lambda pid=pid: stuck(pid) == 80, what="those of somebody else")
             flood("root", service, path, 10)
@@ -161,6 +164,31 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
             equal(pid, pid_of(service))
         wait_for(lambda pid=pid: stuck(pid) == 0, what="the end of the closing")
         equal(pid, pid_of(service))
+
+
+def test_nobody_ends_by_themselves_while_some_are_stuck():
+    """A process can't end then, and its service could not be started anew."""
+    for unit in ("content", "images"):
+        directory = f"/run/systemd/system/crt-{unit}.service.d"
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/idle.conf", "w", encoding="ascii") as file:
+            file.write("[Service]\nEnvironment=CRT_IDLE_SECONDS=1\n")
+    systemctl("daemon-reload")
+    systemctl("stop", "crt-content", "crt-images")
+    try:
+        pid = pid_of("Content")
+        with SilentFile({pid}) as path:
+            flood("alice", "Content", path, 1)
+            wait_for(lambda: stuck(pid) == 16, what="the closing of them")
+            for _ in range(2):
+                other = pid_of("Images")  # which has been idle for less time
+                wait_for(lambda other=other: daemon_pid("Images") != other, what="the end of another one")
+                equal(pid, daemon_pid("Content"))
+        wait_for(lambda: daemon_pid("Content") != pid, what="its end")
+    finally:
+        for unit in ("content", "images"):
+            os.unlink(f"/run/systemd/system/crt-{unit}.service.d/idle.conf")
+        systemctl("daemon-reload")
 
 
 if __name__ == "__main__":
