@@ -107,6 +107,76 @@ const char *json_check_text(const char *data, size_t size, unsigned depth, size_
         return why;
 }
 
+static size_t skip_space(const char *data, size_t size, size_t i) {
+        while (i < size && (data[i] == ' ' || data[i] == '\t' || data[i] == '\r' || data[i] == '\n'))
+                i++;
+        return i;
+}
+
+/* From the opening quote to after the closing one. */
+static size_t skip_string(const char *data, size_t size, size_t i) {
+        for (i++; i < size && data[i] != '"'; i++)
+                if (data[i] == '\\')
+                        i++;
+        return MIN_OF(i + 1, size);
+}
+
+static size_t skip_value(const char *data, size_t size, size_t i) {
+        unsigned level = 0;
+        while (i < size) {
+                char c = data[i];
+                if (c == '"') {
+                        i = skip_string(data, size, i);
+                        if (level == 0)
+                                return i;
+                        continue;
+                }
+                if (c == '{' || c == '[')
+                        level++;
+                else if (level == 0 && (c == ',' || c == '}' || c == ']'))
+                        return i;
+                else if ((c == '}' || c == ']') && --level == 0)
+                        return i + 1;
+                i++;
+        }
+        return size;
+}
+
+/* In the object that begins at i; 0: there is none. */
+static size_t find_member(const char *data, size_t size, size_t i, const char *key) {
+        size_t length = strlen(key);
+        if (i >= size || data[i] != '{')
+                return 0;
+        for (;;) {
+                size_t name = skip_space(data, size, i + 1);
+                if (name >= size || data[name] != '"')
+                        return 0;
+                size_t end = skip_string(data, size, name);
+                i = skip_space(data, size, end);
+                if (i >= size || data[i] != ':')
+                        return 0;
+                i = skip_space(data, size, i + 1);
+                if (end - name == length + 2 && memcmp(data + name + 1, key, length) == 0)
+                        return i;
+                i = skip_space(data, size, skip_value(data, size, i));
+                if (i >= size || data[i] != ',')
+                        return 0;
+        }
+}
+
+bool json_check_find(const char *data, size_t size, const char *const *path, size_t *ret_offset,
+                     size_t *ret_size) {
+        size_t i = skip_space(data, size, 0);
+        for (; *path; path++) {
+                i = find_member(data, size, i, *path);
+                if (i == 0 || i >= size)
+                        return false;
+        }
+        *ret_offset = i;
+        *ret_size = skip_value(data, size, i) - i;
+        return *ret_size > 0;
+}
+
 size_t json_check_count_text_members(const char *data, size_t size) {
         size_t count = 0;
         for (size_t i = 0; i < size; i++) {

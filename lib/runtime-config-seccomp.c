@@ -175,6 +175,7 @@ RuntimeSeccomp *config_seccomp_free(RuntimeSeccomp *seccomp) {
                 free(seccomp->rules[i].arguments);
         }
         free(seccomp->rules);
+        free(seccomp->rules_text);
         free(seccomp->architectures);
         return mfree(seccomp);
 }

@@ -3,8 +3,11 @@
 #include "lib/runtime-config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/fd.h"
+#include "lib/json-check.h"
 #include "lib/json.h"
 #include "lib/limits.h"
 #include "lib/runtime-config-read.h"
@@ -162,18 +165,77 @@ static int config_from_document(json_object *document, RuntimeConfig **ret, Faul
         return 0;
 }
 
-int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault) {
+/* Rules with escapes could be spelled otherwise than they look. */
+static bool can_be_left(const char *rules, size_t size) {
+        return !memchr(rules, '\\', size) &&
+               !memmem(rules, size, "SCMP_ACT_NOTIFY", strlen("SCMP_ACT_NOTIFY"));
+}
+
+/* In a text with an empty list in their place. Where that is malformed is known by the whole text only. */
+static int parse_without(const char *data, size_t size, size_t offset, size_t length, json_object **ret) {
+        _cleanup_free_ char *rest = malloc(size);
+        if (!rest)
+                return -ENOMEM;
+        memcpy(rest, data, offset + 1);
+        memcpy(rest + offset + 1, data + offset + length - 1, size - offset - length + 1);
+        return json_parse(rest, size - length + 2, "config", ret, NULL);
+}
+
+static int parse(const char *data, size_t size, bool sparing, RuntimeConfig **ret, Fault *fault) {
+        static const char *const path[] = { "linux", "seccomp", "syscalls", NULL };
+        _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
         json_object *document = NULL;
+        size_t offset = 0, length = 0;
         if (size > LIMIT_RUNTIME_CONFIG_SIZE)
                 return fault_set(fault, -EBADMSG, "config: larger than %u bytes", LIMIT_RUNTIME_CONFIG_SIZE);
-        int r = json_parse(data, size, "config", &document, fault);
-        return r < 0 ? r : config_from_document(document, ret, fault);
+
+        bool found =
+                json_check_find(data, size, path, &offset, &length) && length >= 2 && data[offset] == '[';
+        bool left = found && sparing && can_be_left(data + offset, length);
+        if (left && parse_without(data, size, offset, length, &document) < 0)
+                left = false;
+        int r = left ? 0 : json_parse(data, size, "config", &document, fault);
+        if (r >= 0)
+                r = config_from_document(document, &config, fault);
+        if (r < 0)
+                return r;
+        if (found && config->seccomp) {
+                config->seccomp->rules_text = malloc(length);
+                if (!config->seccomp->rules_text)
+                        return -ENOMEM;
+                memcpy(config->seccomp->rules_text, data + offset, length);
+                config->seccomp->rules_size = length;
+                config->seccomp->rules_left = left;
+        }
+        *ret = TAKE_PTR(config);
+        return 0;
+}
+
+static int parse_fd(int fd, bool sparing, RuntimeConfig **ret, Fault *fault) {
+        _cleanup_free_ char *data = NULL;
+        size_t size;
+        int r = fd_read_all(fd, LIMIT_RUNTIME_CONFIG_SIZE, &data, &size);
+        if (r == -EFBIG)
+                return fault_set(fault, -EBADMSG, "config: larger than %u bytes", LIMIT_RUNTIME_CONFIG_SIZE);
+        if (r < 0)
+                return fault_set_errno(fault, r, "config: cannot be read");
+        return parse(data, size, sparing, ret, fault);
+}
+
+int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault) {
+        return parse(data, size, false, ret, fault);
 }
 
 int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault) {
-        json_object *document = NULL;
-        int r = json_parse_fd(fd, LIMIT_RUNTIME_CONFIG_SIZE, "config", &document, fault);
-        return r < 0 ? r : config_from_document(document, ret, fault);
+        return parse_fd(fd, false, ret, fault);
+}
+
+int runtime_config_parse_sparing(const char *data, size_t size, RuntimeConfig **ret, Fault *fault) {
+        return parse(data, size, true, ret, fault);
+}
+
+int runtime_config_parse_sparing_fd(int fd, RuntimeConfig **ret, Fault *fault) {
+        return parse_fd(fd, true, ret, fault);
 }
 
 RuntimeConfig *runtime_config_free(RuntimeConfig *config) {

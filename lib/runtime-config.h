@@ -202,6 +202,9 @@ typedef struct RuntimeSeccomp {
         const char **architectures; /* "SCMP_ARCH_X86_64", …; NULL-terminated, or NULL for the native one */
         RuntimeSeccompRule *rules;
         size_t rule_count;
+        char *rules_text; /* what they were written as, rules_size bytes; NULL: not known */
+        size_t rules_size;
+        bool rules_left; /* they were not read: see runtime_config_parse_sparing() */
 } RuntimeSeccomp;
 
 #define RUNTIME_UMASK_UNSET ((mode_t) -1)
@@ -326,6 +329,12 @@ typedef struct RuntimeConfig {
  * when the container is prepared, with the reason why this host can't. */
 int runtime_config_parse(const char *data, size_t size, RuntimeConfig **ret, Fault *fault);
 int runtime_config_parse_fd(int fd, RuntimeConfig **ret, Fault *fault);
+
+/* For somebody who may know a program compiled from the same rules. A profile is the longest part of most
+ * configurations: if nothing of it but that program is needed, config.linux.seccomp.syscalls is not read,
+ * and may be anything. Who does not know it parses again. */
+int runtime_config_parse_sparing(const char *data, size_t size, RuntimeConfig **ret, Fault *fault);
+int runtime_config_parse_sparing_fd(int fd, RuntimeConfig **ret, Fault *fault);
 
 RuntimeConfig *runtime_config_free(RuntimeConfig *config);
 DEFINE_CLEANUP(RuntimeConfig *, runtime_config_free);

@@ -90,7 +90,7 @@ static int dump(const OciOptions *options, StateFile *state, pid_t pid, Fault *f
         _cleanup_(oci_criu_done) OciCriu criu = OCI_CRIU_INIT;
         _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
         int r;
-        if ((r = state_file_read_config(state, &config, fault)) < 0 ||
+        if ((r = state_file_read_config(state, true, &config, fault)) < 0 ||
             (r = oci_criu_begin(&criu, options, options->checkpoint.pre_dump ? CRIU_PRE_DUMP : CRIU_DUMP,
                                 fault)) < 0 ||
             (r = add_dump_options(&criu, options, state, pid, fault)) < 0 ||

@@ -210,7 +210,7 @@ static void remove_from_resctrl(const StateFile *state) {
         Fault fault = FAULT_NULL;
         if (!state_file_is_in_resctrl(state))
                 return;
-        if (state_file_read_config(state, &config, &fault) >= 0)
+        if (state_file_read_config(state, true, &config, &fault) >= 0)
                 intel_rdt_remove(config, state->id);
         fault_done(&fault);
 }

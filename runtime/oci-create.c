@@ -54,6 +54,7 @@ static int clone_container(OciSession *session, bool waits_for_start, Fault *fau
         request.cgroup_fd = session->cgroup;
         oci_process_standard(request.standard);
         request.extra_fds = extra;
+        request.seccomp_program = session->seccomp.len > 0 ? &session->seccomp : NULL;
         request.seccomp_cache_fd = session->seccomp_cache;
         request.start_fd = session->start_fd;
         request.result_fd = session->result_fd;

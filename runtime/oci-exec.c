@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,11 +22,13 @@
 #include "runtime/oci-foreground.h"
 #include "runtime/oci-log.h"
 #include "runtime/oci-process.h"
+#include "runtime/seccomp-cache.h"
 
 typedef struct ExecSession {
         const OciOptions *options;
         StateFile state;
         int root, init, cgroup, seccomp_cache, console;
+        struct sock_fprog seccomp; /* what the cache had */
         RuntimeConfig *config;
         json_object *document; /* of --process */
         Exec *exec;
@@ -106,6 +109,19 @@ static int open_cgroup(ExecSession *session, Fault *fault) {
         return 0;
 }
 
+/* Most often its seccomp program is known, and the rules of the profile need not be read. */
+static int read_config(ExecSession *session, Fault *fault) {
+        int r = state_file_read_config(&session->state, true, &session->config, fault);
+        if (r < 0 || !session->config->seccomp)
+                return r;
+        session->seccomp_cache = state_file_open_cache(session->root);
+        if (!session->config->seccomp->rules_left ||
+            seccomp_cache_find(session->seccomp_cache, session->config->seccomp, &session->seccomp))
+                return 0;
+        session->config = runtime_config_free(session->config);
+        return state_file_read_config(&session->state, false, &session->config, fault);
+}
+
 static int connect_console(ExecSession *session, Fault *fault) {
         const OciOptions *options = session->options;
         bool terminal = session->config->process.terminal;
@@ -128,11 +144,8 @@ static int open_session(ExecSession *session, Fault *fault) {
         session->init = state_file_open_init(&session->state);
         if (session->init < 0)
                 return fault_set_errno(fault, session->init, "container '%s'", session->options->id);
-        if ((r = state_file_read_config(&session->state, &session->config, fault)) < 0 ||
-            (r = open_cgroup(session, fault)) < 0)
+        if ((r = read_config(session, fault)) < 0 || (r = open_cgroup(session, fault)) < 0)
                 return r;
-        if (session->config->seccomp)
-                session->seccomp_cache = state_file_open_cache(session->root);
         /* What is needed is open: others may work on the container while the process runs in it. */
         state_file_unlock(&session->state);
         r = oci_process_apply(session->options, &session->config->process, &session->document, fault);
@@ -149,6 +162,7 @@ static int start(ExecSession *session, Fault *fault) {
         request.bundle = state_file_get_string(&session->state, "bundle");
         request.config = session->config;
         request.cgroup_fd = session->cgroup;
+        request.seccomp_program = session->seccomp.len > 0 ? &session->seccomp : NULL;
         request.seccomp_cache_fd = session->seccomp_cache;
         request.extra_fds = extra;
         request.extra_fd_count = (size_t) r;
@@ -182,6 +196,7 @@ static void session_done(ExecSession *session) {
         state_file_done(&session->state);
         fd_close_many(fds, ELEMENTS_OF(fds));
         fd_close(session->root);
+        free(session->seccomp.filter);
 }
 
 int oci_exec(const OciOptions *options, Fault *fault) {

@@ -11,7 +11,7 @@
 #include "runtime/oci-log.h"
 
 int oci_hooks_prepare_poststart(const StateFile *state, RuntimeConfig **ret, Fault *fault) {
-        return state_file_has_hooks(state) ? state_file_read_config(state, ret, fault) : 0;
+        return state_file_has_hooks(state) ? state_file_read_config(state, true, ret, fault) : 0;
 }
 
 int oci_hooks_poststart(const RuntimeConfig *config, const StateFile *state, Fault *fault) {
@@ -37,7 +37,7 @@ RuntimeConfig *oci_hooks_prepare_poststop(const StateFile *state) {
         Fault fault = FAULT_NULL;
         if (!state_file_has_hooks(state))
                 return NULL;
-        if (state_file_read_config(state, &config, &fault) < 0)
+        if (state_file_read_config(state, true, &config, &fault) < 0)
                 oci_log_warning("container '%s': no poststop hooks: %s", state->id,
                                 fault_text(&fault, -EIO));
         fault_done(&fault);

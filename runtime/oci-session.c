@@ -18,6 +18,7 @@
 #include "runtime/oci-delivery.h"
 #include "runtime/oci-hooks.h"
 #include "runtime/oci-log.h"
+#include "runtime/seccomp-cache.h"
 #include "runtime/systemd-scope.h"
 
 int oci_session_open_bundle(OciSession *session, Fault *fault) {
@@ -34,6 +35,19 @@ int oci_session_open_bundle(OciSession *session, Fault *fault) {
         int r = fd_read_all(fd, LIMIT_RUNTIME_CONFIG_SIZE, &session->config_text, &session->config_size);
         if (r < 0)
                 return fault_set_errno(fault, r, "the bundle's config.json");
+        return runtime_config_parse_sparing(session->config_text, session->config_size, &session->config,
+                                            fault);
+}
+
+/* Most often its seccomp program is known, and the rules of the profile need not be read. */
+static int complete_config(OciSession *session, Fault *fault) {
+        if (!session->config->seccomp)
+                return 0;
+        session->seccomp_cache = state_file_open_cache(session->root);
+        if (!session->config->seccomp->rules_left ||
+            seccomp_cache_find(session->seccomp_cache, session->config->seccomp, &session->seccomp))
+                return 0;
+        session->config = runtime_config_free(session->config);
         return runtime_config_parse(session->config_text, session->config_size, &session->config, fault);
 }
 
@@ -104,10 +118,9 @@ int oci_session_make_container(OciSession *session, Fault *fault) {
         session->root = oci_open_root(session->options, fault);
         if (session->root < 0)
                 return session->root;
-        if (session->config->seccomp)
-                session->seccomp_cache = state_file_open_cache(session->root);
-        int r;
-        if ((r = state_file_create(session->root, session->options->id, &session->state, fault)) < 0 ||
+        int r = complete_config(session, fault);
+        if (r < 0 ||
+            (r = state_file_create(session->root, session->options->id, &session->state, fault)) < 0 ||
             (r = state_file_note_bundle(&session->state, session->bundle, fault)) < 0)
                 return r;
         return make_cgroup(session, fault);
@@ -153,6 +166,7 @@ void oci_session_done(OciSession *session) {
         state_file_done(&session->state);
         forget_config(session->config);
         free(session->config_text);
+        free(session->seccomp.filter);
         free(session->bundle);
         free(session->cgroup_path);
         int fds[] = { session->bundle_fd, session->root,          session->hierarchy, session->cgroup,

@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <linux/filter.h>
 
 #include "runtime/container.h"
 #include "runtime/oci-options.h"
@@ -18,6 +19,7 @@ typedef struct OciSession {
         size_t config_size;
         char *bundle; /* absolute */
         int bundle_fd, root, hierarchy, cgroup, seccomp_cache;
+        struct sock_fprog seccomp; /* what the cache had */
         char *cgroup_path;
         int cgroup_holder;       /* see CgroupDriver */
         int start_fd, result_fd; /* init's ends, for create */
@@ -46,11 +48,11 @@ typedef struct OciSession {
                 .console = -EBADF,                                                                          \
         })
 
-/* The bundle is read; its configuration is checked. */
+/* The bundle is read; its configuration is checked, but for the rules of its seccomp profile. */
 int oci_session_open_bundle(OciSession *session, Fault *fault);
 /* Where its terminal goes, if it has one. */
 int oci_session_connect_console(OciSession *session, Fault *fault);
-/* The name is taken, and nobody else's cgroup. */
+/* Those are checked, or are known to the cache; then the name is taken, and nobody else's cgroup. */
 int oci_session_make_container(OciSession *session, Fault *fault);
 /* When init is in the cgroup: its limits, and its devices. */
 int oci_session_apply_resources(OciSession *session, Fault *fault);

@@ -187,7 +187,7 @@ static int update_resctrl(const StateFile *state, const OciUpdateOptions *update
         _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
         if (!update->l3_cache_schema && !update->mem_bw_schema)
                 return 0;
-        int r = state_file_read_config(state, &config, fault);
+        int r = state_file_read_config(state, true, &config, fault);
         return r < 0 ? r
                      : intel_rdt_update(config, state->id, update->l3_cache_schema, update->mem_bw_schema,
                                         fault);

@@ -15,8 +15,8 @@
 #include "lib/fd.h"
 
 #define CACHE_MAGIC UINT32_C(0x43525453)
-/* Raised whenever seccomp-filter.c compiles the same profile to something else. */
-#define CACHE_VERSION 2U
+/* Raised whenever the same text is read or compiled to something else. */
+#define CACHE_VERSION 3U
 #define CACHE_SIZE_MAX (4U * 1024U * 1024U)
 
 typedef struct CacheHeader {
@@ -24,8 +24,8 @@ typedef struct CacheHeader {
         uint32_t key_size, instruction_count;
 } CacheHeader;
 
-/* The profile as bytes. Lengths are written before what they belong to, so that no two profiles look alike.
- */
+/* The profile as bytes, its rules as they were written. Lengths are written before what they belong to, so
+ * that no two profiles look alike. */
 typedef struct CacheKey {
         char *data;
         size_t size, allocated;
@@ -63,21 +63,6 @@ static int key_add_strings(CacheKey *key, const char *const *strings) {
         return r;
 }
 
-static int key_add_rule(CacheKey *key, const RuntimeSeccompRule *rule) {
-        int r;
-        if ((r = key_add_strings(key, rule->names)) < 0 ||
-            (r = key_add_number(key, (uint64_t) rule->action << 32 | rule->errno_return)) < 0 ||
-            (r = key_add_number(key, rule->argument_count)) < 0)
-                return r;
-        for (size_t i = 0; i < rule->argument_count; i++) {
-                const RuntimeSeccompArgument *a = &rule->arguments[i];
-                if ((r = key_add_number(key, (uint64_t) a->comparison << 32 | a->index)) < 0 ||
-                    (r = key_add_number(key, a->value)) < 0 || (r = key_add_number(key, a->value_two)) < 0)
-                        return r;
-        }
-        return 0;
-}
-
 static int key_make(CacheKey *key, const RuntimeSeccomp *seccomp) {
         const struct scmp_version *version = seccomp_version();
         int r;
@@ -86,19 +71,20 @@ static int key_make(CacheKey *key, const RuntimeSeccomp *seccomp) {
             (r = key_add_number(key, (uint64_t) seccomp->default_action << 32 |
                                              seccomp->default_errno_return)) < 0 ||
             (r = key_add_strings(key, seccomp->architectures)) < 0 ||
-            (r = key_add_number(key, seccomp->rule_count)) < 0)
+            (r = key_add_number(key, seccomp->rules_size)) < 0)
                 return r;
-        for (size_t i = 0; i < seccomp->rule_count; i++)
-                if ((r = key_add_rule(key, &seccomp->rules[i])) < 0)
-                        return r;
-        return 0;
+        return key_add(key, seccomp->rules_text, seccomp->rules_size);
 }
 
-/* FNV-1a; a file name, not a proof. */
+/* FNV-1a's numbers, with eight bytes at a time; a file name, not a proof. */
 static void key_name(const CacheKey *key, char name[32]) {
-        uint64_t hash = UINT64_C(0xcbf29ce484222325);
-        for (size_t i = 0; i < key->size; i++)
-                hash = (hash ^ (unsigned char) key->data[i]) * UINT64_C(0x100000001b3);
+        uint64_t hash = UINT64_C(0xcbf29ce484222325), word;
+        for (size_t i = 0; i < key->size; i += sizeof(word)) {
+                word = 0;
+                memcpy(&word, key->data + i, MIN_OF(sizeof(word), key->size - i));
+                hash = (hash ^ word) * UINT64_C(0x100000001b3);
+                hash ^= hash >> 29;
+        }
         (void) snprintf(name, 32, "%016llx.bpf", (unsigned long long) hash);
 }
 
@@ -132,7 +118,7 @@ int seccomp_cache_get(int directory, const RuntimeSeccomp *seccomp, struct sock_
                       size_t *ret_count) {
         _cleanup_(key_done) CacheKey key = { 0 };
         char name[32];
-        if (directory < 0)
+        if (directory < 0 || !seccomp->rules_text)
                 return 0;
         int r = key_make(&key, seccomp);
         if (r < 0)
@@ -140,6 +126,15 @@ int seccomp_cache_get(int directory, const RuntimeSeccomp *seccomp, struct sock_
         key_name(&key, name);
         _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         return fd < 0 ? 0 : read_entry(fd, &key, ret_filter, ret_count);
+}
+
+bool seccomp_cache_find(int directory, const RuntimeSeccomp *seccomp, struct sock_fprog *ret) {
+        struct sock_filter *filter = NULL;
+        size_t count = 0;
+        if (seccomp_cache_get(directory, seccomp, &filter, &count) <= 0)
+                return false;
+        *ret = (struct sock_fprog){ .len = (unsigned short) count, .filter = filter };
+        return true;
 }
 
 static int write_entry(int fd, const CacheKey *key, const struct sock_filter *filter, size_t count) {
@@ -161,7 +156,7 @@ void seccomp_cache_put(int directory, const RuntimeSeccomp *seccomp, const struc
         _cleanup_(key_done) CacheKey key = { 0 };
         char name[32], temporary[64];
         uint64_t random;
-        if (directory < 0 || key_make(&key, seccomp) < 0 ||
+        if (directory < 0 || !seccomp->rules_text || key_make(&key, seccomp) < 0 ||
             getrandom(&random, sizeof(random), 0) != sizeof(random))
                 return;
         key_name(&key, name);

@@ -199,6 +199,8 @@ int seccomp_filter_prepare(ContainerPlan *plan, Fault *fault) {
         }
         if (!seccomp)
                 return 0;
+        if (seccomp->rules_left)
+                return fault_set(fault, -EINVAL, "config.linux.seccomp.syscalls: were not read");
         size_t count = 0;
         int r = seccomp_cache_get(plan->request->seccomp_cache_fd, seccomp, &plan->own_seccomp_filter,
                                   &count);

@@ -300,11 +300,12 @@ int state_file_publish(StateFile *state, Fault *fault) {
         return 0;
 }
 
-int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *fault) {
+int state_file_read_config(const StateFile *state, bool sparing, RuntimeConfig **ret, Fault *fault) {
         _cleanup_close_ int fd = openat(state->directory, CONFIG_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return fault_set_errno(fault, -errno, "container '%s': its configuration", state->id);
-        return runtime_config_parse_fd(fd, ret, fault);
+        return sparing ? runtime_config_parse_sparing_fd(fd, ret, fault)
+                       : runtime_config_parse_fd(fd, ret, fault);
 }
 
 /* What one that has run has first, the rest if there is any. */

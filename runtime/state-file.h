@@ -71,8 +71,9 @@ typedef struct StateFileRecord {
 /* Written aside: nobody sees it before it is published. */
 int state_file_write(StateFile *state, const StateFileRecord *record, Fault *fault);
 int state_file_publish(StateFile *state, Fault *fault);
-/* The configuration as it was when the container was made, whatever the bundle has by now. */
-int state_file_read_config(const StateFile *state, RuntimeConfig **ret, Fault *fault);
+/* The configuration as it was when the container was made, whatever the bundle has by now; sparing: see
+ * runtime_config_parse_sparing(). */
+int state_file_read_config(const StateFile *state, bool sparing, RuntimeConfig **ret, Fault *fault);
 /* The directory goes, with all that is in it. */
 int state_file_remove(StateFile *state);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/runtime-config.h"
@@ -31,6 +33,36 @@ static void require_sound(const RuntimeConfig *config) {
         FUZZ_REQUIRE(!config->cgroups_path || !strstr(config->cgroups_path, "/../"));
 }
 
+/* What was taken for the text of the rules is that: it says the same in a document of its own. */
+static void require_rules_text(const RuntimeSeccomp *seccomp) {
+        static const char before[] =
+                "{\"ociVersion\":\"1.0.0\",\"linux\":{\"seccomp\":{\"listenerPath\":\"/a\","
+                "\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":";
+        _cleanup_(runtime_config_freep) RuntimeConfig *alone = NULL;
+        _cleanup_free_ char *text = NULL;
+        int n = asprintf(&text, "%s%.*s}}}", before, (int) seccomp->rules_size, seccomp->rules_text);
+        FUZZ_REQUIRE(n >= 0 && runtime_config_parse(text, (size_t) n, &alone, NULL) >= 0);
+        FUZZ_REQUIRE(alone->seccomp->rule_count == seccomp->rule_count);
+}
+
+/* Sparing, no more is refused, and the same is known. */
+static void require_sparing(const uint8_t *data, size_t size, const RuntimeConfig *config) {
+        _cleanup_(runtime_config_freep) RuntimeConfig *spared = NULL;
+        int r = runtime_config_parse_sparing((const char *) data, size, &spared, NULL);
+        FUZZ_REQUIRE((r >= 0) == (spared != NULL));
+        if (r >= 0)
+                require_sound(spared);
+        if (!config)
+                return;
+        FUZZ_REQUIRE(spared && !config->seccomp == !spared->seccomp);
+        if (!config->seccomp)
+                return;
+        FUZZ_REQUIRE(!config->seccomp->rules_left && config->seccomp->notifies == spared->seccomp->notifies);
+        FUZZ_REQUIRE(config->seccomp->rules_size == spared->seccomp->rules_size);
+        if (config->seccomp->rules_text)
+                require_rules_text(config->seccomp);
+}
+
 int fuzz_parse(const uint8_t *data, size_t size) {
         Fault fault = FAULT_NULL;
         _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
@@ -38,5 +70,6 @@ int fuzz_parse(const uint8_t *data, size_t size) {
         FUZZ_REQUIRE((r >= 0) == (config != NULL));
         if (r >= 0)
                 require_sound(config);
+        require_sparing(data, size, config);
         return fuzz_result(r, &fault);
 }

@@ -5,9 +5,14 @@
 source "$(dirname "$0")/oci.sh"
 
 binary=$(readlink -f "$(command -v "${CRT_OCI:-crt-oci}")")
-is_static() { [[ $(readelf -lW "$binary") != *INTERP* ]]; }
+has_entry() { grep -qF "this is not crt-oci" "$binary"; }
+is_static() { [[ $(head -c 4096 "$binary" | tr -d '\0') != */ld-* ]]; }
 needs_static() { is_static || skip "this build (a sanitizer's) needs libraries that the container does not have"; }
-needs_apart() { [[ $(nm "$binary") == *own_binary_start* ]] || skip "this build has no code for that"; }
+needs_apart() {
+        has_entry || skip "this build has no code for that"
+        python3 -c 'import ctypes, sys  # PR_SET_MM_MAP_SIZE
+sys.exit(ctypes.CDLL(None).prctl(35, 15, ctypes.byref(ctypes.c_uint()), 0, 0) != 0)' || skip "this kernel has no PR_SET_MM_MAP"
+}
 
 # What a container could not change has not changed; if it has, it is put back for the other tests.
 keep() { cp -a "$binary" "$scratch/before"; }
@@ -20,7 +25,7 @@ unchanged() {
 # The second way: where no file in memory can be executed (a pid namespace may say so for itself), if not anyway.
 on_a_mount() {
         local holder
-        [[ $(nm "$binary") == *own_binary_start* ]] || return 0
+        has_entry || return 0
         unshare --pid --fork --mount-proc sleep 1000 &
         holder=$!
         wait_for 10 eval "pgrep -P $holder -x sleep"

@@ -83,12 +83,48 @@ static void counts_members_in_text_and_document(void) {
         }
 }
 
+static void values_are_found_where_they_stand(void) {
+        static const char *const path[] = { "a", "b", NULL };
+        static const struct {
+                const char *text, *value; /* NULL: none */
+        } cases[] = {
+                { "{\"a\":{\"b\":[1,2]}}", "[1,2]" },
+                { " { \"a\" : { \"b\" : { \"c\" : \"}\" } } }", "{ \"c\" : \"}\" }" },
+                { "{\"b\":{\"b\":1},\"x\":[{\"b\":2}],\"a\":{\"x\":\"\\\",\\\"b\\\":\",\"b\":3}}", "3" },
+                { "{\"a\":{\"b\":\"x\\\"y\"}}", "\"x\\\"y\"" },
+                { "{\"a\":{\"b\":tr", "tr" },
+                { "{\"a\":{\"bb\":1}}", NULL },
+                { "{\"a\":{\"\\u0062\":1}}", NULL },
+                { "{\"a\":[{\"b\":1}]}", NULL },
+                { "{\"a\":{}}", NULL },
+                { "{\"a\" 1 \"a\":{\"b\":1}}", NULL },
+                { "[]", NULL },
+                { "", NULL },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                size_t length = strlen(cases[i].text), offset = 0, size = 0;
+                bool found = json_check_find(cases[i].text, length, path, &offset, &size);
+                CHECK_FORMAT(found == (cases[i].value != NULL), "%s", cases[i].text);
+                CHECK_FORMAT(!found || (size == strlen(cases[i].value) &&
+                                        memcmp(cases[i].text + offset, cases[i].value, size) == 0),
+                             "%s: %zu, %zu", cases[i].text, offset, size);
+                /* Cut off anywhere: nothing beyond is read. */
+                for (size_t n = 0; n < length; n++) {
+                        _cleanup_free_ char *exact = malloc(n + (n == 0));
+                        memcpy(exact, cases[i].text, n);
+                        if (json_check_find(exact, n, path, &offset, &size))
+                                CHECK(offset + size <= n);
+                }
+        }
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(lets_ordinary_text_pass),
                 CHECK_CASE(names_what_and_where),
                 CHECK_CASE(every_prefix_is_safe),
                 CHECK_CASE(counts_members_in_text_and_document),
+                CHECK_CASE(values_are_found_where_they_stand),
                 {},
         });
 }

@@ -154,6 +154,65 @@ static void seccomp(void) {
         CHECK_INT(s->rules[1].arguments[0].value_two, 2);
 }
 
+#define RULE "{\"names\":[\"chdir\"],\"action\":\"SCMP_ACT_ALLOW\"}"
+
+/* Rules are left unread only where nothing of them can matter to somebody who knows their program. */
+static void rules_that_can_be_left(void) {
+        static const struct {
+                const char *text, *rules; /* NULL: not known */
+                bool left;
+        } cases[] = {
+                { SECCOMP(",\"syscalls\":[" RULE "]"), "[" RULE "]", true },
+                { SECCOMP(",\"syscalls\" : [ " RULE " , " RULE " ] "), "[ " RULE " , " RULE " ]", true },
+                { SECCOMP(",\"syscalls\":[]"), "[]", true },
+                { SECCOMP(",\"syscalls\":[ 5 ]"), "[ 5 ]", true },
+                { SECCOMP(",\"flags\":[\"SECCOMP_FILTER_FLAG_LOG\"],\"syscalls\":[" RULE "]"), "[" RULE "]",
+                  true },
+                { SECCOMP(",\"syscalls\":[{\"names\":[\"chd\\u0069r\"],\"action\":\"SCMP_ACT_ALLOW\"}]"),
+                  "[{\"names\":[\"chd\\u0069r\"],\"action\":\"SCMP_ACT_ALLOW\"}]", false },
+                { SECCOMP(",\"listenerPath\":\"/a\",\"syscalls\":[{\"names\":[\"chdir\"],\"action\":"
+                          "\"SCMP_ACT_NOTIFY\"}]"),
+                  "[{\"names\":[\"chdir\"],\"action\":\"SCMP_ACT_NOTIFY\"}]", false },
+                { SECCOMP(",\"sysc\\u0061lls\":[" RULE "]"), NULL, false },
+                { SECCOMP(""), NULL, false },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                _cleanup_(runtime_config_freep) RuntimeConfig *config = NULL;
+                CHECK_NO_FAULT(
+                        runtime_config_parse_sparing(cases[i].text, strlen(cases[i].text), &config, &fault));
+                const RuntimeSeccomp *s = config->seccomp;
+                CHECK_FORMAT(s->rules_left == cases[i].left, "%s", cases[i].text);
+                CHECK(s->notifies == (strstr(cases[i].text, "NOTIFY") != NULL));
+                CHECK(!cases[i].rules == !s->rules_text);
+                CHECK(!cases[i].rules || (s->rules_size == strlen(cases[i].rules) &&
+                                          memcmp(s->rules_text, cases[i].rules, s->rules_size) == 0));
+                /* Whoever reads all knows the same text, so that a program is found by it. */
+                _cleanup_(runtime_config_freep) RuntimeConfig *whole = NULL;
+                if (parse(cases[i].text, &whole, NULL) < 0)
+                        continue;
+                CHECK(!whole->seccomp->rules_left && whole->seccomp->rules_size == s->rules_size);
+        }
+}
+
+/* Nor does leaving them make anything else pass. */
+static void what_is_wrong_around_rules_that_are_left_is_seen(void) {
+        static const char *const texts[] = {
+                SECCOMP(",\"syscalls\":[" RULE "],\"syscalls\":[]"),
+                SECCOMP(",\"syscalls\":[" RULE "],\"sysc\\u0061lls\":[]"),
+                SECCOMP(",\"syscalls\":[" RULE "},\"flags\":[]"),
+                SECCOMP(",\"syscalls\":[" RULE "],\"flags\":[5]"),
+                SECCOMP(",\"syscalls\":[" RULE),
+                LINUX("\"seccomp\":{\"syscalls\":[" RULE "]}"),
+                LINUX("\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[" RULE "]},"
+                      "\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\"}"),
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(texts); i++) {
+                RuntimeConfig *config = NULL;
+                int r = runtime_config_parse_sparing(texts[i], strlen(texts[i]), &config, NULL);
+                CHECK_FORMAT(r == -EBADMSG && !config, "%i: %s", r, texts[i]);
+        }
+}
+
 typedef struct Refusal {
         const char *text;
         int error;
@@ -353,6 +412,8 @@ int main(void) {
                 CHECK_CASE(namespaces_mounts_and_devices),
                 CHECK_CASE(resources),
                 CHECK_CASE(seccomp),
+                CHECK_CASE(rules_that_can_be_left),
+                CHECK_CASE(what_is_wrong_around_rules_that_are_left_is_seen),
                 CHECK_CASE(malformed_members_are_named),
                 CHECK_CASE(what_no_host_has_is_said),
                 CHECK_CASE(what_only_others_have_is_remembered),

@@ -40,6 +40,17 @@ static RuntimeConfig *parse(const char *seccomp) {
         return config;
 }
 
+/* As for somebody who has a cache. */
+static RuntimeConfig *parse_sparing(const char *seccomp) {
+        char text[4096];
+        RuntimeConfig *config = NULL;
+        Fault fault = FAULT_NULL;
+        snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"linux\":{\"seccomp\":%s}}", seccomp);
+        int r = runtime_config_parse_sparing(text, strlen(text), &config, &fault);
+        CHECK_FORMAT(r >= 0, "%s", fault_text(&fault, r));
+        return config;
+}
+
 static Program compile(const char *seccomp) {
         Program program = { .config = parse(seccomp) };
         Fault fault = FAULT_NULL;
@@ -249,6 +260,43 @@ static void the_cache_gives_back_what_was_put_in(void) {
         remove_cache(directory, path);
 }
 
+static void the_program_is_found_without_reading_the_rules(void) {
+        char path[64];
+        int directory = open_cache(path);
+        Program program = compile(profile);
+        struct sock_fprog found = { 0 };
+        RuntimeConfig *config = parse_sparing(profile);
+        CHECK(config->seccomp->rules_left && config->seccomp->rule_count == 0);
+        CHECK(!seccomp_cache_find(directory, config->seccomp, &found));
+        seccomp_cache_put(directory, program.config->seccomp, program.filter, program.count);
+        CHECK(seccomp_cache_find(directory, config->seccomp, &found));
+        CHECK_INT(found.len, program.count);
+        CHECK(memcmp(found.filter, program.filter, found.len * sizeof(*found.filter)) == 0);
+        free(found.filter);
+        runtime_config_free(config);
+
+        /* Anything else is another profile, as far as this knows; what is no list of rules is none of any.
+         */
+        static const char *const others[] = {
+                "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"chdir\"],\"action\":"
+                "\"SCMP_ACT_ALLOW\"}]}",
+                "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"chroot\"],\"action\":"
+                "\"SCMP_ACT_ALLOW\"}]}",
+                "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86\"],\"syscalls\":"
+                "[{\"names\":[\"chdir\"],\"action\":\"SCMP_ACT_ALLOW\"}]}",
+                "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"chdir\"],\"action\":"
+                "\"SCMP_ACT_ALLOW\"]]}",
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(others); i++) {
+                config = parse_sparing(others[i]);
+                CHECK(config->seccomp->rules_left);
+                CHECK(!seccomp_cache_find(directory, config->seccomp, &found));
+                runtime_config_free(config);
+        }
+        program_done(&program);
+        remove_cache(directory, path);
+}
+
 /* Every byte of an entry is either checked, or part of the program itself; that is why only its owner may be
  * able to write it. */
 static void the_cache_does_not_believe_a_foreign_or_damaged_entry(void) {
@@ -281,6 +329,7 @@ int main(void) {
                 CHECK_CASE(what_can_not_be_denied_is_refused),
                 CHECK_CASE(what_nobody_knows_may_be_let_pass),
                 CHECK_CASE(the_cache_gives_back_what_was_put_in),
+                CHECK_CASE(the_program_is_found_without_reading_the_rules),
                 CHECK_CASE(the_cache_does_not_believe_a_foreign_or_damaged_entry),
                 {},
         });
