@@ -302,7 +302,7 @@ void ingest_commit_on_ended(Ingest *ingest) {
 static void commit_fail_synced(Ingest *ingest, int error) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         bool useless = !take_back(ingest);
-        fault_set(&fault, error, "the blob or its directory can't be synced");
+        fault_set_errno(&fault, error, "the blob or its directory can't be synced");
         ingest_become_idle(ingest);
         answer(ingest, error, &fault, /* remove= */ useless);
 }
