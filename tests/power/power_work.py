@@ -22,12 +22,18 @@ def own_layers():
     }
 
 
+def batch_layers():
+    """What is collected together: the records of many things go at once."""
+    return {f"batch{number}": (layer(entry(f"batch/{number}", os.urandom(5000))),
+                               f"batch{number - 1}" if number % 4 else "") for number in range(8)}
+
+
 class Work:
     """Every step makes or takes away one thing. A client's answer is known when its mark is in the log."""
 
     def __init__(self, disk, images):
         self.disk, self.images = disk, images
-        self.layers = own_layers()
+        self.layers = {**own_layers(), **batch_layers()}
         self.lock = threading.Lock()
         self.containers = {}
         self.steps = 0
@@ -109,6 +115,10 @@ class Work:
         self.delete(state, blobs[1])
         self.remove_snapshot(state, "second")
         self.remove_image(state, self.images[0])
+        for key in batch_layers():
+            self.commit(state, key)
+        for number in range(20):
+            self.put(state, b"collected with others %d" % number)
         self.collect(state)
         self.together(lambda other: self.pull(other, self.images[0]), lambda other: self.commit(other, "other"),
                       lambda other: self.put(other, b"at the same time" * 9999),

@@ -70,16 +70,17 @@ def between(recording, verb, kind):
 
 
 def choose(recording, count, chance):
-    """[(index, choice)]: right after answers, with nothing but what was flushed; while a snapshot is removed; before
-    and after flushes; anywhere."""
+    """[(index, choice)]: right after answers, with nothing but what was flushed; while a snapshot is removed, and
+    while things are collected; before and after flushes; anywhere."""
     if os.environ.get("AT"):
         return [(index + 1, "none") for index, mark in recording.marks.items()
                 if mark["state"] == "done" and mark["name"] == os.environ["AT"]]
     answers = [index + 1 for index, mark in recording.marks.items() if mark["state"] == "done"]
     flushes = recording.flushes()
     points = [(index, "none") for index in chance.sample(answers, min(len(answers), count // 3))]
-    removals = between(recording, "take", "snapshot")
-    points += [(chance.choice(removals), choice) for choice in ("none", "all", chance)[:count // 3]]
+    for verb, kind in (("take", "snapshot"), ("collect", "")):
+        removals = between(recording, verb, kind)
+        points += [(chance.choice(removals), choice) for choice in ("none", "all", chance)[:count // 4]]
     for number in range(count - len(points)):
         index = chance.choice(flushes) + chance.randrange(2) if number % 2 else chance.randrange(len(recording.records))
         points.append((index, ("all", "none", chance, chance)[number % 4]))
