@@ -75,7 +75,7 @@ DirectoryNode *directory_tree_root(DirectoryTree *tree) {
         return tree->root;
 }
 
-static bool tree_work(DirectoryTree *tree, uint64_t amount) {
+bool directory_tree_spend(DirectoryTree *tree, uint64_t amount) {
         if (tree->work < amount)
                 return false;
         tree->work -= amount;
@@ -133,7 +133,7 @@ DirectoryNode *directory_tree_find(DirectoryTree *tree, const char *path, size_t
                        part = strcspn(path + start, "/");
                 part = MIN_OF(part, length - start);
                 DirectoryNode *child = directory_tree_child(tree, node, path + start, part);
-                if (!tree_work(tree, 1))
+                if (!directory_tree_spend(tree, 1))
                         return NULL;
                 if (!child)
                         break;
@@ -173,6 +173,9 @@ static int tree_grow(DirectoryTree *tree) {
 int directory_tree_add(DirectoryTree *tree, DirectoryNode *parent, const char *name, size_t length,
                        DirectoryNode **ret, Fault *fault) {
         size_t size = sizeof(DirectoryNode) + length + 1;
+        if (parent->path_length + 1U + length > LIMIT_PATH_LENGTH)
+                return fault_set(fault, -EBADMSG, "%.200s: the path is longer than %i bytes", name,
+                                 LIMIT_PATH_LENGTH);
         int r = tree_account(tree, size + 2 * sizeof(void *), fault);
         if (r >= 0 && tree->count >= tree->bucket_count)
                 r = tree_grow(tree);
@@ -249,7 +252,7 @@ static int open_from_above(DirectoryTree *tree, DirectoryNode *node, Fault *faul
         uint64_t parts = 1;
         for (; above->fd < 0; above = above->parent)
                 parts++;
-        if (!tree_work(tree, parts))
+        if (!directory_tree_spend(tree, parts))
                 return fault_set(fault, -EDQUOT,
                                  "The layer has more entries in deeper directories than can be handled");
         const char *path = path_between(above, node, buffer);

@@ -49,7 +49,9 @@ DirectoryNode *directory_tree_find(DirectoryTree *tree, const char *path, size_t
 /* One that lies directly in another; NULL: there is none. */
 DirectoryNode *directory_tree_child(DirectoryTree *tree, const DirectoryNode *parent, const char *name,
                                     size_t length);
-/* It was made on disk. -EDQUOT: there are too many. */
+/* Of the work that may be done; false: there is not as much left. */
+bool directory_tree_spend(DirectoryTree *tree, uint64_t amount);
+/* It was made on disk. -EDQUOT: there are too many; -EBADMSG: its path is too long. */
 int directory_tree_add(DirectoryTree *tree, DirectoryNode *parent, const char *name, size_t length,
                        DirectoryNode **ret, Fault *fault);
 /* It was removed from the disk, with all below it. */

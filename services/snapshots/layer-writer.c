@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -18,6 +20,9 @@
 #include "services/snapshots/entry-name.h"
 
 #define WHITEOUT_DEVICE makedev(0, 0)
+
+#define LINKS_MAX 40 /* on one way */
+#define WORK_OF_LINK 32
 
 /* What is left to others on a file system that is filled up, and when it is looked at. */
 #define SPACE_RESERVE (UINT64_C(64) * 1024 * 1024)
@@ -87,6 +92,11 @@ static int writer_count(LayerWriter *writer, Fault *fault) {
         return writer_spend(writer, UNCHECKED_ENTRY, fault);
 }
 
+static int too_much_work(Fault *fault) {
+        return fault_set(fault, -EDQUOT,
+                         "The layer has more entries in deeper directories than can be handled");
+}
+
 /* ---- directories ---- */
 
 /* Where an entry is made. */
@@ -119,15 +129,13 @@ static int writer_clear(LayerWriter *writer, const Place *place, bool *ret_white
         return r < 0 ? entry_fault(fault, r, name->path, "replace") : 0;
 }
 
-static int bad_parent(int parent, const EntryName *name, Fault *fault) {
-        struct stat st;
-        bool is_link = fstatat(parent, name->name, &st, AT_SYMLINK_NOFOLLOW) >= 0 && S_ISLNK(st.st_mode);
-        return fault_set(fault, -EBADMSG, "%s: is %s in this layer, but other entries lie below it",
-                         name->path, is_link ? "a symbolic link" : "no directory");
+static int bad_parent(const EntryName *name, Fault *fault) {
+        return fault_set(fault, -EBADMSG,
+                         "%s: is no directory in this layer, but other entries lie below it", name->path);
 }
 
 /* Makes a directory that the tree does not have. One that takes the place of a whiteout must not show what
- * lies below. */
+ * lies below. 1: it has a symbolic link there, which is not to be replaced. */
 static int writer_make_directory(LayerWriter *writer, const Place *place, bool replace, DirectoryNode **ret,
                                  Fault *fault) {
         const EntryName *name = place->name;
@@ -136,9 +144,12 @@ static int writer_make_directory(LayerWriter *writer, const Place *place, bool r
         if (mkdirat(place->fd, name->name, 0700) < 0) {
                 if (errno != EEXIST)
                         return entry_fault(fault, -errno, name->path, "make the directory");
-                if (!replace &&
-                    (fstatat(place->fd, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !is_whiteout(&st)))
-                        return bad_parent(place->fd, name, fault);
+                if (!replace && fstatat(place->fd, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        return entry_fault(fault, -errno, name->path, "look at");
+                if (!replace && S_ISLNK(st.st_mode))
+                        return 1;
+                if (!replace && !is_whiteout(&st))
+                        return bad_parent(name, fault);
                 int r = writer_clear(writer, place, &opaque, fault);
                 if (r < 0)
                         return r;
@@ -151,44 +162,111 @@ static int writer_make_directory(LayerWriter *writer, const Place *place, bool r
         return r;
 }
 
-static int too_much_work(Fault *fault) {
-        return fault_set(fault, -EDQUOT,
-                         "The layer has more entries in deeper directories than can be handled");
+/* A way on which parts are missing, or are symbolic links. */
+typedef struct LayerWay {
+        DirectoryNode *node; /* where it has come to */
+        EntryName part;      /* the next one below */
+        char component[NAME_MAX + 1];
+        char rest[2 * (LIMIT_PATH_LENGTH + 1)]; /* of the path, and of what its links say */
+        size_t at;                              /* in rest */
+        unsigned links;
+} LayerWay;
+
+/* 1 and the next part, 0 at the end. */
+static int way_next(LayerWay *way, Fault *fault) {
+        for (;;) {
+                const char *part = way->rest + way->at + strspn(way->rest + way->at, "/");
+                size_t length = strcspn(part, "/");
+                way->at = (size_t) (part + length - way->rest);
+                if (length == 0)
+                        return 0;
+                if (length > NAME_MAX)
+                        return entry_fault(fault, -ENAMETOOLONG, way->part.path, "go through the link");
+                if (length == 2 && part[0] == '.' && part[1] == '.')
+                        way->node = way->node->parent ?: way->node;
+                else if (length != 1 || part[0] != '.') {
+                        memcpy(way->component, part, length);
+                        way->component[length] = '\0';
+                        return 1;
+                }
+        }
 }
 
-/* The directory that the first length bytes of path name, made with its parents if it is not there. */
+/* What it says comes before the rest. */
+static int way_follow(LayerWriter *writer, const Place *place, LayerWay *way, Fault *fault) {
+        char target[LIMIT_PATH_LENGTH + 1], joined[sizeof(way->rest)];
+        ssize_t length = readlinkat(place->fd, way->component, target, sizeof(target) - 1);
+        if (length < 0)
+                return entry_fault(fault, -errno, way->part.path, "read the link on the way");
+        target[length] = '\0';
+        if (!directory_tree_spend(writer->tree, WORK_OF_LINK))
+                return too_much_work(fault);
+        if (++way->links > LINKS_MAX)
+                return entry_fault(fault, -ELOOP, way->part.path, "go through the links");
+        int n = snprintf(joined, sizeof(joined), "%s%s", target, way->rest + way->at);
+        if (n < 0 || (size_t) n >= sizeof(joined))
+                return entry_fault(fault, -ENAMETOOLONG, way->part.path, "go through the links");
+        strcpy(way->rest, joined);
+        way->at = 0;
+        if (target[0] == '/')
+                way->node = directory_tree_root(writer->tree);
+        return 0;
+}
+
+/* -ENOENT: it is missing, and not to be made. */
+static int way_enter(LayerWriter *writer, LayerWay *way, bool make, Fault *fault) {
+        Place place = { .parent = way->node, .name = &way->part };
+        if (!directory_tree_spend(writer->tree, 1))
+                return too_much_work(fault);
+        DirectoryNode *child =
+                directory_tree_child(writer->tree, way->node, way->component, strlen(way->component));
+        if (child) {
+                way->node = child;
+                return 0;
+        }
+        int r = place.fd = directory_tree_open(writer->tree, way->node, fault);
+        if (r < 0)
+                return r;
+        if (!make) {
+                struct stat st;
+                return fstatat(place.fd, way->component, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                                       !S_ISLNK(st.st_mode)
+                               ? -ENOENT
+                               : way_follow(writer, &place, way, fault);
+        }
+        r = writer_count(writer, fault);
+        if (r >= 0)
+                r = writer_make_directory(writer, &place, false, &way->node, fault);
+        return r > 0 ? way_follow(writer, &place, way, fault) : r;
+}
+
+/* From the last directory that the tree knows, one by one. */
+static int writer_walk(LayerWriter *writer, DirectoryNode **node, const char *path, size_t length, bool make,
+                       Fault *fault) {
+        LayerWay way = { .node = *node, .part = { .kind = ENTRY_PLAIN, .name = way.component } };
+        size_t known = (*node)->path_length;
+        memcpy(way.part.path, path, length);
+        memcpy(way.rest, path + known, length - known);
+        int r;
+        while ((r = way_next(&way, fault)) > 0)
+                if ((r = way_enter(writer, &way, make, fault)) < 0)
+                        break;
+        *node = way.node;
+        return r;
+}
+
+/* The directory that the first length bytes of path name, made with its parents if it is not there. Links of
+ * this layer lead to where they do when it is unpacked on top of others; those of its parents are followed
+ * when it is put on them (tree-through.h). */
 static int writer_reach(LayerWriter *writer, const char *path, size_t length, DirectoryNode **ret,
                         Fault *fault) {
         DirectoryNode *node = directory_tree_find(writer->tree, path, length);
         if (!node)
                 return too_much_work(fault);
-        if (node->path_length == length) {
+        int r = node->path_length < length ? writer_walk(writer, &node, path, length, true, fault) : 0;
+        if (r >= 0)
                 *ret = node;
-                return 0;
-        }
-
-        /* From there, one by one: something on the way is missing, or is no directory. */
-        EntryName part = { .kind = ENTRY_PLAIN };
-        memcpy(part.path, path, length);
-        while (node->path_length < length) {
-                size_t start = node->path_length > 0 ? node->path_length + 1U : 0,
-                       end = start + strcspn(path + start, "/");
-                end = MIN_OF(end, length);
-                part.path[end] = '\0';
-                part.name = part.path + start;
-                Place place = { .parent = node, .name = &part };
-                int r = place.fd = directory_tree_open(writer->tree, node, fault);
-                if (r >= 0)
-                        r = writer_count(writer, fault);
-                if (r >= 0)
-                        r = writer_make_directory(writer, &place, false, &node, fault);
-                if (r < 0)
-                        return r;
-                if (end < length)
-                        part.path[end] = '/';
-        }
-        *ret = node;
-        return 0;
+        return r;
 }
 
 static int writer_open_parent(LayerWriter *writer, const EntryName *name, Place *ret, Fault *fault) {
@@ -337,16 +415,22 @@ static int write_node(LayerWriter *writer, const EntryName *name, const LayerEnt
 }
 
 /* -ENOENT where the target's directory is none of this layer. */
-static int make_hard_link(LayerWriter *writer, const EntryName *target, const Place *place, Fault *fault) {
+static int make_hard_link(LayerWriter *writer, const EntryName *target, Place *place, Fault *fault) {
         struct stat st;
         DirectoryNode *from = directory_tree_find(writer->tree, target->path, target->parent_length);
         if (!from)
                 return too_much_work(fault);
-        if (from->path_length != target->parent_length)
-                return -ENOENT;
+        int r = from->path_length < target->parent_length
+                        ? writer_walk(writer, &from, target->path, target->parent_length, false, fault)
+                        : 0;
+        if (r < 0)
+                return r;
         int fd = directory_tree_open(writer->tree, from, fault);
         if (fd < 0)
                 return fd;
+        place->fd = directory_tree_open(writer->tree, place->parent, fault); /* may have been closed since */
+        if (place->fd < 0)
+                return place->fd;
         if (fstatat(fd, target->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
         if (is_whiteout(&st)) /* hides a name of a lower layer, and is no file */
@@ -399,7 +483,7 @@ static int write_whiteout(LayerWriter *writer, const EntryName *name, Fault *fau
 }
 
 static int write_opaque(LayerWriter *writer, const EntryName *name, Fault *fault) {
-        DirectoryNode *node;
+        DirectoryNode *node = NULL;
         int r = writer_reach(writer, name->path, strlen(name->path), &node, fault);
         if (r >= 0)
                 node->opaque = true;

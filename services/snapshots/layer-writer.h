@@ -2,8 +2,9 @@
 #pragma once
 
 /* Writes the entries of a layer's archive as a tree below one directory, in the form that overlayfs wants
- * for a layer: hidden names are character devices 0:0. Nothing is followed, nothing outside is touched:
- * every path leads through directories that this writer has made itself, and everything is made anew. */
+ * for a layer: hidden names are character devices 0:0. Nothing outside is touched: every path
+ * leads through directories that this writer has made itself, and everything is made anew. Symbolic links
+ * are followed by what they say, with the tree's root for "/" and no way above it; no system call does. */
 
 #include "lib/fault.h"
 #include "lib/macros.h"

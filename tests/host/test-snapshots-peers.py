@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import Snapshots, check_disk, sha256  # noqa: E402
+from snapshot_trees import Snapshots, check_disk, entry, layer, sha256  # noqa: E402
 
 store = Snapshots()
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
@@ -166,6 +166,34 @@ def test_everything_as_umoci_has_it():
     data = tar("-C", top, "--format=posix", "--xattrs", "--xattrs-include=*", "-c", ".")
     check_same(umoci_unpack(data, where), unpack_here(data))
     subprocess.run(["rm", "-rf", top, where], check=True)
+
+
+BELOW_LINKS = {
+    "within": ("b/", entry("a", linkname="b", kind=tarfile.SYMTYPE), entry("a/f", b"x")),
+    "absolute": ("b/", entry("a", linkname="/b", kind=tarfile.SYMTYPE), entry("a/d/"), entry("a/d/f", b"x")),
+    "to what is not there": (entry("a", linkname="b/c", kind=tarfile.SYMTYPE), entry("a/f", b"x")),
+    "up": ("b/", "c/", entry("c/a", linkname="../b", kind=tarfile.SYMTYPE), entry("c/a/f", b"x")),
+    "out": ("b/", entry("a", linkname="../../../b", kind=tarfile.SYMTYPE), entry("a/f", b"x")),
+    "chain": ("b/", entry("a", linkname="c", kind=tarfile.SYMTYPE), entry("c", linkname="b", kind=tarfile.SYMTYPE),
+              entry("a/f", b"x")),
+    "replaced": ("b/", entry("a", linkname="b", kind=tarfile.SYMTYPE), "a/", entry("a/f", b"x")),
+    "hard link": ("b/", entry("b/f", b"x"), entry("a", linkname="b", kind=tarfile.SYMTYPE),
+                  entry("h", linkname="a/f", kind=tarfile.LNKTYPE)),
+    "whiteouts": ("b/", entry("b/f", b"x"), entry("a", linkname="b", kind=tarfile.SYMTYPE), entry("a/.wh.f"),
+                  entry("a/.wh..wh..opq")),
+}
+
+
+def test_entries_below_links_as_umoci_has_them():
+    for name, entries in BELOW_LINKS.items():
+        data, where = layer(*entries), scratch()
+        try:
+            # What nobody describes has the time of its unpacking.
+            check_same(umoci_unpack(data, where), unpack_here(data), ignore=("mtime",))
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+        subprocess.run(["rm", "-rf", where], check=True)
+        store.clear()
 
 
 def test_layers_of_ours_as_the_others_have_them():
