@@ -11,12 +11,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "lib/database-renew.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/path.h"
 
 /* Two daemons of one service overlap only while one of them exits. */
 #define BUSY_TIMEOUT_MS 2000
+#define LOG_PAGES 1000 /* from there on they are taken into the file */
 
 typedef struct CachedStatement {
         const char *sql; /* weak: a literal, compared by address */
@@ -27,6 +29,8 @@ typedef struct CachedStatement {
 struct Database {
         sqlite3 *handle;
         int directory; /* SQLite opens the log and the shared index through it */
+        char *name;
+        bool doubtful; /* what was written may not be on the disk: everything is opened anew */
         CachedStatement *cache;
         size_t cache_count;
 };
@@ -71,12 +75,23 @@ static int result_to_errno(int result) {
         }
 }
 
+static void note_doubt(Database *database, int result) {
+        switch (result) {
+        case SQLITE_IOERR_WRITE:
+        case SQLITE_IOERR_FSYNC:
+        case SQLITE_IOERR_DIR_FSYNC:
+        case SQLITE_IOERR_TRUNCATE:
+                database->doubtful = true;
+        }
+}
+
 static int database_error(Database *database, int result, const char *sql) {
         int system = errno, r = result_to_errno(result);
         /* A file system that became read-only below an open database is any I/O error to SQLite, whose
          * sqlite3_system_errno() knows nothing of a write that failed in a statement; errno still does. */
         if ((result & 0xff) == SQLITE_IOERR && system == EROFS)
                 r = -EROFS;
+        note_doubt(database, result);
         if (r < 0)
                 log_debug("database: %s (%i) in: %s", sqlite3_errmsg(database->handle), result,
                           sql ? sql : "-");
@@ -130,7 +145,8 @@ static int open_handle(Database *database, int directory, const char *name) {
         sqlite3_vfs *vfs = directory_vfs();
         if (!vfs)
                 return -ENOMEM;
-        database->directory = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (database->directory < 0)
+                database->directory = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (database->directory < 0)
                 return -errno;
         int r = make_file(database->directory, name);
@@ -242,21 +258,28 @@ static void write_index_in_place(int directory, const char *name) {
         (void) ioctl(fd, FS_IOC_SETFLAGS, &flags); /* where there is no such thing there is no need */
 }
 
-static int open_and_migrate(Database *database, int directory, const char *name,
-                            const char *const *migrations, size_t count, Fault *fault) {
-        write_index_in_place(directory, name);
-        int r = open_handle(database, directory, name);
+/* SQLite's own ignores errors. */
+static int on_log_grown(void *userdata, sqlite3 *handle, const char *schema, int pages) {
+        Database *database = userdata;
+        int result = pages < LOG_PAGES ? SQLITE_OK
+                                       : sqlite3_wal_checkpoint_v2(handle, schema, SQLITE_CHECKPOINT_PASSIVE,
+                                                                   NULL, NULL);
+        note_doubt(database, result);
+        return SQLITE_OK;
+}
+
+static int open_all(Database *database, int directory) {
+        write_index_in_place(directory, database->name);
+        int r = open_handle(database, directory, database->name);
         if (r < 0)
                 return r;
         r = confine(database);
         if (r < 0)
                 return r;
-        r = run(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                          "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY;"
-                          "PRAGMA cell_size_check = ON;");
-        if (r < 0)
-                return r;
-        return migrate(database, name, migrations, count, fault);
+        (void) sqlite3_wal_hook(database->handle, on_log_grown, database);
+        return run(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                             "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY;"
+                             "PRAGMA cell_size_check = ON;");
 }
 
 int database_open(int directory, const char *name, const char *const *migrations, size_t count,
@@ -265,8 +288,17 @@ int database_open(int directory, const char *name, const char *const *migrations
         if (!database)
                 return -ENOMEM;
         database->directory = -EBADF;
+        database->name = strdup(name);
+        if (!database->name)
+                return -ENOMEM;
 
-        int r = open_and_migrate(database, directory, name, migrations, count, fault);
+        /* By a process that was killed after an error, before it could do that. Nothing speaks for one: on a
+         * disk that is full or can only be read, what can be done without is done. */
+        int r = database_renew_log(directory, name);
+        if (r >= 0 || r == -ENOSPC || r == -EDQUOT || r == -EROFS)
+                r = open_all(database, directory);
+        if (r >= 0)
+                r = migrate(database, name, migrations, count, fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "%s: cannot be opened", name);
         *ret = TAKE_PTR(database);
@@ -281,12 +313,43 @@ Database *database_free(Database *database) {
         free(database->cache);
         (void) sqlite3_close_v2(database->handle);
         fd_close(database->directory);
+        free(database->name);
         free(database);
         return NULL;
 }
 
+/* Without what SQLite does when it closes: these files are not to be gone on with. -EIO while one is read.
+ */
+static int close_handle(Database *database) {
+        for (size_t i = 0; i < database->cache_count; i++)
+                if (database->cache[i].in_use)
+                        return -EIO;
+        for (size_t i = 0; i < database->cache_count; i++)
+                (void) sqlite3_finalize(database->cache[i].statement);
+        database->cache_count = 0;
+        (void) sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        if (sqlite3_close(database->handle) != SQLITE_OK)
+                return -EIO;
+        database->handle = NULL;
+        return 0;
+}
+
+/* Before something is written outside of a transaction: what is committed next would be synced, but may lie
+ * behind a gap. Until this succeeds nothing can be written. */
+static int settle_doubt(Database *database) {
+        if (!database->doubtful || (database->handle && !sqlite3_get_autocommit(database->handle)))
+                return 0;
+        int r = database->handle ? database_renew(database->directory, database->name) : 0;
+        if (r >= 0 && database->handle)
+                r = close_handle(database);
+        if (r >= 0)
+                r = open_all(database, database->directory);
+        database->doubtful = r < 0;
+        return r;
+}
+
 int database_begin(Database *database) {
-        assert(sqlite3_get_autocommit(database->handle));
+        assert(!database->handle || sqlite3_get_autocommit(database->handle));
         return database_execute(database, "BEGIN IMMEDIATE", "");
 }
 
@@ -294,11 +357,12 @@ int database_commit(Database *database) {
         int r = database_execute(database, "COMMIT", "");
         if (r < 0)
                 database_rollback(database);
+        (void) settle_doubt(database); /* at once, if that can be: what failed is not to come back */
         return r;
 }
 
 void database_rollback(Database *database) {
-        if (!sqlite3_get_autocommit(database->handle))
+        if (database->handle && !sqlite3_get_autocommit(database->handle))
                 (void) database_execute(database, "ROLLBACK", "");
 }
 
@@ -306,6 +370,9 @@ void database_rollback(Database *database) {
  * is being read further up the stack. */
 static int take_statement(Database *database, const char *sql, sqlite3_stmt **ret) {
         bool nested = false;
+        int r = database->handle ? 0 : settle_doubt(database);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < database->cache_count; i++) {
                 CachedStatement *cached = &database->cache[i];
                 if (cached->sql != sql)
@@ -423,7 +490,9 @@ const void *database_rows_blob(const DatabaseRows *rows, int column, size_t *ret
 
 int database_execute(Database *database, const char *sql, const char *types, ...) {
         sqlite3_stmt *statement;
-        int r = take_statement(database, sql, &statement);
+        int r = settle_doubt(database);
+        if (r >= 0)
+                r = take_statement(database, sql, &statement);
         if (r < 0)
                 return r;
 
@@ -442,15 +511,20 @@ int database_execute(Database *database, const char *sql, const char *types, ...
         if (r >= 0 && sqlite3_total_changes64(database->handle) != before)
                 r = sqlite3_changes(database->handle);
         give_statement_back(database, statement);
+        if (r < 0)
+                (void) settle_doubt(database); /* as in database_commit() */
         return r;
 }
 
 int64_t database_last_id(Database *database) {
-        return sqlite3_last_insert_rowid(database->handle);
+        return database->handle ? sqlite3_last_insert_rowid(database->handle) : 0;
 }
 
 /* SQLite carries this out when the statement is prepared: a cached one would do nothing. */
 int database_set_durable(Database *database, bool durable) {
+        int r = settle_doubt(database);
+        if (r < 0)
+                return r;
         assert(sqlite3_get_autocommit(database->handle));
         return run(database, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 }

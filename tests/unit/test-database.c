@@ -2,9 +2,12 @@
 
 #include "lib/database.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "tests/unit/check-directory.h"
@@ -274,6 +277,65 @@ static void a_killed_process_loses_nothing_committed(void) {
         CHECK_INT(count_parents(database), 2);
 }
 
+/* The limit for the size of a file is as a disk that fails: the write itself, here, instead of one in the
+ * background. */
+static void set_file_size(rlim_t size) {
+        CHECK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ size, RLIM_INFINITY }) == 0);
+}
+
+static ino_t inode_of(int directory, const char *name) {
+        struct stat st;
+        CHECK(fstatat(directory, name, &st, 0) == 0);
+        return st.st_ino;
+}
+
+static int add_large(Database *database, const char *name) {
+        static const char data[100000];
+        return database_execute(database, "INSERT INTO parent (name, data) VALUES (?, ?)", "sb", name, data,
+                                sizeof(data));
+}
+
+static void after_a_failed_write_it_goes_on_with_new_files(void) {
+        _cleanup_close_ int directory = check_directory();
+        (void) signal(SIGXFSZ, SIG_IGN);
+        Database *database = opened(directory, "failed.db", 3);
+        CHECK_OK(add_large(database, "before"));
+        ino_t log = inode_of(directory, "failed.db-wal"), file = inode_of(directory, "failed.db");
+        set_file_size(200000);
+        CHECK_ERROR(add_large(database, "failed"), -EIO);
+        set_file_size(RLIM_INFINITY);
+        CHECK(inode_of(directory, "failed.db-wal") != log && inode_of(directory, "failed.db") != file);
+        CHECK_INT(count_parents(database), 2);
+        CHECK_OK(add_large(database, "after"));
+        CHECK_INT(count_parents(database), 3);
+        database_free(database);
+        database = opened(directory, "failed.db", 3);
+        CHECK_INT(count_parents(database), 3);
+        database_free(database);
+}
+
+static void nothing_is_written_until_there_are_new_files(void) {
+        _cleanup_close_ int directory = check_directory();
+        (void) signal(SIGXFSZ, SIG_IGN);
+        _cleanup_(database_freep) Database *database = opened(directory, "ill.db", 3);
+        CHECK_OK(add_large(database, "before"));
+        ino_t log = inode_of(directory, "ill.db-wal");
+        set_file_size(50000);
+        CHECK_ERROR(add_large(database, "failed"), -EIO);
+        CHECK(inode_of(directory, "ill.db-wal") == log);
+        CHECK(database_begin(database) < 0);
+        CHECK(database_execute(database, "INSERT INTO parent (name) VALUES ('small')", "") < 0);
+        CHECK(database_set_durable(database, false) < 0);
+        CHECK_INT(count_parents(database), 2); /* what can be read is */
+        CHECK(faccessat(directory, "ill.db-wal-new", F_OK, 0) < 0);
+        set_file_size(RLIM_INFINITY);
+        CHECK_OK(database_begin(database));
+        CHECK_OK(database_execute(database, "INSERT INTO parent (name) VALUES ('small')", ""));
+        CHECK_OK(database_commit(database));
+        CHECK_INT(count_parents(database), 3);
+        CHECK(inode_of(directory, "ill.db-wal") != log);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(binds_and_reads_every_kind),
@@ -289,6 +351,8 @@ int main(void) {
                 CHECK_CASE(durability_may_be_lowered_and_raised),
                 CHECK_CASE(follows_the_directory_and_not_its_name),
                 CHECK_CASE(a_killed_process_loses_nothing_committed),
+                CHECK_CASE(after_a_failed_write_it_goes_on_with_new_files),
+                CHECK_CASE(nothing_is_written_until_there_are_new_files),
                 {},
         });
 }
