@@ -67,6 +67,7 @@ typedef struct Disk {
         int store;
         int log;
         uint64_t size;
+        uint64_t whole_end; /* of the last write, if it had WRITE_SIZE; else 0 */
         Fault faults[FAULT_MAX];
         uint8_t *buffer; /* a request */
         uint8_t *data;   /* what a read answers */
@@ -160,9 +161,17 @@ static void reply_read(Disk *disk, uint64_t unique, const struct fuse_read_in *i
         reply(disk, unique, 0, disk->data, (size_t) n);
 }
 
+/* A write that is larger than WRITE_SIZE comes in parts. When not the first of them fails, FUSE makes a
+ * shorter write of it, and a loop device takes that for a whole one: nobody would learn of an error. */
+static bool is_rest(Disk *disk, const struct fuse_write_in *in) {
+        bool rest = disk->whole_end > 0 && in->offset == disk->whole_end;
+        disk->whole_end = in->size == WRITE_SIZE ? in->offset + in->size : 0;
+        return rest;
+}
+
 static void reply_write(Disk *disk, uint64_t unique, const struct fuse_write_in *in) {
         struct fuse_write_out out = { .size = in->size };
-        if (fault_is_due(&disk->faults[FAULT_WRITE]))
+        if (!is_rest(disk, in) && fault_is_due(&disk->faults[FAULT_WRITE]))
                 return reply(disk, unique, -EIO, NULL, 0);
         if (in->offset > disk->size || in->size > disk->size - in->offset)
                 return reply(disk, unique, -ENOSPC, NULL, 0);
