@@ -163,6 +163,7 @@ def test_a_file_system_that_can_only_be_read():
         assert "read-only" in journal("-u", "crt-snapshots", "-n", "20").lower()
         remount("rw")
         subprocess.run(["systemctl", "reset-failed", "crt-snapshots"], check=False)
+        wait_for(lambda: not outcome(store.keys), what="the service to have said why it does not start")
         equal(["kept", "p"], store.keys())
         store.commit("committed", "p")
         check_kept()
