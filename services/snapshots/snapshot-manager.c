@@ -68,7 +68,7 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
 }
 
 static void note_end(SnapshotManager *manager) {
-        int r = manager->in_step && !manager->fills && !manager->commits
+        int r = manager->in_step && !manager->recovery && !manager->fills && !manager->commits
                         ? snapshot_store_note_orderly_end(manager->store)
                         : 0;
         if (r < 0)
@@ -79,6 +79,7 @@ SnapshotManager *snapshot_manager_free(SnapshotManager *manager) {
         if (!manager)
                 return NULL;
         note_end(manager);
+        snapshot_recovery_free(manager->recovery);
         snapshot_commit_free_all(manager);
         snapshot_fill_free_all(manager);
         trash_collector_free(manager->trash);
@@ -93,7 +94,8 @@ SnapshotManager *snapshot_manager_free(SnapshotManager *manager) {
 }
 
 bool snapshot_manager_is_busy(const SnapshotManager *manager) {
-        return manager->commits || manager->fills || trash_collector_is_busy(manager->trash);
+        return manager->commits || manager->fills || manager->recovery ||
+               trash_collector_is_busy(manager->trash);
 }
 
 bool snapshot_manager_is_committing(const SnapshotManager *manager) {

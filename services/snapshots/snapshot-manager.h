@@ -20,6 +20,7 @@
 typedef struct SnapshotCommit SnapshotCommit;
 typedef struct SnapshotFill SnapshotFill;
 typedef struct SnapshotHold SnapshotHold;
+typedef struct SnapshotRecovery SnapshotRecovery;
 typedef struct SnapshotSync SnapshotSync;
 typedef struct TrashCollector TrashCollector;
 
@@ -37,6 +38,7 @@ typedef struct SnapshotManager {
         SnapshotSync *syncs;                        /* the workers that some of them wait for */
         SnapshotFill *fills;                        /* being prepared; snapshot-fill.c */
         bool in_step;                               /* records and trees, as far as is known */
+        SnapshotRecovery *recovery;                 /* not all is; snapshot-recovery.c */
         SnapshotHold *holds;                        /* what is being read; snapshot-hold.c */
         void (*unbind)(int64_t id, void *userdata); /* was removed, or is committed; may be NULL */
         void *unbind_userdata;
@@ -55,7 +57,7 @@ typedef struct SnapshotManagerSpec {
 int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret, Fault *fault);
 SnapshotManager *snapshot_manager_free(SnapshotManager *manager);
 DEFINE_CLEANUP(SnapshotManager *, snapshot_manager_free);
-/* Commits that wait, or trees that are being deleted. */
+/* Commits that wait, or trees that are being deleted or looked at. */
 bool snapshot_manager_is_busy(const SnapshotManager *manager);
 bool snapshot_manager_is_committing(const SnapshotManager *manager);
 

@@ -9,3 +9,6 @@
  * yet) are forgotten. A committed one without a tree is damaged: its tree was synced before its record, so
  * somebody took it away. Nothing is looked at when the last end was orderly. */
 int snapshot_recovery_run(SnapshotManager *manager, Fault *fault);
+/* What commits that were recorded have left beside their trees is in nobody's way, and there may be many
+ * thousand trees to look at: that is done beside the work. */
+SnapshotRecovery *snapshot_recovery_free(SnapshotRecovery *recovery);

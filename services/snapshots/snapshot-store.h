@@ -99,9 +99,9 @@ int snapshot_store_list(SnapshotStore *store, const char *namespace, const char 
 /* The same for all namespaces, by number. */
 int snapshot_store_list_all(SnapshotStore *store, int64_t after, uint32_t limit, SnapshotVisit visit,
                             void *userdata);
-/* The numbers of all namespaces, in order, and whether there is a tree of that number: for the check at the
- * start. */
-typedef int (*SnapshotNumberVisit)(int64_t id, bool has_tree, void *userdata);
+/* The numbers of all namespaces, in any order, and whether there is a tree of that number: for the check at
+ * the start. */
+typedef int (*SnapshotNumberVisit)(int64_t id, SnapshotKind kind, bool has_tree, void *userdata);
 int snapshot_store_visit_numbers(SnapshotStore *store, SnapshotNumberVisit visit, void *userdata);
 /* All that are bound to some connection. */
 int snapshot_store_visit_bound(SnapshotStore *store, SnapshotVisit visit, void *userdata);

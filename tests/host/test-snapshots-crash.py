@@ -93,6 +93,23 @@ def test_trees_without_records_and_records_without_trees_are_put_in_order():
     check_disk()
 
 
+def test_what_a_recorded_commit_has_left_is_thrown_away_beside_the_work():
+    for i in range(3):
+        store.put(f"c{i}", DATA)
+    left = [f"{STATE}/trees/{number}/old" for number in sorted(trees())]
+    kill_daemon()
+    for path in left:
+        os.makedirs(f"{path}/fs/d")
+    equal(3, len(store.keys()))
+    wait_for(lambda: not any(os.path.exists(path) for path in left), what="the end of what was left")
+    check_disk()
+    store.view("v", "c0")
+    with store.mount("v") as path:
+        equal(["d"], os.listdir(path))
+    systemctl("stop", "crt-snapshots")
+    equal([(1,)], rows("SELECT orderly FROM boot"))
+
+
 def test_no_layer_is_unpacked_into_what_has_files():
     store.prepare("a")
     with store.mount("a") as path:
