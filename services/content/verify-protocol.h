@@ -2,6 +2,7 @@
 #pragma once
 
 /* What contentd and crt-verify say to each other: one struct, of which each message uses a part.
+ *
  * Descriptors of crt-verify: 3 this socket; 4 a file of the same disk that was written just now, empty if
  * there is no room for one: fs-verity and a disk that fails give the same error, and so it is seen whether
  * the disk can read anything else.
@@ -9,9 +10,11 @@
  *   contentd                       crt-verify
  *   VERIFY + file ---------------->            digest, size, seal: it is to have fs-verity before it is read
  *          <----------------------- PROGRESS   bytes of this file
- *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be read,
- * now and once more; disk_reads: other things can be; seal: BlobSeal, what came of that and so on; the end
- * of the socket is the end. */
+ *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be
+ *                                              read, now and once more; disk_reads: other things can be;
+ *                                              seal: BlobSeal, what came of that
+ *
+ * And so on; the end of the socket is the end. */
 
 #include <stdint.h>
 
