@@ -6,6 +6,7 @@ right error, nothing that was there is lost, and all goes on when the disk is we
 import errno
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from power_disk import MIB, PowerDisk, copy, make_image, run  # noqa: E402
 from power_state import STATE, GLib, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, kill_services, power_off, power_on, sha256, try_call  # noqa: E402
-from content_store import error_name, run_cases, write  # noqa: E402
+from content_store import error_name, run_cases, wait_for, worker_pids, write  # noqa: E402
 from power_work import IMAGES, own_layers  # noqa: E402
 import task_containers  # noqa: E402
 
@@ -357,6 +358,18 @@ def verify_blobs(state, digest=""):
     return state.store.wait(state.store.call("Verify", digest)[0][0])
 
 
+def ingest_all(state):
+    """All that is missing is the commit, and nobody remembers what has come."""
+    stream, _, path = state.store.ingest("new")
+    write(stream, NEW)
+    os.close(stream)
+    wait_for(lambda: not state.store.ingests()[path]["Writing"], what="the end of the stream")
+    for pid in worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not worker_pids(), what="the end of the worker")
+    os.sync()
+
+
 def verify_snapshot(state):
     return state.snapshots.wait(state.snapshots.call("Verify", "first")[0][0])
 
@@ -388,11 +401,14 @@ def test_what_can_not_be_read_is_not_damaged():
         state = State()
         count = len(state.blobs())
         state.snapshots.list()
-        forget_pages("content/blobs", "snapshots/trees")
+        ingest_all(state)
+        forget_pages("content/blobs", "content/ingest", "snapshots/trees")
         disk.fail("read")
         problems = list(look_at_blobs_that_can_not_be_read(state, count))
         problems += expect_failed("Diff", lambda: diff(state))
+        problems += expect_failed("Commit", lambda: state.store.commit("new"))
         disk.heal()
+        problems += [] if state.store.commit("new") == (sha256(NEW), len(NEW)) else ["another blob was committed"]
         result = verify_blobs(state)
         if (result["damaged"], result["unreadable"], result["missed"]) != ("0", "0", "0"):
             problems.append(f"afterwards Verify says {result}")
