@@ -274,11 +274,13 @@ static uint64_t sender_number(const char *name) {
         return hash | 1;
 }
 
-static void call_claim_descriptors(Call *call) {
-        uint64_t serial, sender = sender_number(sd_bus_message_get_sender(call->message));
-        if (sd_bus_message_get_cookie(call->message, &serial) >= 0 &&
-            foreign_fd_claim((uint32_t) serial, sender))
-                call->sender = sender;
+/* Its sender as a number, if descriptors came with it; else 0. */
+static uint64_t claim_descriptors(sd_bus_message *message) {
+        uint64_t serial, sender = sender_number(sd_bus_message_get_sender(message));
+        return sd_bus_message_get_cookie(message, &serial) >= 0 &&
+                               foreign_fd_claim((uint32_t) serial, sender)
+                       ? sender
+                       : 0;
 }
 
 static void call_on_peer(Peer *peer, void *userdata) {
@@ -326,7 +328,7 @@ static int call_begin(Authorizer *authorizer, sd_bus_message *message, const Bus
                 .rule = rule,
         };
         authorizer->calls = call;
-        call_claim_descriptors(call);
+        call->sender = claim_descriptors(message);
 
         /* Whose descriptors came with it is to be known even if it is refused. */
         call->error =
@@ -343,8 +345,11 @@ static int authorize_filter(sd_bus_message *message, void *userdata, sd_bus_erro
         uint8_t type;
 
         int r = sd_bus_message_get_type(message, &type);
-        if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
+        if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL) {
+                /* Nobody's but its sender's, whoever that is: nothing of a signal is looked at. */
+                (void) claim_descriptors(message);
                 return r;
+        }
 
         Call *call = call_find_admitted(authorizer, message);
         if (call) {

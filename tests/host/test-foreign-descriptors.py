@@ -28,8 +28,12 @@ def pid_of(service):
 
 def send(service, path, member, parameters, count=1, connection=None):
     """Not waited for. The descriptors need not be named in the parameters."""
-    message = Gio.DBusMessage.new_method_call(f"org.crt.{service}", f"/org/crt/{service}", f"org.crt.{service}1",
-                                              member)
+    name, path_of_it = f"org.crt.{service}", f"/org/crt/{service}"
+    if member == "Signal":
+        message = Gio.DBusMessage.new_signal(path_of_it, name + "1", member)
+        message.set_destination(name)
+    else:
+        message = Gio.DBusMessage.new_method_call(name, path_of_it, name + "1", member)
     if parameters:
         message.set_body(parameters)
     fds = Gio.UnixFDList.new()
@@ -117,18 +121,18 @@ def test_other_calls_with_such_descriptors():
 FLOOD = '''
 from importlib import import_module
 test = import_module("test-foreign-descriptors")
-service, path, count = test.sys.argv[1], test.sys.argv[2], int(test.sys.argv[3])
-connection, members = test.connect(), ("NoSuchMethod", "List")
-for number in range(count):
-    test.send(service, path, members[number % 2], test.GLib.Variant("(h)", (0,)), 16, connection)
+service, path, count, *members = test.sys.argv[1:]
+connection = test.connect()
+for number in range(int(count)):
+    test.send(service, path, members[number % len(members)], test.GLib.Variant("(h)", (0,)), 16, connection)
 test.call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
 '''
 
 
-def flood(user, service, path, count):
+def flood(user, service, path, count, members=("NoSuchMethod", "List")):
     """So many messages with sixteen of them each, all of which have arrived then."""
     command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
-    subprocess.run([*command, sys.executable, "-Bc", FLOOD, service, path, str(count)], check=True,
+    subprocess.run([*command, sys.executable, "-Bc", FLOOD, service, path, str(count), *members], check=True,
                    cwd=os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -159,8 +163,13 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
             equal(16, holds(pid, other.name))
             flood("bob", service, path, 1)
             wait_for(lambda pid=pid: stuck(pid) == 80, what="those of somebody else")
+            # Nobody is asked for who sends signals.
+            flood("alice", service, path, 20, ["Signal"])
+            wait_for(lambda pid=pid: stuck(pid) == 144, what="those of nobody")
+            flood("bob", service, path, 1)
+            wait_for(lambda pid=pid: stuck(pid) == 160, what="more of somebody else")
             flood("root", service, path, 10)
-            wait_for(lambda pid=pid: stuck(pid) == 240, what="those of root")
+            wait_for(lambda pid=pid: stuck(pid) == 320, what="those of root")
             equal(pid, pid_of(service))
         wait_for(lambda pid=pid: stuck(pid) == 0, what="the end of the closing")
         equal(pid, pid_of(service))
