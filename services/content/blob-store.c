@@ -286,9 +286,8 @@ static void blob_unlink(ContentState *state, const Digest *digest) {
                 log_warning("%s can't be removed: %s", path, strerror(errno));
 }
 
-/* The records go first: killed in between, files are left that the next start removes. */
-int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
-                     uint64_t *ret_bytes) {
+static int forget_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
+                       uint64_t *ret_bytes) {
         uint64_t bytes = 0;
         uint32_t gone = 0;
         int r = database_begin(state->database);
@@ -307,11 +306,24 @@ int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, ui
         r = database_commit(transaction);
         if (r < 0)
                 return r;
+        *ret_gone = gone;
+        *ret_bytes = bytes;
+        return 0;
+}
+
+/* The records go first: killed in between, files are left that the next start removes. On a full disk, too.
+ */
+int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
+                     uint64_t *ret_bytes) {
+        int r = forget_many(state, blobs, count, ret_gone, ret_bytes);
+        if (r == -ENOSPC && store_reserve_release(&state->reserve))
+                r = forget_many(state, blobs, count, ret_gone, ret_bytes);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < count; i++)
                 if (blobs[i].last)
                         blob_unlink(state, &blobs[i].digest);
-        *ret_gone = gone;
-        *ret_bytes = bytes;
+        store_reserve_restore(&state->reserve);
         return 0;
 }
 

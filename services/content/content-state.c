@@ -116,7 +116,7 @@ int content_state_open(int directory, ContentState **ret, Fault *fault) {
         _cleanup_(content_state_freep) ContentState *state = new0(ContentState, 1);
         if (!state)
                 return -ENOMEM;
-        *state = (ContentState){ .blobs = -EBADF, .ingests = -EBADF };
+        *state = (ContentState){ .blobs = -EBADF, .ingests = -EBADF, .reserve = { .directory = -EBADF } };
 
         state->blobs = open_directory(directory, "blobs");
         if (state->blobs < 0)
@@ -128,6 +128,8 @@ int content_state_open(int directory, ContentState **ret, Fault *fault) {
                 return fault_set_errno(fault, -errno, "can't sync the state directory");
         int r = database_open(directory, "content.db", migrations, ELEMENTS_OF(migrations), &state->database,
                               fault);
+        if (r >= 0)
+                r = store_reserve_init(&state->reserve, directory);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(state);
@@ -140,6 +142,7 @@ ContentState *content_state_free(ContentState *state) {
         database_free(state->database);
         fd_close(state->blobs);
         fd_close(state->ingests);
+        store_reserve_done(&state->reserve);
         free(state);
         return NULL;
 }

@@ -8,12 +8,14 @@
 
 #include "lib/database.h"
 #include "lib/digest.h"
+#include "lib/store-reserve.h"
 #include "lib/fault.h"
 
 typedef struct ContentState {
         int blobs;   /* directory */
         int ingests; /* directory */
         Database *database;
+        StoreReserve reserve;
 
         /* Told of each blob that comes into a namespace, is asked for again by who would send it, or is
          * leased: a collection that is under way leaves it. NULL: nobody asks. */

@@ -155,9 +155,12 @@ int ingest_record_remove(ContentState *state, const IngestRecord *record) {
         _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
         content_state_relax(relaxed);
         int r = delete (state, record);
+        if (r == -ENOSPC && store_reserve_release(&state->reserve))
+                r = delete (state, record);
         if (r < 0)
                 return r;
         files_remove(state, record);
+        store_reserve_restore(&state->reserve);
         return 0;
 }
 

@@ -174,6 +174,8 @@ static void collection_end(Collection *collection) {
                                      collection->userdata);
         collection_free(collection);
         (void) malloc_trim(0);
+        if (!service->collections && !service->tidyings)
+                image_store_keep_room(service->images);
         if (service->collections && service->collections->step == COLLECTION_WAITING)
                 collection_start(service->collections);
 }
@@ -547,6 +549,7 @@ void collection_start(Collection *collection) {
         if (!collection->noted && collection->service->collections != collection)
                 return;
         collection_plan_done(&collection->plan);
+        image_store_make_room(collection->service->images);
         collection->tries++;
         collection->again = collection->changed = collection->has_expired = false;
         collection->late = 0;

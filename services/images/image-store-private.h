@@ -4,10 +4,12 @@
 /* images.db from within. */
 
 #include "lib/database.h"
+#include "lib/store-reserve.h"
 #include "services/images/image-store.h"
 
 struct ImageStore {
         Database *database;
+        StoreReserve reserve;
         uint64_t changes; /* see image_store_changes() */
 };
 

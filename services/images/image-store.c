@@ -66,8 +66,11 @@ int image_store_open(int directory, ImageStore **ret, Fault *fault) {
         _cleanup_(image_store_freep) ImageStore *store = new0(ImageStore, 1);
         if (!store)
                 return -ENOMEM;
+        store->reserve.directory = -EBADF;
         int r = database_open(directory, "images.db", migrations, ELEMENTS_OF(migrations), &store->database,
                               fault);
+        if (r >= 0)
+                r = store_reserve_init(&store->reserve, directory);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(store);
@@ -78,8 +81,18 @@ ImageStore *image_store_free(ImageStore *store) {
         if (!store)
                 return NULL;
         database_free(store->database);
+        store_reserve_done(&store->reserve);
         free(store);
         return NULL;
+}
+
+void image_store_make_room(ImageStore *store) {
+        if (store_reserve_is_needed(&store->reserve))
+                (void) store_reserve_release(&store->reserve);
+}
+
+void image_store_keep_room(ImageStore *store) {
+        store_reserve_restore(&store->reserve);
 }
 
 /* ---- images ---- */
@@ -231,7 +244,7 @@ int image_store_put(ImageStore *store, const ImageRecord *record, const char *un
         return replaced;
 }
 
-int image_store_remove(ImageStore *store, const char *namespace, const char *name) {
+static int remove_image(ImageStore *store, const char *namespace, const char *name) {
         int r = database_begin(store->database);
         if (r < 0)
                 return r;
@@ -253,6 +266,13 @@ int image_store_remove(ImageStore *store, const char *namespace, const char *nam
         if (r >= 0)
                 store->changes++;
         return r;
+}
+
+/* On a full disk, too. */
+int image_store_remove(ImageStore *store, const char *namespace, const char *name) {
+        int r = remove_image(store, namespace, name);
+        return r == -ENOSPC && store_reserve_release(&store->reserve) ? remove_image(store, namespace, name)
+                                                                      : r;
 }
 
 int image_store_list(ImageStore *store, const char *namespace, const char *after, ImageVisit visit,

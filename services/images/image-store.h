@@ -61,6 +61,10 @@ int image_store_add_garbage(ImageStore *store, const char *namespace, GarbageKin
                             uint32_t position);
 int image_store_forget_garbage(ImageStore *store, const char *namespace, GarbageKind kind, const char *name);
 
+/* On a full disk, room for what a collection remembers; and once it is over. */
+void image_store_make_room(ImageStore *store);
+void image_store_keep_room(ImageStore *store);
+
 /* Transfers that have unfinished snapshots, known by the prefix of their keys. */
 int image_store_add_unpacking(ImageStore *store, const char *namespace, const char *prefix);
 int image_store_remove_unpacking(ImageStore *store, const char *namespace, const char *prefix);

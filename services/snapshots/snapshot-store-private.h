@@ -5,7 +5,7 @@
 
 #include "lib/database.h"
 #include "services/snapshots/snapshot-store.h"
-#include "services/snapshots/store-reserve.h"
+#include "lib/store-reserve.h"
 
 struct SnapshotStore {
         Database *database;

@@ -5,13 +5,14 @@
 names, have a small one of their own; the registry, the snapshots and all else have room."""
 
 import os
+import pwd
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from garbage import LABEL_ROOT, GLib, content, digests, equal, images, set_labels  # noqa: E402
 from content_store import Store, systemctl  # noqa: E402
-from image_pulls import clear, failure, registry, run_cases, wait_for  # noqa: E402
+from image_pulls import clear, failure, registry, run_cases, snapshots, wait_for  # noqa: E402
 
 DEBIAN, BUSYBOX = "localhost:5000/debian:bookworm", "localhost:5000/busybox:latest"
 STATE, NAMES, MIB = "/var/lib/crt/content", "/var/lib/crt/images", 1024 * 1024
@@ -51,6 +52,22 @@ def room(path):
     return state.f_bavail * state.f_frsize
 
 
+def fill(path):
+    """To the last byte that is not root's own: there is no room for what is to be removed to be recorded."""
+    with open(path, "ab", buffering=0) as file:
+        step = 64 * MIB
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            while step >= 4096:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+                except OSError:
+                    step //= 4
+        finally:
+            os.seteuid(0)
+    assert room(path) < 64 * 1024, f"{room(path)} bytes are left"
+
+
 def pull_without_room():
     """It is Content's disk that is full, no other one, and the answer says so."""
     message = failure("NoSpace", lambda: images.pull(DEBIAN))
@@ -63,13 +80,35 @@ def pull_without_room():
 def test_garbage_goes_when_a_pull_finds_no_room():
     set_variable("0")
     with SmallDisk() as disk:
+        fill(f"{STATE}/taken")
         pull_without_room()
         wait_for(lambda: not digests() & disk.garbage, 30, "the garbage to go")
         equal({disk.kept}, digests() & {disk.kept})
+        os.unlink(f"{STATE}/taken")
         # Not again and again.
         more = {Store().put(os.urandom(8 * MIB))[0] for _ in range(4)}
         pull_without_room()
         equal(more, digests() & more)
+
+
+def test_garbage_goes_when_all_have_one_full_disk():
+    """There is no room for anybody to record what is removed."""
+    set_variable("0")
+    kept, garbage = Store().put(os.urandom(MIB))[0], {Store().put(os.urandom(8 * MIB))[0] for _ in range(4)}
+    set_labels("blob", kept, {LABEL_ROOT: "yes"})
+    images.list()
+    snapshots.keys()
+    taken = "/var/lib/crt/taken"
+    try:
+        fill(taken)
+        failure("NoSpace", lambda: images.pull(DEBIAN))
+        wait_for(lambda: not digests() & garbage, 30, "the garbage to go")
+        equal({kept}, digests() & {kept})
+        # And what is asked for goes as well.
+        fill(taken)
+        content.delete(kept)
+    finally:
+        os.unlink(taken)
 
 
 def test_it_can_be_switched_off():

@@ -16,5 +16,7 @@ int store_reserve_init(StoreReserve *reserve, int directory);
 void store_reserve_done(StoreReserve *reserve);
 /* Makes it if it is missing, and there is room. */
 void store_reserve_restore(StoreReserve *reserve);
+/* There is less room on the disk than it takes. */
+bool store_reserve_is_needed(const StoreReserve *reserve);
 /* True: it was there, and what it took is free. */
 bool store_reserve_release(StoreReserve *reserve);

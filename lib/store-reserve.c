@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "services/snapshots/store-reserve.h"
+#include "lib/store-reserve.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -31,6 +33,11 @@ void store_reserve_restore(StoreReserve *reserve) {
         reserve->there = fd >= 0 && fallocate(fd, 0, 0, RESERVE_SIZE) >= 0;
         if (!reserve->there)
                 (void) unlinkat(reserve->directory, RESERVE_NAME, 0);
+}
+
+bool store_reserve_is_needed(const StoreReserve *reserve) {
+        struct statvfs st;
+        return fstatvfs(reserve->directory, &st) >= 0 && (uint64_t) st.f_bavail * st.f_frsize < RESERVE_SIZE;
 }
 
 bool store_reserve_release(StoreReserve *reserve) {
