@@ -5,7 +5,8 @@
  * prepared once and bound with a format string. Functions return a negative errno: -EEXIST for a broken
  * uniqueness rule, -EBUSY for a broken foreign key, -EINVAL for any other broken constraint, -EUCLEAN for a
  * damaged file, -EAGAIN while another process holds the database, -ENOSPC, -EROFS, -EIO. SQLite's own
- * message is logged at the debug level. */
+ * message is logged at the debug level. After a write that failed nothing is written before everything has
+ * been opened anew, with new files (database-renew.h); what is read meanwhile is what is committed. */
 
 #include <sqlite3.h>
 #include <stdbool.h>

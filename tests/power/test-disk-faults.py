@@ -323,6 +323,12 @@ def test_single_writes_fail():
     fail_everywhere("write", 1, 2, 60)
 
 
+def test_what_is_answered_after_a_failed_write_stays():
+    """The log of a database has a gap then, unless it begins anew."""
+    for skip in range(7, 10):
+        fail_once("write", skip, 1, [put, label_blob, lease])
+
+
 def test_flushes_fail():
     for skip in steps(60, 20, 20) if LONG else [5]:
         fail_once("flush", skip, 1 << 40, MAKING)
