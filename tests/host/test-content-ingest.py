@@ -339,7 +339,7 @@ def test_a_strange_reference_is_a_name_like_any_other():
     write(stream, b"x")
     os.close(stream)
     equal((sha256(b"x"), 1), store.commit(reference))
-    equal({"content.db", "content.db-shm", "content.db-wal", "blobs", "ingest"}, set(os.listdir(STATE)))
+    equal({"content.db", "content.db-shm", "content.db-wal", "blobs", "ingest", "reserve"}, set(os.listdir(STATE)))
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
