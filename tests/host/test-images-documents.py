@@ -3,7 +3,9 @@
 """What registries have written is read by a process that has nothing to lose, and losing it loses nothing."""
 
 import contextlib
+import ctypes
 import os
+import select
 import pwd
 import shutil
 import signal
@@ -117,11 +119,23 @@ def test_another_takes_the_place_of_one_that_was_killed_in_between():
     assert images.wait(path)["chain-id"] in snapshots.keys()
 
 
+def has_been_handed_one(pid):
+    """Something waits on the socket of a worker that stands still."""
+    pidfd = os.pidfd_open(pid)
+    pidfd_getfd, control = 438, 3
+    fd = ctypes.CDLL(None, use_errno=True).syscall(pidfd_getfd, pidfd, control, 0)
+    os.close(pidfd)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    ready = select.select([fd], [], [], 0)[0]
+    os.close(fd)
+    return bool(ready)
+
+
 def test_killed_with_a_document_in_hand():
     own.log.clear()
     with waiting_for_the_config() as (path, pid):
         os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: len(digests()) == 2)
+    wait_for(lambda: has_been_handed_one(pid))
     os.kill(pid, signal.SIGKILL)
     message = failure("Unavailable", lambda: images.wait(path))
     for part in (GATED, "sha256:", "crt-document was killed by SIGKILL"):
@@ -144,7 +158,7 @@ def test_it_ends_with_the_daemon():
 def test_cancelled_with_a_document_in_hand():
     with waiting_for_the_config() as (path, pid):
         os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: len(digests()) == 2)
+    wait_for(lambda: has_been_handed_one(pid))
     images.cancel(path)
     failure("Cancelled", lambda: images.wait(path))
     wait_for(lambda: pid not in pids_of(WORKER))
