@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bus/worker.h"
+#include "lib/disk-sample.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "services/content/blob-seal.h"
@@ -228,10 +229,9 @@ static int verification_step(Verification *verification) {
 
 /* What the disk can read, if it can read anything (verify-protocol.h). On one that is full there is none. */
 static int make_sample(const ContentState *state) {
-        static const char bytes[VERIFY_SAMPLE_SIZE] = "sample";
-        _cleanup_close_ int fd = openat(state->ingests, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (fd >= 0 && pwrite(fd, bytes, sizeof(bytes), 0) == sizeof(bytes))
-                return TAKE_FD(fd);
+        int fd = disk_sample_new(state->ingests);
+        if (fd >= 0)
+                return fd;
         int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
         return none < 0 ? -errno : none;
 }

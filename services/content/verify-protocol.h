@@ -23,7 +23,6 @@
 #define VERIFY_PROGRAM "crt-verify"
 #define VERIFY_FD_CONTROL 3
 #define VERIFY_FD_SAMPLE 4
-#define VERIFY_SAMPLE_SIZE 4096
 
 typedef enum VerifyMessageType {
         VERIFY_FILE,

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/disk-sample.h"
 #include "lib/fd.h"
 #include "lib/message.h"
 #include "lib/sandbox.h"
@@ -44,13 +45,6 @@ static ssize_t read_piece(int file, uint8_t *buffer, uint64_t offset) {
                 n = pread(file, buffer, PIECE, (off_t) offset);
         }
         return n < 0 ? -errno : n;
-}
-
-static bool does_disk_read(void) {
-        uint8_t sample[VERIFY_SAMPLE_SIZE];
-        return fsync(VERIFY_FD_SAMPLE) >= 0 &&
-               posix_fadvise(VERIFY_FD_SAMPLE, 0, 0, POSIX_FADV_DONTNEED) == 0 &&
-               pread(VERIFY_FD_SAMPLE, sample, sizeof(sample), 0) == sizeof(sample);
 }
 
 /* Clean pages are dropped before and after: what counts is what the disk says, and nobody is to lose what
@@ -96,7 +90,7 @@ static int serve_order(int file, const VerifyMessage *order, uint8_t *buffer) {
                 .error = r,
                 .bytes = order->size,
                 .seal = sealed,
-                .disk_reads = r == -EIO && does_disk_read(),
+                .disk_reads = r == -EIO && disk_sample_is_readable(VERIFY_FD_SAMPLE),
         };
         return reply(&message);
 }

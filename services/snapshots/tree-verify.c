@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/digest.h"
+#include "lib/disk-sample.h"
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "lib/strv.h"
@@ -17,9 +18,11 @@
 #include "services/snapshots/tree-scan.h"
 #include "services/snapshots/tree-store.h"
 
+#define READ_TRIES 2
 #define PROGRESS_STEP (UINT64_C(16) * 1024 * 1024)
 
 typedef struct Verify {
+        int trees; /* weak */
         int tree;
         char *data; /* the manifest */
         size_t size, at;
@@ -143,7 +146,26 @@ static void tell_progress(Verify *verify, uint64_t bytes) {
         verify->on_progress(verify->announced);
 }
 
-/* A file that the disk can't give back is damaged, too. */
+/* What was in passing is no error at all. */
+static int read_record(Verify *verify, const char *name, const struct stat *st, ManifestRecord *ret,
+                       uint64_t *ret_bytes) {
+        int directory = tree_scan_directory(&verify->scan), r = 0;
+        for (int i = 0; i < READ_TRIES; i++) {
+                r = manifest_record_read(&verify->reader, directory, name, st, ret, ret_bytes);
+                if (r != -EIO)
+                        return r;
+        }
+        return r;
+}
+
+/* A file that the disk can't give back is damaged, too, unless the disk gives nothing. */
+static bool is_damage(const Verify *verify, int error) {
+        if (error != -EIO)
+                return error == -EUCLEAN || error == -EBADMSG;
+        _cleanup_close_ int sample = disk_sample_new(verify->trees);
+        return sample >= 0 && disk_sample_is_readable(sample);
+}
+
 static int verify_entry(Verify *verify, const char *name, const struct stat *st) {
         _Alignas(ManifestRecord) char place[MANIFEST_RECORD_MAX];
         ManifestRecord *is = (ManifestRecord *) place;
@@ -154,9 +176,8 @@ static int verify_entry(Verify *verify, const char *name, const struct stat *st)
                 tree_scan_pass_over(&verify->scan);
                 return 0;
         }
-        int r = manifest_record_read(&verify->reader, tree_scan_directory(&verify->scan), name, st, is,
-                                     &bytes);
-        if (r == -EIO || r == -EUCLEAN || r == -EBADMSG) {
+        int r = read_record(verify, name, st, is, &bytes);
+        if (r < 0 && is_damage(verify, r)) {
                 add_damage(verify, name, "can't be read: %s", strerror(-r));
                 is->mode = st->st_mode;
         } else if (r < 0)
@@ -204,7 +225,7 @@ static int read_manifest(Verify *verify, const char *expected) {
         if (fd < 0)
                 return errno == ENOENT ? 0 : -errno;
         int r = fd_read_all(fd, MANIFEST_SIZE_MAX, &verify->data, &verify->size);
-        if (r == -EIO || r == -EUCLEAN)
+        if (r < 0 && is_damage(verify, r))
                 return 0;
         if (r >= 0)
                 r = digest_of_data(DIGEST_SHA256, verify->data, verify->size, &digest);
@@ -215,6 +236,7 @@ int tree_verify(int trees, int64_t id, const char *manifest, void (*on_progress)
                 TreeDamage *ret, Fault *fault) {
         char path[TREE_PATH_SIZE];
         _cleanup_(verify_done) Verify verify = {
+                .trees = trees,
                 .tree = path_open(trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH),
                 .on_progress = on_progress,
         };

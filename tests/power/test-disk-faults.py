@@ -412,6 +412,9 @@ def test_what_can_not_be_read_is_not_damaged():
         disk.fail("read")
         problems = list(look_at_blobs_that_can_not_be_read(state, count))
         problems += expect_failed("Diff", lambda: diff(state))
+        problems += expect_failed("Verify of a snapshot", lambda: verify_snapshot(state))
+        problems += [f"{entry['key']} is {entry['state']}" for entry in state.snapshots.list()[0]
+                     if entry["state"] == "damaged"]
         problems += expect_failed("Commit", lambda: state.store.commit("new"))
         disk.heal()
         problems += [] if state.store.commit("new") == (sha256(NEW), len(NEW)) else ["another blob was committed"]
