@@ -150,7 +150,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         int r = 0;
 
         /* Who ends while that goes on is waited for, and not started anew until then. */
-        if (daemon->state == DAEMON_RUNNING && foreign_fd_is_closing())
+        if (daemon->state == DAEMON_RUNNING && daemon->error >= 0 && foreign_fd_is_closing())
                 busy = true;
         if (busy)
                 daemon->last_used = now;

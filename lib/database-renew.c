@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -88,6 +89,18 @@ static int committed_size(int directory, const char *name, uint64_t *ret) {
         return 0;
 }
 
+/* Who has it open has a shared lock on one byte of the index (same document, section 2.3). */
+#define INDEX_IN_USE 128
+
+static bool is_in_use(int directory, const char *name) {
+        char index_name[NAME_MAX + 1];
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = INDEX_IN_USE, .l_len = 1 };
+        if (companion(name, "-shm", index_name) < 0)
+                return false;
+        _cleanup_close_ int index = openat(directory, index_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return index >= 0 && fcntl(index, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
+}
+
 int database_renew_log(int directory, const char *name) {
         char log[NAME_MAX + 1];
         struct stat st;
@@ -96,7 +109,9 @@ int database_renew_log(int directory, const char *name) {
                 return r;
         if (fstatat(directory, log, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? 0 : -errno;
-        return st.st_size == 0 ? 0 : renew_file(directory, log, (uint64_t) st.st_size);
+        return st.st_size == 0 || is_in_use(directory, name)
+                       ? 0
+                       : renew_file(directory, log, (uint64_t) st.st_size);
 }
 
 int database_renew(int directory, const char *name) {

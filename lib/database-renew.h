@@ -9,7 +9,7 @@
  * Durable under their names when it is done; 0 also if there are none. Whoever has them open has the old
  * ones, and must not write any more. */
 
-/* The log (-wal) of a database that nobody has open, as it is. */
+/* The log (-wal) of a database, as it is; nothing is done while another process has that open. */
 int database_renew_log(int directory, const char *name);
 /* Log and database of one that is open: of the log what is committed, and not what could not be. */
 int database_renew(int directory, const char *name);

@@ -75,13 +75,18 @@ static int result_to_errno(int result) {
         }
 }
 
-static void note_doubt(Database *database, int result) {
+/* A quota is no error of the disk: what does not fit was never taken as written. */
+static bool is_over_quota(int result, int system) {
+        return result == SQLITE_IOERR_WRITE && system == EDQUOT;
+}
+
+static void note_doubt(Database *database, int result, int system) {
         switch (result) {
         case SQLITE_IOERR_WRITE:
         case SQLITE_IOERR_FSYNC:
         case SQLITE_IOERR_DIR_FSYNC:
         case SQLITE_IOERR_TRUNCATE:
-                database->doubtful = true;
+                database->doubtful |= !is_over_quota(result, system);
         }
 }
 
@@ -91,7 +96,9 @@ static int database_error(Database *database, int result, const char *sql) {
          * sqlite3_system_errno() knows nothing of a write that failed in a statement; errno still does. */
         if ((result & 0xff) == SQLITE_IOERR && system == EROFS)
                 r = -EROFS;
-        note_doubt(database, result);
+        if (is_over_quota(result, system))
+                r = -ENOSPC;
+        note_doubt(database, result, system);
         if (r < 0)
                 log_debug("database: %s (%i) in: %s", sqlite3_errmsg(database->handle), result,
                           sql ? sql : "-");
@@ -261,10 +268,11 @@ static void write_index_in_place(int directory, const char *name) {
 /* SQLite's own ignores errors. */
 static int on_log_grown(void *userdata, sqlite3 *handle, const char *schema, int pages) {
         Database *database = userdata;
+        errno = 0;
         int result = pages < LOG_PAGES ? SQLITE_OK
                                        : sqlite3_wal_checkpoint_v2(handle, schema, SQLITE_CHECKPOINT_PASSIVE,
                                                                    NULL, NULL);
-        note_doubt(database, result);
+        note_doubt(database, result, errno);
         return SQLITE_OK;
 }
 
@@ -305,19 +313,6 @@ int database_open(int directory, const char *name, const char *const *migrations
         return 0;
 }
 
-Database *database_free(Database *database) {
-        if (!database)
-                return NULL;
-        for (size_t i = 0; i < database->cache_count; i++)
-                (void) sqlite3_finalize(database->cache[i].statement);
-        free(database->cache);
-        (void) sqlite3_close_v2(database->handle);
-        fd_close(database->directory);
-        free(database->name);
-        free(database);
-        return NULL;
-}
-
 /* Without what SQLite does when it closes: these files are not to be gone on with. -EIO while one is read.
  */
 static int close_handle(Database *database) {
@@ -346,6 +341,21 @@ static int settle_doubt(Database *database) {
                 r = open_all(database, database->directory);
         database->doubtful = r < 0;
         return r;
+}
+
+Database *database_free(Database *database) {
+        if (!database)
+                return NULL;
+        if (settle_doubt(database) < 0 && database->handle)
+                (void) sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        for (size_t i = 0; i < database->cache_count; i++)
+                (void) sqlite3_finalize(database->cache[i].statement);
+        free(database->cache);
+        (void) sqlite3_close_v2(database->handle);
+        fd_close(database->directory);
+        free(database->name);
+        free(database);
+        return NULL;
 }
 
 int database_begin(Database *database) {

@@ -8,7 +8,6 @@
 
 #include "lib/strv.h"
 
-#define WHITEOUT_PREFIX ".wh."
 #define AUFS_PREFIX ".wh..wh."
 #define OPAQUE_NAME ".wh..wh..opq"
 
@@ -58,7 +57,7 @@ int entry_name_parse_path(const char *raw, EntryName *ret, Fault *fault) {
 
 /* The name without the prefix moves to its place. */
 static int become_whiteout(EntryName *name, Fault *fault) {
-        const char *hidden = name->name + strlen(WHITEOUT_PREFIX);
+        const char *hidden = name->name + strlen(ENTRY_WHITEOUT_PREFIX);
         if (hidden[0] == '\0' || strcmp(hidden, ".") == 0 || strcmp(hidden, "..") == 0)
                 return fault_set(fault, -EBADMSG, SHOWN ": is a whiteout of nothing", name->path);
         memmove(name->name, hidden, strlen(hidden) + 1);
@@ -86,7 +85,7 @@ int entry_name_parse(const char *raw, EntryName *ret, Fault *fault) {
                         ret->kind = ENTRY_IGNORED;
                         return 0;
                 }
-                if (string_after(part, WHITEOUT_PREFIX))
+                if (string_after(part, ENTRY_WHITEOUT_PREFIX))
                         return fault_set(fault, -EBADMSG, SHOWN ": a whiteout can't be a directory",
                                          ret->path);
         }
@@ -96,5 +95,5 @@ int entry_name_parse(const char *raw, EntryName *ret, Fault *fault) {
                 ret->kind = ENTRY_IGNORED;
                 return 0;
         }
-        return string_after(ret->name, WHITEOUT_PREFIX) ? become_whiteout(ret, fault) : 0;
+        return string_after(ret->name, ENTRY_WHITEOUT_PREFIX) ? become_whiteout(ret, fault) : 0;
 }

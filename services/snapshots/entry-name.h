@@ -7,6 +7,8 @@
 #include "lib/fault.h"
 #include "lib/limits.h"
 
+#define ENTRY_WHITEOUT_PREFIX ".wh."
+
 typedef enum EntryKind {
         ENTRY_PLAIN,
         ENTRY_ROOT,     /* the tree itself: "./" */

@@ -18,11 +18,9 @@
 #include "services/snapshots/directory-finish.h"
 #include "services/snapshots/entry-attributes.h"
 #include "services/snapshots/entry-name.h"
+#include "services/snapshots/layer-way.h"
 
 #define WHITEOUT_DEVICE makedev(0, 0)
-
-#define LINKS_MAX 40 /* on one way */
-#define WORK_OF_LINK 32
 
 /* What is left to others on a file system that is filled up, and when it is looked at. */
 #define SPACE_RESERVE (UINT64_C(64) * 1024 * 1024)
@@ -163,59 +161,26 @@ static int writer_make_directory(LayerWriter *writer, const Place *place, bool r
 }
 
 /* A way on which parts are missing, or are symbolic links. */
-typedef struct LayerWay {
-        DirectoryNode *node; /* where it has come to */
-        EntryName part;      /* the next one below */
-        char component[NAME_MAX + 1];
-        char rest[2 * (LIMIT_PATH_LENGTH + 1)]; /* of the path, and of what its links say */
-        size_t at;                              /* in rest */
-        unsigned links;
-} LayerWay;
+typedef struct WriterWay {
+        LayerWay way;
+        EntryName part; /* the next one below */
+} WriterWay;
 
-/* 1 and the next part, 0 at the end. */
-static int way_next(LayerWay *way, Fault *fault) {
-        for (;;) {
-                const char *part = way->rest + way->at + strspn(way->rest + way->at, "/");
-                size_t length = strcspn(part, "/");
-                way->at = (size_t) (part + length - way->rest);
-                if (length == 0)
-                        return 0;
-                if (length > NAME_MAX)
-                        return entry_fault(fault, -ENAMETOOLONG, way->part.path, "go through the link");
-                if (length == 2 && part[0] == '.' && part[1] == '.')
-                        way->node = way->node->parent ?: way->node;
-                else if (length != 1 || part[0] != '.') {
-                        memcpy(way->component, part, length);
-                        way->component[length] = '\0';
-                        return 1;
-                }
-        }
-}
-
-/* What it says comes before the rest. */
 static int way_follow(LayerWriter *writer, const Place *place, LayerWay *way, Fault *fault) {
-        char target[LIMIT_PATH_LENGTH + 1], joined[sizeof(way->rest)];
+        char target[LIMIT_PATH_LENGTH + 1];
         ssize_t length = readlinkat(place->fd, way->component, target, sizeof(target) - 1);
         if (length < 0)
-                return entry_fault(fault, -errno, way->part.path, "read the link on the way");
+                return entry_fault(fault, -errno, way->entry, "read the link on the way");
         target[length] = '\0';
-        if (!directory_tree_spend(writer->tree, WORK_OF_LINK))
+        if (!directory_tree_spend(writer->tree, layer_way_work(way, (size_t) length)))
                 return too_much_work(fault);
-        if (++way->links > LINKS_MAX)
-                return entry_fault(fault, -ELOOP, way->part.path, "go through the links");
-        int n = snprintf(joined, sizeof(joined), "%s%s", target, way->rest + way->at);
-        if (n < 0 || (size_t) n >= sizeof(joined))
-                return entry_fault(fault, -ENAMETOOLONG, way->part.path, "go through the links");
-        strcpy(way->rest, joined);
-        way->at = 0;
-        if (target[0] == '/')
-                way->node = directory_tree_root(writer->tree);
-        return 0;
+        return layer_way_insert(way, target, fault);
 }
 
 /* -ENOENT: it is missing, and not to be made. */
-static int way_enter(LayerWriter *writer, LayerWay *way, bool make, Fault *fault) {
-        Place place = { .parent = way->node, .name = &way->part };
+static int way_enter(LayerWriter *writer, WriterWay *on, bool make, Fault *fault) {
+        LayerWay *way = &on->way;
+        Place place = { .parent = way->node, .name = &on->part };
         if (!directory_tree_spend(writer->tree, 1))
                 return too_much_work(fault);
         DirectoryNode *child =
@@ -234,24 +199,21 @@ static int way_enter(LayerWriter *writer, LayerWay *way, bool make, Fault *fault
                                ? -ENOENT
                                : way_follow(writer, &place, way, fault);
         }
-        r = writer_count(writer, fault);
-        if (r >= 0)
-                r = writer_make_directory(writer, &place, false, &way->node, fault);
-        return r > 0 ? way_follow(writer, &place, way, fault) : r;
+        r = writer_make_directory(writer, &place, false, &way->node, fault);
+        return r > 0 ? way_follow(writer, &place, way, fault) : r < 0 ? r : writer_count(writer, fault);
 }
 
 /* From the last directory that the tree knows, one by one. */
 static int writer_walk(LayerWriter *writer, DirectoryNode **node, const char *path, size_t length, bool make,
                        Fault *fault) {
-        LayerWay way = { .node = *node, .part = { .kind = ENTRY_PLAIN, .name = way.component } };
-        size_t known = (*node)->path_length;
-        memcpy(way.part.path, path, length);
-        memcpy(way.rest, path + known, length - known);
+        WriterWay on = { .part = { .kind = ENTRY_PLAIN, .name = on.way.component } };
+        memcpy(on.part.path, path, length);
+        layer_way_begin(&on.way, *node, path, length, on.part.path);
         int r;
-        while ((r = way_next(&way, fault)) > 0)
-                if ((r = way_enter(writer, &way, make, fault)) < 0)
+        while ((r = layer_way_next(&on.way, fault)) > 0)
+                if ((r = way_enter(writer, &on, make, fault)) < 0)
                         break;
-        *node = way.node;
+        *node = on.way.node;
         return r;
 }
 
@@ -272,6 +234,8 @@ static int writer_reach(LayerWriter *writer, const char *path, size_t length, Di
 static int writer_open_parent(LayerWriter *writer, const EntryName *name, Place *ret, Fault *fault) {
         ret->name = name;
         int r = writer_reach(writer, name->path, name->parent_length, &ret->parent, fault);
+        if (r >= 0 && ret->parent->path_length + 1U + strlen(name->name) > LIMIT_PATH_LENGTH)
+                return entry_fault(fault, -ENAMETOOLONG, name->path, "go through the links");
         if (r >= 0)
                 r = ret->fd = directory_tree_open(writer->tree, ret->parent, fault);
         return r < 0 ? r : 0;

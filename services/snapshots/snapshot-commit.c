@@ -377,7 +377,7 @@ static int check_committable(SnapshotManager *manager, const Snapshot *snapshot,
         if (r >= 0)
                 r = snapshot_hold_check(manager, snapshot, fault);
         if (r >= 0)
-                r = snapshot_commit_check_idle(manager, snapshot, fault);
+                r = snapshot_commit_check_settled(manager, snapshot, fault);
         return r < 0 ? r : snapshot_mount_check_unused(manager, snapshot, fault);
 }
 

@@ -24,8 +24,9 @@ int snapshot_commit_start(SnapshotManager *manager, const SnapshotCommitSpec *sp
 /* 0, or -EBUSY with a sentence while it is being committed. */
 int snapshot_commit_check_idle(const SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
 
-/* As that, before the tree of an active snapshot is used; and it is put in order if that was not done after
- * a commit that failed: who wrote to what that commit made would write to what is thrown away. */
+/* As that, before the tree of an active snapshot is used, or committed again; and it is put in order if that
+ * was not done after a commit that failed: who wrote to what that commit made would write to what is thrown
+ * away. */
 int snapshot_commit_check_settled(SnapshotManager *manager, const Snapshot *snapshot, Fault *fault);
 
 /* Some commit is at work whose record may keep things that nothing has kept. */

@@ -172,9 +172,12 @@ SnapshotRecovery *snapshot_recovery_free(SnapshotRecovery *recovery) {
 /* Meanwhile it may have been removed, and its number given to another one, which has its own commit. */
 static void settle_if_committed(SnapshotManager *manager, int64_t id) {
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
-        if (tree_stage_is_begun(manager->trees.trees, id) &&
-            snapshot_store_get_by_id(manager->store, id, &snapshot) >= 0 &&
-            snapshot.kind == SNAPSHOT_COMMITTED)
+        if (!tree_stage_is_begun(manager->trees.trees, id))
+                return;
+        int r = snapshot_store_get_by_id(manager->store, id, &snapshot);
+        if (r < 0 && r != -ENOENT)
+                manager->in_step = false;
+        if (r >= 0 && snapshot.kind == SNAPSHOT_COMMITTED)
                 settle(manager, id);
 }
 

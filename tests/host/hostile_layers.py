@@ -152,6 +152,10 @@ CASES = {
         file(b"x"), say="longer than"),
     "below-a-link-to-a-name-that-is-too-long": lambda: bad(
         pax((b"linkpath", b"n" * 300)), symlink(b"l", b"x"), file(b"l/f"), say="too long"),
+    "file-below-a-link-that-is-too-long": lambda: bad(
+        pax((b"linkpath", b"d/" * 2040 + b"d")), symlink(b"l", b"x"), file(b"l/" + b"f" * 90), say="too long"),
+    "below-a-link-up-from-nowhere": lambda: bad(symlink(b"l", b"m/../x"), file(b"l/f"), say="leads up from"),
+    "below-a-link-to-a-whiteout": lambda: bad(symlink(b"l", b".wh.x"), file(b"l/f"), say="name of a whiteout"),
     "below-a-link-to-a-file": lambda: bad(file(b"f"), symlink(b"l", b"f"), file(b"l/x"), say="no directory"),
     "below-a-file": lambda: bad(file(b"f"), file(b"f/x"), say="no directory in this layer"),
     "below-a-pipe": lambda: bad(header(b"p", b"6"), file(b"p/x"), say="no directory in this layer"),

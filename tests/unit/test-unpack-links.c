@@ -18,6 +18,7 @@ static void links_on_the_way_are_followed_within_the_tree(void) {
         };
         for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
                 Tar tar = { 0 };
+                tar_add(&tar, &(TarEntry){ .name = "d", .type = '5', .mode = 0755 });
                 tar_add(&tar, &(TarEntry){ .name = "m", .type = '2', .link = "up/d/.." });
                 tar_add(&tar, &(TarEntry){ .name = "up", .type = '2', .link = ".." });
                 tar_add(&tar, &(TarEntry){ .name = cases[i].link, .type = '2', .link = cases[i].target });
@@ -25,6 +26,31 @@ static void links_on_the_way_are_followed_within_the_tree(void) {
                 unpack_good(&tar);
                 check_contents(cases[i].file, "inside");
                 CHECK(S_ISLNK(status(cases[i].link).st_mode));
+        }
+}
+
+/* A parent may have a link in the place of "d", and what is above that then is not what is above it here.
+ * Nor does a link lead to names that no entry can have. */
+static void some_ways_are_refused(void) {
+        static const struct {
+                const char *link, *target, *sentence;
+        } cases[] = {
+                { "d/l", "../e", "leads up from" },
+                { "l", "missing/../e", "leads up from" },
+                { "l", ".wh.e", "the name of a whiteout" },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                _cleanup_(fault_done) Fault fault = FAULT_NULL;
+                char below[32];
+                Tar tar = { 0 };
+                snprintf(below, sizeof(below), "%s/f", cases[i].link);
+                tar_add(&tar, &(TarEntry){ .name = cases[i].link, .type = '2', .link = cases[i].target });
+                tar_add(&tar, &(TarEntry){ .name = below, .type = '0', .contents = "x" });
+                tar_end(&tar);
+                fresh();
+                CHECK_ERROR(unpack(&tar, &fault), -EBADMSG);
+                CHECK_CONTAINS(fault.text, cases[i].sentence);
+                tar_done(&tar);
         }
 }
 
@@ -49,6 +75,7 @@ static void all_kinds_of_entries_go_through_links(void) {
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(links_on_the_way_are_followed_within_the_tree),
+                CHECK_CASE(some_ways_are_refused),
                 CHECK_CASE(all_kinds_of_entries_go_through_links),
                 {},
         });
