@@ -20,6 +20,7 @@
 #include "runtime/oci-criu.h"
 #include "runtime/oci-delivery.h"
 #include "runtime/oci-foreground.h"
+#include "runtime/oci-log.h"
 #include "runtime/oci-session.h"
 #include "runtime/rootfs.h"
 
@@ -178,6 +179,14 @@ static int run_criu(Restore *restore, Fault *fault) {
         return oci_criu_run(&criu, &restore->pid, fault);
 }
 
+/* criu knows nothing of resctrl, and a class would be joined by one of the processes only. */
+static void warn_of_what_is_left_out(const OciSession *session) {
+        if (session->config->intel_rdt.given)
+                oci_log_warning(
+                        "container '%s': config.linux.intelRdt: what is restored is in no class of its own",
+                        session->options->id);
+}
+
 static int restore_container(Restore *restore, Fault *fault) {
         OciSession *session = restore->session;
         const OciOptions *options = session->options;
@@ -187,6 +196,7 @@ static int restore_container(Restore *restore, Fault *fault) {
             (r = oci_session_connect_console(session, fault)) < 0 ||
             (r = oci_session_make_container(session, fault)) < 0 || (r = run_criu(restore, fault)) < 0)
                 return r;
+        warn_of_what_is_left_out(session);
         restore->pidfd = process_open_pidfd(restore->pid);
         if (restore->pidfd < 0)
                 return fault_set_errno(fault, restore->pidfd, "the restored process");

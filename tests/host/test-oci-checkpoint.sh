@@ -69,7 +69,8 @@ END
         rm -f "$scratch/hooks"
         local hooks='def hook(n; s): {path: "'"$scratch"'/hook", args: ["hook", n, s], env: ["PATH=/usr/bin:/bin"]}; .hooks = '
         bundle "$hooks"'{prestart: [hook("prestart"; "0")], createRuntime: [hook("createRuntime"; "0")], poststop: [hook("poststop"; "0")]} | .linux.intelRdt = {closID: "x"}' true
-        restore --detach box </dev/null >/dev/null 2>&1
+        restore --detach box </dev/null >/dev/null 2>"$scratch/warning"
+        contains "$(<"$scratch/warning")" "config.linux.intelRdt: what is restored is in no class of its own"
         local pid host
         pid=$(oci state box | jq .pid) host=$(readlink /proc/self/ns/mnt)
         # It is in no class of resctrl that could be removed with it.
