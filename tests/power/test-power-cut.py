@@ -64,8 +64,9 @@ def between(recording, verb, kind):
     found = []
     for at, mark in recording.marks.items():
         if (mark["state"], mark["verb"], mark["kind"]) == ("begin", verb, kind):
-            later = [index for index, other in recording.marks.items() if index > at and other["state"] == "begin"]
-            found += [index + 1 for index in recording.flushes() if at < index < min(later)]
+            end = min((index for index, other in recording.marks.items() if index > at and other["state"] == "begin"),
+                      default=len(recording.records))
+            found += [index + 1 for index in recording.flushes() if at < index < end]
     return found
 
 
@@ -80,7 +81,7 @@ def choose(recording, count, chance):
     points = [(index, "none") for index in chance.sample(answers, min(len(answers), count // 3))]
     for verb, kind in (("take", "snapshot"), ("collect", "")):
         removals = between(recording, verb, kind)
-        points += [(chance.choice(removals), choice) for choice in ("none", "all", chance)[:count // 4]]
+        points += [(chance.choice(removals), choice) for choice in ("none", "all", chance)[:count // 4] if removals]
     for number in range(count - len(points)):
         index = chance.choice(flushes) + chance.randrange(2) if number % 2 else chance.randrange(len(recording.records))
         points.append((index, ("all", "none", chance, chance)[number % 4]))
