@@ -33,7 +33,7 @@ no_trees() { equal "" "$(ls /var/lib/crt/snapshots/trees | grep '^[0-9]' || true
 
 # Blobs and snapshots are those of the images that are there, and no more.
 nothing_is_left() {
-        wait_for 15 nothing_runs
+        wait_for 15 nothing_runs || nothing_runs # which says what is left
         equal "" "$(ingests)"
         crtctl rmi $(crtctl images -q) 2>/dev/null || true
         equal "" "$(keys Content digest)"
@@ -67,7 +67,7 @@ test_ten_containers_at_once() {
                 ( equal "$i" "$(crtctl run --rm "$image" sh -c "sleep 0.$i; echo $i")" ) & pids+=($!)
         done
         for i in "${pids[@]}"; do wait "$i"; done
-        wait_for 15 nothing_runs
+        wait_for 15 nothing_runs || nothing_runs # which says what is left
 }
 
 # killed_while PROCESS DELAY COMMAND…: kills every process of that name so long after the command began.
