@@ -4,8 +4,8 @@
  *   creating or deleting is marked        it is removed
  *   its supervisor lives                  it is starting or running, and is connected to
  *   an exit record                        it has ended so
- *   RUN_PAYLOAD, no exit record           its supervisor was killed: what runs is killed, its status is
- * unknown none of these, and the database       the machine went down knows of no end
+ *   RUN_PAYLOAD, no exit record           its supervisor was killed: what runs is killed, its status unknown
+ *   none of these, no end is known        the machine went down
  *
  * What has a directory in /run but no record is killed and removed: its deletion was interrupted. */
 
