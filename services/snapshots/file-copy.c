@@ -81,6 +81,8 @@ static int copy_contents(int from, int to, off_t size) {
 
 /* ---- attributes ---- */
 
+#define LABEL_XATTR "security.selinux" /* can be replaced, but not removed */
+
 static bool is_copied(const char *name) {
         return !string_after(name, "trusted.overlay.");
 }
@@ -104,22 +106,24 @@ static int copy_xattrs(int from, int to) {
         return 0;
 }
 
-/* The order matters: a new owner takes setuid bits and file capabilities away, and all of it the times. */
-/* What the directory around it, or an earlier layer, gave it. */
-static int remove_other_xattrs(int from, int to) {
+int file_remove_xattrs(int fd, int but_of) {
         _cleanup_free_ char *names = malloc(LIMIT_XATTR_SIZE);
         if (!names)
                 return -ENOMEM;
-        ssize_t size = flistxattr(to, names, LIMIT_XATTR_SIZE);
+        ssize_t size = flistxattr(fd, names, LIMIT_XATTR_SIZE);
         if (size < 0)
                 return errno == EOPNOTSUPP ? 0 : -errno;
-        for (const char *name = names; name < names + size; name += strlen(name) + 1)
-                if (is_copied(name) && fgetxattr(from, name, NULL, 0) < 0 && errno == ENODATA &&
-                    fremovexattr(to, name) < 0 && errno != ENODATA)
+        for (const char *name = names; name < names + size; name += strlen(name) + 1) {
+                if (!is_copied(name) || string_equal(name, LABEL_XATTR) ||
+                    (but_of >= 0 && fgetxattr(but_of, name, NULL, 0) >= 0))
+                        continue;
+                if (fremovexattr(fd, name) < 0 && errno != ENODATA)
                         return -errno;
+        }
         return 0;
 }
 
+/* The order matters: a new owner takes setuid bits and file capabilities away, and all of it the times. */
 int file_copy_attributes(int from, int to) {
         struct stat st, old;
         if (fstat(from, &st) < 0 || fstat(to, &old) < 0)
@@ -128,7 +132,7 @@ int file_copy_attributes(int from, int to) {
                 return -errno;
         if (fchmod(to, st.st_mode & 07777) < 0)
                 return -errno;
-        int r = remove_other_xattrs(from, to);
+        int r = file_remove_xattrs(to, from);
         if (r >= 0)
                 r = copy_xattrs(from, to);
         if (r < 0)

@@ -7,10 +7,10 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "services/snapshots/file-copy.h"
 #include "services/snapshots/layered-tree.h"
 #include "services/snapshots/overlay-mount.h"
 #include "services/snapshots/snapshot-driver.h"
-#include "services/snapshots/tree-attributes.h"
 
 int layered_tree_make(int tree, int parent, Fault *fault) {
         if (mkdirat(tree, "fs", 0755) < 0 || mkdirat(tree, "work", 0700) < 0)
@@ -21,7 +21,7 @@ int layered_tree_make(int tree, int parent, Fault *fault) {
         if (parent < 0)
                 return 0;
         _cleanup_close_ int to = path_open(tree, "fs", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-        int r = to < 0 ? to : tree_copy_attributes(parent, to);
+        int r = to < 0 ? to : file_copy_attributes(parent, to);
         return r < 0 ? fault_set_errno(fault, r, "Can't make a tree like its parent's") : 0;
 }
 

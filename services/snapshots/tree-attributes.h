@@ -2,14 +2,12 @@
 #pragma once
 
 /* Attributes of directories in trees: in an overlay, owner, mode, times and extended attributes of a merged
- * directory are those of the topmost layer that has it. */
+ * directory are those of the topmost layer that has it. Copied they are like those of files (file-copy.h).
+ */
 
 #include <stdbool.h>
 #include <time.h>
 
-/* Owner, mode, times and extended attributes (not overlayfs' own) from one directory to another, which has
- * no others afterwards. */
-int tree_copy_attributes(int from, int to);
 /* As a directory is that nobody described: root's, 0755, of that time, without extended attributes
  * (overlayfs' own stay). */
 int tree_reset_attributes(int directory, struct timespec time);

@@ -11,6 +11,7 @@
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "services/snapshots/directory-walk.h"
+#include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-hide.h"
 #include "services/snapshots/tree-store.h"
@@ -130,7 +131,7 @@ static int decide(const Finish *finish, const ImpliedDirectory *implied, const D
         const DirectoryLevel *to;
         int r = directory_walk_to(tree, implied->path, &to);
         if (r >= 0)
-                r = to->fd < 0 ? to->fd : tree_copy_attributes(from->fd, to->fd);
+                r = to->fd < 0 ? to->fd : file_copy_attributes(from->fd, to->fd);
         return r < 0 ? walk_fault(finish, r, implied->path, fault) : 0;
 }
 
@@ -225,7 +226,7 @@ static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *f
         }
         if (r < 0 || root_described)
                 return r;
-        r = finish->parent >= 0 ? tree_copy_attributes(finish->parent, finish->root)
+        r = finish->parent >= 0 ? file_copy_attributes(finish->parent, finish->root)
                                 : tree_reset_attributes(finish->root, finish->unpacked);
         return r < 0 ? fault_set_errno(fault, r, "Can't finish the root of the tree") : 0;
 }

@@ -16,6 +16,7 @@
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "services/snapshots/directory-walk.h"
+#include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-quota.h"
 
@@ -209,7 +210,7 @@ int tree_through_prepare(const TreeThrough *through, const char *path, Fault *fa
         _cleanup_close_ int to = path_open(through->files, path, DIRECTORY_FLAGS, 0, PATH_BENEATH);
         if (from == -ENOENT || to == -ENOENT)
                 return is_link;
-        r = from < 0 ? from : to < 0 ? to : tree_copy_attributes(from, to);
+        r = from < 0 ? from : to < 0 ? to : file_copy_attributes(from, to);
         return r < 0 ? through_fault(through, r, path, fault) : is_link;
 }
 
@@ -282,7 +283,7 @@ static int make_like_parent(const TreeThrough *through, int in, const char *name
         bool none = from == -ENOENT || from == -ENOTDIR || from == -ELOOP; /* the layer replaced it */
         r = made < 0 ? made : tree_quota_join(made, in);
         if (r >= 0 && !none)
-                r = from < 0 ? from : tree_copy_attributes(from, made);
+                r = from < 0 ? from : file_copy_attributes(from, made);
         return r < 0 ? r : renameat(through->tree, TREE_THROUGH_MADE, in, name) < 0 ? -errno : 0;
 }
 
