@@ -19,7 +19,7 @@ start, run:
   --disk SIZE|FILE           /var/lib/crt on an ext4 of this size (4G), or on this disk, which stays when the
                              machine is gone, instead of a tmpfs
   --memory SIZE              1G unless told
-  --timeout SECONDS          for coming up: 60 for uml, 300 for qemu unless told
+  --timeout SECONDS          for coming up: 180 for uml, 600 for qemu unless told
 exec, run:
   --user NAME                run as this user (root; alice and bob exist)
   --env NAME=VALUE           set a variable; the environment is clean otherwise
@@ -48,7 +48,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 
 STATES = "/run/crt-vm"
 CHUNK = 1024
-TIMEOUTS = {"uml": 60, "qemu": 300}
+# Ten times what an idle machine needs.
+TIMEOUTS = {"uml": 180, "qemu": 600}
 IS_UP = ["systemctl", "is-system-running", "--wait"]
 
 
@@ -246,14 +247,38 @@ class Machine:
 
     # ---- stop ----
 
+    def processes(self):
+        """Those that are this machine: each has its directory among its arguments."""
+        found, mark = [], os.fsencode(self.state) + b"/"
+        programs = re.compile(rb"vm-monitor.py|linux.uml|qemu-system")
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read()
+                    if mark in words and programs.search(words):
+                        found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def wait_until_gone(self):
+        """The end of the monitor kills the others, which takes a moment."""
+        end = time.monotonic() + 60
+        while left := self.processes():
+            if time.monotonic() > end:
+                die(f"processes of {self.name} do not end: {' '.join(left)}")
+            time.sleep(0.02)
+
     def remove(self):
         pid = self.pid()
         if pid not in (0, os.getpid()):
             death = os.pidfd_open(pid)
             os.kill(pid, signal.SIGTERM)
-            if not select.select([death], [], [], 20)[0]:
+            if not select.select([death], [], [], 60)[0]:
                 signal.pidfd_send_signal(death, signal.SIGKILL)
+                select.select([death], [], [], 60)
             os.close(death)
+        self.wait_until_gone()
         try:
             with open(self.path("image"), encoding="utf-8") as file:
                 os.unlink(file.read())
