@@ -45,6 +45,7 @@ typedef struct Call {
         QuotaHold *hold;
         bool pinned;     /* its sender */
         uint64_t sender; /* as a number, if descriptors came with it */
+        bool withheld;   /* those that came with it were not taken */
         int error;       /* it can't be read */
 } Call;
 
@@ -275,10 +276,11 @@ static uint64_t sender_number(const char *name) {
 }
 
 /* Its sender as a number, if descriptors came with it; else 0. */
-static uint64_t claim_descriptors(sd_bus_message *message) {
+static uint64_t claim_descriptors(sd_bus_message *message, bool *ret_withheld) {
         uint64_t serial, sender = sender_number(sd_bus_message_get_sender(message));
+        *ret_withheld = false;
         return sd_bus_message_get_cookie(message, &serial) >= 0 &&
-                               foreign_fd_claim((uint32_t) serial, sender)
+                               foreign_fd_claim((uint32_t) serial, sender, ret_withheld)
                        ? sender
                        : 0;
 }
@@ -293,6 +295,12 @@ static void call_on_peer(Peer *peer, void *userdata) {
         call->pinned = true;
         if (call->sender)
                 foreign_fd_know(call->sender, peer_uid(peer));
+        if (call->withheld) {
+                call_refuse(call, bus_error_name(-EDQUOT),
+                            "too many descriptors of this user wait to be closed: their file systems do not "
+                            "answer");
+                return;
+        }
         if (!call->rule) {
                 call_refuse_unknown(call);
                 return;
@@ -328,7 +336,7 @@ static int call_begin(Authorizer *authorizer, sd_bus_message *message, const Bus
                 .rule = rule,
         };
         authorizer->calls = call;
-        call->sender = claim_descriptors(message);
+        call->sender = claim_descriptors(message, &call->withheld);
 
         /* Whose descriptors came with it is to be known even if it is refused. */
         call->error =
@@ -343,11 +351,12 @@ static int call_begin(Authorizer *authorizer, sd_bus_message *message, const Bus
 static int authorize_filter(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Authorizer *authorizer = userdata;
         uint8_t type;
+        bool withheld;
 
         int r = sd_bus_message_get_type(message, &type);
         if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL) {
                 /* Nobody's but its sender's, whoever that is: nothing of a signal is looked at. */
-                (void) claim_descriptors(message);
+                (void) claim_descriptors(message, &withheld);
                 return r;
         }
 

@@ -13,6 +13,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/foreign-fd.h"
+#include "bus/slow-close.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/strv.h"
@@ -150,7 +151,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         int r = 0;
 
         /* Who ends while that goes on is waited for, and not started anew until then. */
-        if (daemon->state == DAEMON_RUNNING && daemon->error >= 0 && foreign_fd_is_closing())
+        if (daemon->state == DAEMON_RUNNING && daemon->error >= 0 && slow_close_is_under_way())
                 busy = true;
         if (busy)
                 daemon->last_used = now;
@@ -224,6 +225,8 @@ static int daemon_open_bus(Daemon *daemon) {
         if (r >= 0)
                 r = peer_registry_new(daemon->bus, &daemon->peers);
         if (r >= 0)
+                r = foreign_fd_guard(daemon->bus, daemon->event, daemon->peers);
+        if (r >= 0)
                 r = authorizer_new(daemon->bus, daemon->peers, daemon->spec->rules, daemon->spec->rule_count,
                                    &daemon->authorizer);
         if (r >= 0) {
@@ -237,6 +240,7 @@ static void daemon_close(Daemon *daemon) {
         if (daemon->service)
                 daemon->service = daemon->spec->free(daemon->service);
         daemon->authorizer = authorizer_free(daemon->authorizer);
+        foreign_fd_unguard();
         daemon->peers = peer_registry_free(daemon->peers);
         sd_bus_slot_unref(daemon->refusal);
         sd_bus_slot_unref(daemon->name_slot);

@@ -2,34 +2,28 @@
 
 #include "bus/foreign-fd.h"
 
-#include <endian.h>
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "bus/quota.h"
+#include "bus/message-head.h"
+#include "bus/sender-user.h"
+#include "bus/slow-close.h"
 #include "lib/fd.h"
-#include "lib/limits.h"
-#include "lib/log.h"
 #include "lib/process.h"
 
 /* More than any daemon may have (LimitNOFILE= of the units). */
 #define NUMBERS 65536
 #define WORD_BITS 64
-#define STACK_SIZE ((size_t) 64 * 1024)
-/* So many threads are left to root and the services. */
-#define RESERVED (LIMIT_SLOW_CLOSES / 8)
 /* Of one message (SCM_MAX_FD of the kernel). */
 #define FDS_MAX 253
-#define UID_UNKNOWN ((uid_t) -1)
-
-/* All but what is in struct closing belongs to the one thread that a daemon has besides those that close. */
+#define UID_UNKNOWN SLOW_CLOSE_UID_UNKNOWN
+/* What the kernel keeps in one piece at most, with the descriptors at its beginning. */
+#define PEEK_SIZE ((size_t) 64 * 1024)
 
 typedef struct Origin {
         uint64_t sender; /* 0: not known */
@@ -42,27 +36,18 @@ static Origin origins[NUMBERS]; /* of those that are foreign */
 /* What came with the message that was read last. */
 static struct {
         uint32_t serial;
+        bool withheld;
         size_t count;
         int fds[FDS_MAX];
 } newest;
 
-/* What one user has sent, and is to be closed: a list of numbers. */
-typedef struct Closer {
-        struct Closer *next;
-        uid_t uid;
-        bool limited;
-        int first, last;
-        unsigned waiting, busy;
-} Closer;
-
+/* What came on this connection is looked at before it is read, while somebody has sent too many. */
 static struct {
-        pthread_mutex_t mutex;
-        pthread_cond_t added;
-        int after[NUMBERS]; /* the next one of the same user */
-        Closer *closers;    /* who was served last is last */
-        unsigned threads, idle;
-        unsigned limited_busy;
-} closing = { .mutex = PTHREAD_MUTEX_INITIALIZER, .added = PTHREAD_COND_INITIALIZER };
+        sd_bus *bus;         /* weak */
+        PeerRegistry *peers; /* weak */
+        SenderUser *users;
+        int nothing; /* what is handed on instead */
+} guard = { .nothing = -EBADF };
 
 static bool is_foreign(int fd) {
         return fd >= 0 && fd < NUMBERS && (foreign[fd / WORD_BITS] & (UINT64_C(1) << (fd % WORD_BITS)));
@@ -77,170 +62,6 @@ static void set_foreign(int fd, bool on) {
         else
                 foreign[fd / WORD_BITS] &= ~bit;
 }
-
-/* ---- the threads ---- */
-
-static Closer *closer_find(uid_t uid) {
-        for (Closer *closer = closing.closers; closer; closer = closer->next)
-                if (closer->uid == uid)
-                        return closer;
-        return NULL;
-}
-
-static void closer_take_out(const Closer *closer) {
-        Closer **place = &closing.closers;
-        while (*place != closer)
-                place = &(*place)->next;
-        *place = closer->next;
-}
-
-static void closer_put_last(Closer *closer) {
-        Closer **place = &closing.closers;
-        while (*place)
-                place = &(*place)->next;
-        closer->next = NULL;
-        *place = closer;
-}
-
-/* How many more of its descriptors may be closed at this moment. */
-static unsigned closer_room(const Closer *closer) {
-        if (!closer->limited)
-                return closer->waiting;
-        unsigned own = LIMIT_SLOW_CLOSES_PER_UID - closer->busy,
-                 all = LIMIT_SLOW_CLOSES - RESERVED - closing.limited_busy;
-        return MIN_OF(closer->waiting, MIN_OF(own, all));
-}
-
-static Closer *closer_next(void) {
-        for (Closer *closer = closing.closers; closer; closer = closer->next)
-                if (closer_room(closer) > 0)
-                        return closer;
-        return NULL;
-}
-
-static int closer_begin(Closer *closer) {
-        int fd = closer->first;
-        closer->first = closing.after[fd];
-        closer->waiting--;
-        closer->busy++;
-        closing.limited_busy += closer->limited;
-        closer_take_out(closer);
-        closer_put_last(closer);
-        return fd;
-}
-
-static void closer_end(Closer *closer) {
-        closer->busy--;
-        closing.limited_busy -= closer->limited;
-        if (closer->busy > 0 || closer->waiting > 0)
-                return;
-        closer_take_out(closer);
-        free(closer);
-}
-
-static void *close_in_thread(void *userdata) {
-        (void) pthread_mutex_lock(&closing.mutex);
-        for (;;) {
-                Closer *closer;
-                while (!(closer = closer_next())) {
-                        closing.idle++;
-                        (void) pthread_cond_wait(&closing.added, &closing.mutex);
-                        closing.idle--;
-                }
-                int fd = closer_begin(closer);
-                (void) pthread_mutex_unlock(&closing.mutex);
-                (void) syscall(SYS_close, fd);
-                (void) pthread_mutex_lock(&closing.mutex);
-                closer_end(closer);
-        }
-        return NULL;
-}
-
-/* Signals are for the loop. */
-static int start_thread(void) {
-        pthread_t thread;
-        pthread_attr_t attributes;
-        sigset_t all, before;
-        int r = pthread_attr_init(&attributes);
-        if (r != 0)
-                return -r;
-        (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        (void) pthread_attr_setstacksize(&attributes, STACK_SIZE);
-        (void) sigfillset(&all);
-        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = pthread_create(&thread, &attributes, close_in_thread, NULL);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        (void) pthread_attr_destroy(&attributes);
-        return -r;
-}
-
-/* Whose user is not known shares with others of whom nothing is known. */
-static Closer *closer_get(uid_t uid) {
-        Closer *closer = closer_find(uid);
-        if (closer)
-                return closer;
-        closer = new0(Closer, 1);
-        if (!closer)
-                return closing.closers;
-        *closer = (Closer){ .uid = uid, .limited = uid == UID_UNKNOWN || quota_uid_is_limited(uid) };
-        closer_put_last(closer);
-        return closer;
-}
-
-static bool closer_add(Closer *closer, int fd) {
-        if (!closer)
-                return false;
-        if (closer->waiting++ > 0)
-                closing.after[closer->last] = fd;
-        else
-                closer->first = fd;
-        closer->last = fd;
-        return true;
-}
-
-/* All are busy, which most probably means stuck. */
-static bool is_thread_wanted(void) {
-        unsigned room = 0;
-        for (const Closer *closer = closing.closers; closer; closer = closer->next)
-                room += closer_room(closer);
-        return room > closing.idle && closing.threads < LIMIT_SLOW_CLOSES;
-}
-
-static void close_later(int fd, uid_t uid) {
-        static bool said;
-        (void) pthread_mutex_lock(&closing.mutex);
-        Closer *closer = closer_get(uid);
-        bool added = closer_add(closer, fd), stuck = added && closer_room(closer) == 0,
-             wanted = is_thread_wanted();
-        closing.threads += wanted;
-        (void) pthread_cond_signal(&closing.added);
-        (void) pthread_mutex_unlock(&closing.mutex);
-        if (!added) {
-                (void) syscall(SYS_close, fd); /* no memory at all */
-                return;
-        }
-        if (stuck && !said) {
-                said = true;
-                log_warning("%u descriptors of user %u are stuck while they are closed: others wait",
-                            LIMIT_SLOW_CLOSES_PER_UID, uid);
-        }
-        int r = wanted ? start_thread() : 0;
-        if (r >= 0)
-                return;
-        log_warning("can't start a thread that closes descriptors: %s", strerror(-r));
-        (void) pthread_mutex_lock(&closing.mutex);
-        closing.threads--;
-        (void) pthread_mutex_unlock(&closing.mutex);
-}
-
-bool foreign_fd_is_closing(void) {
-        (void) pthread_mutex_lock(&closing.mutex);
-        bool is_closing = closing.closers != NULL;
-        (void) pthread_mutex_unlock(&closing.mutex);
-        return is_closing;
-}
-
-/* ---- what came from somewhere else ---- */
 
 /* Pipes and sockets are the kernel's own, and the other side of one waits for its end. */
 static bool may_be_slow(int fd) {
@@ -260,12 +81,34 @@ int foreign_fd_setup(void) {
         return process_reserve_descriptors();
 }
 
-bool foreign_fd_claim(uint32_t serial, uint64_t sender) {
-        size_t count = newest.serial == serial ? newest.count : 0;
+int foreign_fd_guard(sd_bus *bus, sd_event *event, PeerRegistry *peers) {
+        guard.nothing = open("/", O_PATH | O_CLOEXEC);
+        if (guard.nothing < 0)
+                return -errno;
+        int r = sender_user_new(event, &guard.users);
+        if (r < 0)
+                return r;
+        guard.bus = bus;
+        guard.peers = peers;
+        return 0;
+}
+
+void foreign_fd_unguard(void) {
+        guard.bus = NULL;
+        guard.peers = NULL;
+        guard.users = sender_user_free(guard.users);
+        guard.nothing = fd_close(guard.nothing);
+}
+
+bool foreign_fd_claim(uint32_t serial, uint64_t sender, bool *ret_withheld) {
+        bool is_newest = newest.serial == serial;
+        size_t count = is_newest ? newest.count : 0;
         for (size_t i = 0; i < count; i++)
                 if (is_foreign(newest.fds[i]))
                         origins[newest.fds[i]].sender = sender;
+        *ret_withheld = is_newest && newest.withheld;
         newest.count = 0;
+        newest.withheld = false;
         return count > 0;
 }
 
@@ -278,22 +121,67 @@ void foreign_fd_know(uint64_t sender, uid_t uid) {
                 }
 }
 
-/* The fixed part of a header (D-Bus specification, "Message Format"). sd-bus asks for no more than it at
- * first, and descriptors come with the first byte of their message. Answers are of those whom this daemon
- * has asked. */
+/* ---- before it is read ---- */
+
+typedef enum Verdict {
+        VERDICT_TAKE,
+        VERDICT_WITHHOLD,
+        VERDICT_LATER, /* the bus is being asked whose it is */
+} Verdict;
+
+/* Bytes of what will be read next, up to so many; whether descriptors come with them. Those stay where they
+ * are: there is no room for them. */
+static ssize_t peek(int socket, void *data, size_t size, bool *ret_fds) {
+        struct iovec vector = { .iov_base = data, .iov_len = size };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+        ssize_t n = syscall(SYS_recvmsg, socket, &message, MSG_PEEK | MSG_DONTWAIT);
+        *ret_fds = n > 0 && (message.msg_flags & MSG_CTRUNC);
+        return n;
+}
+
+static Verdict judge_sender(const char *sender, uid_t *ret_uid) {
+        const Peer *peer = peer_registry_find(guard.peers, sender);
+        int r = 0;
+        if (peer)
+                *ret_uid = peer_uid(peer);
+        else
+                r = sender_user_find(guard.users, sender, ret_uid);
+        if (r == -EAGAIN)
+                return VERDICT_LATER;
+        return r < 0 || slow_close_is_full(*ret_uid) ? VERDICT_WITHHOLD : VERDICT_TAKE;
+}
+
+/* Nothing of a signal is looked at. Answers are of those whom this daemon has asked. */
+static Verdict judge(int socket, size_t size, MessageHead *ret_head, uid_t *ret_uid) {
+        enum { ANSWER = 2, ERROR = 3, SIGNAL = 4 };
+        static uint8_t data[PEEK_SIZE];
+        bool fds;
+        if (peek(socket, data, MIN_OF(size, sizeof(data)), &fds) <= 0 || !fds)
+                return VERDICT_TAKE;
+        ssize_t n = peek(socket, data, sizeof(data), &fds);
+        if (n < 0 || message_head_read(data, (size_t) n, ret_head) < 0)
+                return VERDICT_WITHHOLD; /* who hides from whom it is gets no answer */
+        if (ret_head->type == ANSWER || ret_head->type == ERROR) {
+                *ret_uid = 0;
+                return VERDICT_TAKE;
+        }
+        return ret_head->type == SIGNAL ? VERDICT_WITHHOLD : judge_sender(ret_head->sender, ret_uid);
+}
+
+/* ---- what arrives ---- */
+
+/* sd-bus asks for no more than the fixed part at first, and descriptors come with the first byte of their
+ * message. */
 static uid_t read_header(const struct msghdr *message, size_t size, uint32_t *ret_serial) {
-        enum { TYPE = 1, SERIAL = 8, FIXED = 12, CALL = 1, SIGNAL = 4 };
-        uint8_t header[FIXED];
-        uint32_t serial;
+        enum { CALL = 1, SIGNAL = 4 };
+        MessageHead head;
         *ret_serial = 0;
-        if (message->msg_iovlen == 0 || message->msg_iov[0].iov_len < FIXED || size < FIXED)
+        if (message->msg_iovlen == 0 ||
+            message_head_read_fixed(message->msg_iov[0].iov_base, MIN_OF(size, message->msg_iov[0].iov_len),
+                                    &head) < 0)
                 return UID_UNKNOWN;
-        memcpy(header, message->msg_iov[0].iov_base, sizeof(header));
-        if (header[0] != 'l' && header[0] != 'B')
-                return UID_UNKNOWN;
-        memcpy(&serial, header + SERIAL, sizeof(serial));
-        *ret_serial = header[0] == 'l' ? le32toh(serial) : be32toh(serial);
-        return header[TYPE] == CALL || header[TYPE] == SIGNAL ? UID_UNKNOWN : 0;
+        *ret_serial = head.serial;
+        return head.type == CALL || head.type == SIGNAL ? UID_UNKNOWN : 0;
 }
 
 static void take_in(int fd, uid_t uid) {
@@ -314,11 +202,62 @@ EXPORTED int close(int fd) {
         if (!is_foreign(fd))
                 return (int) syscall(SYS_close, fd);
         set_foreign(fd, false);
-        close_later(fd, origins[fd].uid);
+        slow_close(fd, origins[fd].uid);
         return 0;
 }
 
-EXPORTED ssize_t recvmsg(int socket, struct msghdr *message, int flags) {
+static void take_in_all(const struct cmsghdr *header, uid_t uid) {
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+                int fd;
+                memcpy(&fd, CMSG_DATA(header) + i * sizeof(fd), sizeof(fd));
+                take_in(fd, uid);
+        }
+}
+
+/* In the place of so many descriptors, so that the message is one. */
+static bool put_nothing(struct msghdr *message, size_t count) {
+        int fds[FDS_MAX];
+        size_t i = 0;
+        if (count == 0 || count > ELEMENTS_OF(fds) ||
+            message->msg_controllen < CMSG_SPACE(count * sizeof(int)))
+                return false;
+        while (i < count && (fds[i] = fcntl(guard.nothing, F_DUPFD_CLOEXEC, 3)) >= 0)
+                i++;
+        if (i < count) {
+                fd_close_many(fds, i);
+                return false;
+        }
+        struct cmsghdr *header = message->msg_control;
+        *header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                                    .cmsg_type = SCM_RIGHTS,
+                                    .cmsg_len = CMSG_LEN(count * sizeof(int)) };
+        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+        message->msg_controllen = CMSG_SPACE(count * sizeof(int));
+        return true;
+}
+
+/* The kernel lets go of what it has no room for, and asks no file system. */
+static ssize_t receive_without(int socket, struct msghdr *message, int flags, const MessageHead *head) {
+        void *control = message->msg_control;
+        size_t size = message->msg_controllen;
+        message->msg_control = NULL;
+        message->msg_controllen = 0;
+        ssize_t n = syscall(SYS_recvmsg, socket, message, flags);
+        message->msg_control = control;
+        message->msg_controllen = size;
+        if (n < 0)
+                return n;
+        message->msg_flags &= ~MSG_CTRUNC;
+        if (!put_nothing(message, head->fds))
+                message->msg_controllen = 0;
+        newest.count = 0;
+        newest.serial = head->serial;
+        newest.withheld = true;
+        return n;
+}
+
+static ssize_t receive(int socket, struct msghdr *message, int flags, uid_t uid) {
         ssize_t n = syscall(SYS_recvmsg, socket, message, flags);
         if (n < 0)
                 return n;
@@ -326,14 +265,25 @@ EXPORTED ssize_t recvmsg(int socket, struct msghdr *message, int flags) {
              header = CMSG_NXTHDR(message, header)) {
                 if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
                         continue;
-                size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                uid_t uid = read_header(message, (size_t) n, &newest.serial);
+                uid_t other = read_header(message, (size_t) n, &newest.serial);
                 newest.count = 0;
-                for (size_t i = 0; i < count; i++) {
-                        int fd;
-                        memcpy(&fd, CMSG_DATA(header) + i * sizeof(fd), sizeof(fd));
-                        take_in(fd, uid);
-                }
+                newest.withheld = false;
+                take_in_all(header, uid == UID_UNKNOWN ? other : uid);
         }
         return n;
+}
+
+EXPORTED ssize_t recvmsg(int socket, struct msghdr *message, int flags) {
+        Verdict verdict = VERDICT_TAKE;
+        uid_t uid = UID_UNKNOWN;
+        MessageHead head = { 0 };
+        if (guard.bus && slow_close_is_crowded() && socket == sd_bus_get_fd(guard.bus) &&
+            message->msg_iovlen == 1)
+                verdict = judge(socket, message->msg_iov[0].iov_len, &head, &uid);
+        if (verdict == VERDICT_LATER) {
+                errno = EAGAIN;
+                return -1;
+        }
+        return verdict == VERDICT_WITHHOLD ? receive_without(socket, message, flags, &head)
+                                           : receive(socket, message, flags, uid);
 }

@@ -78,6 +78,9 @@
 /* Descriptors from callers that their file systems take long to close: threads, in each service. */
 #define LIMIT_SLOW_CLOSES 1024
 #define LIMIT_SLOW_CLOSES_PER_UID 64
+/* And how many wait for a thread until no more are taken; of all who are limited: half of LimitNOFILE=. */
+#define LIMIT_WAITING_CLOSES 8192
+#define LIMIT_WAITING_CLOSES_PER_UID 256
 
 /* Pages of lists. */
 #define LIMIT_PAGE_DEFAULT 1000

@@ -47,6 +47,19 @@ def send(service, path, member, parameters, count=1, connection=None):
     connection.flush_sync()
 
 
+def send_long(service, path):
+    message = Gio.DBusMessage.new_method_call(f"org.crt.{service}", "/" + "x" * 100000, "a.b", "C")
+    fds = Gio.UnixFDList.new()
+    fd = os.open(path, os.O_RDONLY)
+    fds.append(fd)
+    os.close(fd)
+    message.set_unix_fd_list(fds)
+    connection = connect()
+    connection.send_message(message, Gio.DBusSendMessageFlags.NONE)
+    connection.flush_sync()
+    call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
+
+
 def stuck(pid):
     """Threads that wait for the file system's server."""
     count = 0
@@ -123,9 +136,11 @@ from importlib import import_module
 test = import_module("test-foreign-descriptors")
 service, path, count, *members = test.sys.argv[1:]
 connection = test.connect()
+ping = connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping"
+test.call(*ping)
 for number in range(int(count)):
     test.send(service, path, members[number % len(members)], test.GLib.Variant("(h)", (0,)), 16, connection)
-test.call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
+test.call(*ping)
 '''
 
 
@@ -152,7 +167,7 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
         pid = pid_of(service)
         with SilentFile({pid}) as path, tempfile.NamedTemporaryFile() as other:
             os.chmod(other.name, 0o644)
-            flood("alice", service, path, 70)
+            flood("alice", service, path, 10)
             wait_for(lambda pid=pid: stuck(pid) == 64, what="as many as a user has")
             for user in ("bob", "root"):
                 flood(user, service, other.name, 1)
@@ -164,7 +179,7 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
             flood("bob", service, path, 1)
             wait_for(lambda pid=pid: stuck(pid) == 80, what="those of somebody else")
             # Nobody is asked for who sends signals.
-            flood("alice", service, path, 20, ["Signal"])
+            flood("alice", service, path, 10, ["Signal"])
             wait_for(lambda pid=pid: stuck(pid) == 144, what="those of nobody")
             flood("bob", service, path, 1)
             wait_for(lambda pid=pid: stuck(pid) == 160, what="more of somebody else")
@@ -172,6 +187,59 @@ def test_those_of_one_user_do_not_hold_up_those_of_others():
             wait_for(lambda pid=pid: stuck(pid) == 320, what="those of root")
             equal(pid, pid_of(service))
         wait_for(lambda pid=pid: stuck(pid) == 0, what="the end of the closing")
+        equal(pid, pid_of(service))
+
+
+ASK = '''
+from importlib import import_module
+test = import_module("test-foreign-descriptors")
+service, path = test.sys.argv[1:]
+for fds in (None, test.Gio.UnixFDList.new_from_array([test.os.open(path, test.os.O_RDONLY)])):
+    try:
+        test.call(test.connect(), f"org.crt.{service}", f"/org/crt/{service}", f"org.crt.{service}1", "NoSuchMethod",
+                  test.GLib.Variant("(h)", (0,)) if fds else None, fds=fds)
+    except test.GLib.Error as error:
+        print(test.error_name(error))
+'''
+
+
+def ask(user, service, path):
+    """What a call that can't be is refused with: without descriptors, and with one of them."""
+    command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
+    return subprocess.run([*command, sys.executable, "-Bc", ASK, service, path], check=True, text=True,
+                          stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.abspath(__file__))).stdout.split()
+
+
+DENIED, LIMIT = "org.freedesktop.DBus.Error.AccessDenied", "org.crt.Error.LimitsExceeded"
+
+
+def test_who_has_sent_too_many_is_refused_more():
+    """Those that wait to be closed have numbers, of which a daemon has so many."""
+    for service in ("Content", "Tasks"):
+        pid = pid_of(service)
+        with SilentFile({pid}) as path, tempfile.NamedTemporaryFile() as other:
+            os.chmod(other.name, 0o644)
+            # A message brings sixteen, and none of these waits for polkit. 64 are being closed, and 256 wait.
+            flood("alice", service, path, 60, ["NoSuchMethod"])
+            wait_for(lambda pid=pid: stuck(pid) == 64, what="as many as a user has")
+            equal(256, holds(pid, path))
+            for _ in range(5):  # who it is is not known at first
+                flood("alice", service, path, 3, ["List"])
+                flood("alice", service, path, 1, ["Signal"])
+            equal([DENIED, LIMIT], ask("alice", service, other.name))
+            equal((256, 0), (holds(pid, path), holds(pid, other.name)))
+            for user in ("bob", "root"):
+                equal([DENIED, DENIED], ask(user, service, other.name))
+            flood("bob", service, path, 4, ["NoSuchMethod"])
+            wait_for(lambda pid=pid: stuck(pid) == 128, what="those of somebody else")
+            flood("root", service, path, 20)
+            wait_for(lambda pid=pid: stuck(pid) == 448, what="those of root")
+            # Whose names are so long that they hide who it is.
+            send_long(service, path)
+            equal(256, holds(pid, path))
+            equal(pid, pid_of(service))
+        wait_for(lambda pid=pid: stuck(pid) + holds(pid, path) == 0, what="the end of the closing")
+        equal([DENIED, DENIED], ask("alice", service, "/etc/passwd"))
         equal(pid, pid_of(service))
 
 
