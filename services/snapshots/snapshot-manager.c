@@ -62,7 +62,10 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
                 r = snapshot_recovery_run(manager, fault);
         if (r < 0)
                 return r;
-        trash_collector_start(manager->trash);
+        if (manager->recovery)
+                trash_collector_start(manager->trash);
+        else
+                trash_collector_has_all(manager->trash);
         *ret = TAKE_PTR(manager);
         return 0;
 }

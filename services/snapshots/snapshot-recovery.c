@@ -190,7 +190,7 @@ static int on_turn(sd_event_source *source, void *userdata) {
         if (end < recovery->trees.count)
                 return 0;
         manager->recovery = snapshot_recovery_free(recovery);
-        trash_collector_start(manager->trash);
+        trash_collector_has_all(manager->trash);
         return 0;
 }
 

@@ -22,7 +22,10 @@ struct TrashCollector {
         sd_event *event;
         const TreeStore *trees; /* weak */
         WorkerRun *run;
-        bool again; /* something came while it ran */
+        bool again;       /* something came while it ran */
+        bool finding;     /* what an earlier run of the daemon has left is not all there yet */
+        bool has_left;    /* not all of it is gone */
+        TrashFreed freed; /* of that, and nobody has heard of it */
         TrashWaiter *waiters;
 };
 
@@ -30,7 +33,9 @@ int trash_collector_new(sd_event *event, const TreeStore *trees, TrashCollector 
         TrashCollector *collector = new0(TrashCollector, 1);
         if (!collector)
                 return -ENOMEM;
-        *collector = (TrashCollector){ .event = sd_event_ref(event), .trees = trees };
+        *collector = (TrashCollector){
+                .event = sd_event_ref(event), .trees = trees, .finding = true, .has_left = true
+        };
         *ret = collector;
         return 0;
 }
@@ -56,8 +61,8 @@ static TrashWaiter *take_waiters(TrashCollector *collector, const TrashFreed *fr
                 TrashWaiter *waiter = *place;
                 waiter->freed.size += freed->size;
                 waiter->freed.inodes += freed->inodes;
-                if (waiter->next_run) {
-                        waiter->next_run = false;
+                if (collector->finding || waiter->next_run) {
+                        waiter->next_run = collector->finding;
                         place = &waiter->next;
                         continue;
                 }
@@ -94,10 +99,12 @@ int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *use
         if (!waiter)
                 return -ENOMEM;
         *waiter = (TrashWaiter){ .next = collector->waiters,
+                                 .freed = collector->freed,
                                  .next_run = collector->run != NULL,
                                  .on_end = on_end,
                                  .userdata = userdata };
         collector->waiters = waiter;
+        collector->freed = (TrashFreed){ 0 };
         set_idle(collector);
         trash_collector_start(collector);
         if (!collector->run)
@@ -106,6 +113,15 @@ int trash_collector_wait(TrashCollector *collector, TrashOnEnd on_end, void *use
 }
 
 /* ---- the worker ---- */
+
+/* Who asks first after a start hears of what was left, too, however soon that was gone. */
+static void count_left(TrashCollector *collector, const TrashFreed *freed) {
+        if (collector->has_left && !collector->waiters) {
+                collector->freed.size += freed->size;
+                collector->freed.inodes += freed->inodes;
+        }
+        collector->has_left = collector->finding || collector->again;
+}
 
 static void on_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
         TrashCollector *collector = userdata;
@@ -117,6 +133,7 @@ static void on_end(int r, const WorkerMessage *done, const Fault *fault, void *u
         } else
                 (void) string_to_uint64(done->text, UINT64_MAX, &freed.inodes);
         collector->run = worker_run_free(collector->run);
+        count_left(collector, &freed);
         tell_waiters(collector, r, &freed, &own);
         if (collector->again)
                 trash_collector_start(collector);
@@ -146,6 +163,17 @@ void trash_collector_start(TrashCollector *collector) {
                 log_warning("%s", fault_text(&fault, r));
         else
                 set_idle(collector);
+}
+
+void trash_collector_has_all(TrashCollector *collector) {
+        collector->finding = false;
+        for (TrashWaiter *waiter = collector->waiters; waiter; waiter = waiter->next)
+                waiter->next_run = collector->run != NULL;
+        trash_collector_start(collector);
+        if (collector->run)
+                return;
+        collector->has_left = false;
+        tell_waiters(collector, 0, &(const TrashFreed){ 0 }, NULL);
 }
 
 bool trash_collector_is_busy(const TrashCollector *collector) {

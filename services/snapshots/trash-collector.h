@@ -20,10 +20,14 @@ DEFINE_CLEANUP(TrashCollector *, trash_collector_free);
 
 /* Something was thrown away. */
 void trash_collector_start(TrashCollector *collector);
+/* All that an earlier run of the daemon has left is thrown away, too. Until then nobody is told that it is
+ * gone. */
+void trash_collector_has_all(TrashCollector *collector);
 bool trash_collector_is_busy(const TrashCollector *collector);
 
 /* Calls on_end once, maybe at once, when everything that is in the trash now is deleted, or can't be: with
- * what was freed meanwhile. -EDQUOT: too many wait. */
+ * what was freed meanwhile; for the first who asks, and of what an earlier run has left, since the start.
+ * -EDQUOT: too many wait. */
 typedef struct TrashFreed {
         uint64_t size;
         uint64_t inodes;

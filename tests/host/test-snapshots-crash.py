@@ -3,6 +3,7 @@
 """Workers and the daemon killed in the middle; what a worker can reach; and unpackings that are cancelled or starve."""
 
 import os
+import shutil
 import signal
 import sys
 
@@ -185,6 +186,38 @@ def test_trees_of_any_depth_are_deleted():
         os.close(here)
     store.remove("deep")
     check_disk()
+
+
+COPIES = """INSERT INTO snapshots (namespace, key, kind, state, created, uid, updated, driver)
+    SELECT namespace, 'copy' || n, kind, state, created, uid, updated, driver FROM snapshots,
+    (WITH RECURSIVE counter (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counter WHERE n < 8000)
+     SELECT n FROM counter) WHERE key = 'base'"""
+
+
+def fill(folder):
+    for number in range(50):
+        os.makedirs(f"{folder}/d{number}")
+
+
+def test_cleanup_waits_for_what_a_crash_has_left_and_counts_it():
+    """Before that is thrown away, all trees are looked at, which takes its time."""
+    store.put("base", DATA)
+    store.call("Cleanup")
+    systemctl("stop", "crt-snapshots")
+    change_records(COPIES, CRASHED)
+    copies = [number for (number,) in rows("SELECT id FROM snapshots WHERE key LIKE 'copy%' ORDER BY id")]
+    for number in copies:
+        os.mkdir(f"{STATE}/trees/{number}")
+    fill(f"{STATE}/trees/{copies[-1]}/old/fs")
+    fill(f"{STATE}/trees/{copies[-1] + 1}")
+    freed = store.call("Cleanup")[0][0]
+    equal(([], False), (os.listdir(f"{STATE}/trash"), os.path.exists(f"{STATE}/trees/{copies[-1]}/old")))
+    assert freed["inodes"] > 100, freed
+    equal(0, store.call("Cleanup")[0][0]["inodes"])
+    systemctl("stop", "crt-snapshots")
+    change_records("DELETE FROM snapshots WHERE key LIKE 'copy%'")
+    for number in copies:
+        shutil.rmtree(f"{STATE}/trees/{number}")
 
 
 def test_a_stop_ends_what_is_going_on():
