@@ -11,6 +11,8 @@
 #include "lib/strv.h"
 
 #define TIMEOUT (90 * UINT64_C(1000000))
+#define TRIES_MAX 3U
+#define PAUSE (100 * UINT64_C(1000))
 
 int sibling_call_new(Siblings *siblings, const SiblingReceiver *receiver, SiblingCall **ret) {
         SiblingCall *call = new0(SiblingCall, 1);
@@ -33,6 +35,7 @@ SiblingCall *sibling_call_free(SiblingCall *call) {
                         *place = call->next;
         }
         sd_bus_slot_unref(call->slot);
+        sd_bus_message_unref(call->message);
         sd_event_source_disable_unref(call->timer);
         free(call);
         return NULL;
@@ -57,11 +60,64 @@ static void resolved_image_done(ResolvedImage *image) {
         strv_free(image->command);
 }
 
+static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+static int send_message(SiblingCall *call, sd_bus_message *message) {
+        int r = sd_event_now(sd_bus_get_event(call->siblings->bus), CLOCK_MONOTONIC, &call->sent);
+        if (r < 0)
+                return r;
+        call->slot = sd_bus_slot_unref(call->slot);
+        return sd_bus_call_async(call->siblings->bus, &call->slot, message, on_answer, call, TIMEOUT);
+}
+
+/* It ended before it answered, or was ending when the call came. */
+static bool is_lost(const SiblingCall *call, const sd_bus_error *error) {
+        uint64_t now;
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                return true;
+        return sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) &&
+               sd_event_now(sd_bus_get_event(call->siblings->bus), CLOCK_MONOTONIC, &now) >= 0 &&
+               now < call->sent + TIMEOUT; /* sd-bus answers so, too, when the time is up */
+}
+
+static int send_copy(SiblingCall *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *copy = NULL;
+        sd_bus_message *message = call->message;
+        int r = sd_bus_message_new_method_call(
+                call->siblings->bus, &copy, sd_bus_message_get_destination(message),
+                sd_bus_message_get_path(message), sd_bus_message_get_interface(message),
+                sd_bus_message_get_member(message));
+        if (r >= 0)
+                r = sd_bus_message_rewind(message, true);
+        if (r >= 0)
+                r = sd_bus_message_copy(copy, message, true);
+        return r < 0 ? r : send_message(call, copy);
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        SiblingCall *call = userdata;
+        call->timer = sd_event_source_disable_unref(call->timer);
+        int r = send_copy(call);
+        if (r < 0)
+                sibling_call_answer(call, r, NULL, NULL);
+        return 0;
+}
+
+/* systemd may need a moment to see that the last run has ended; until then the bus has an error for us. */
+static bool repeat(SiblingCall *call) {
+        return call->message && call->tries < TRIES_MAX && ++call->tries > 0 &&
+               sd_event_add_time_relative(sd_bus_get_event(call->siblings->bus), &call->timer,
+                                          CLOCK_MONOTONIC, PAUSE, 0, on_pause_over, call) >= 0;
+}
+
 static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         SiblingCall *call = userdata;
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         SiblingAnswer answer = { .mount = -EBADF };
 
+        if (is_lost(call, sd_bus_message_get_error(message)) && repeat(call))
+                return 0;
         int r = bus_error_to_fault(sd_bus_message_get_error(message), &fault);
         if (r >= 0 && call->read) {
                 r = call->read(message, &answer);
@@ -91,7 +147,8 @@ static int send_call(Siblings *siblings, sd_bus_message *message, const SiblingR
         if (r < 0)
                 return r;
         call->read = read;
-        r = sd_bus_call_async(siblings->bus, &call->slot, message, on_answer, call, TIMEOUT);
+        call->message = sd_bus_message_ref(message);
+        r = send_message(call, message);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(call);

@@ -21,12 +21,17 @@ struct SiblingCall {
         sd_bus_slot *slot;
         bool answered;
 
+        sd_event_source *timer;
+        unsigned tries;
+
+        /* Of Images and Snapshots. */
+        sd_bus_message *message;
+        uint64_t sent;
+
         /* Of scopes. */
         ScopeSpec scope;
         char unit[SCOPE_NAME_MAX];
         bool queued; /* the job is; its end is waited for */
-        unsigned tries;
-        sd_event_source *timer;
 };
 
 struct Siblings {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What Tasks asks of others, without waiting: images of Images, trees of Snapshots, scopes of systemd. */
+/* What Tasks asks of others, without waiting: images of Images, trees of Snapshots, scopes of systemd. A
+ * call to Images or Snapshots that ended before they answered is repeated; so it may have been done twice.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>

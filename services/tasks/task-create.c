@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The making of a container: the image is resolved, the configuration built, then a marker in /run, the
  * durable record, the snapshot, and the marker is taken away. Whoever dies in between leaves the marker, and
- * the next one cleans up (task-recover.c). */
+ * the next one cleans up (task-recover.c). What fails in between is removed the same way, its snapshot with
+ * it: that Snapshots did not answer does not say that it made none. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,16 +64,21 @@ void task_create_request_done(TaskCreateRequest *request) {
         *request = (TaskCreateRequest){ 0 };
 }
 
+/* Nobody waits for that. */
+static void take_back(Task *task) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        task->creating = false;
+        task->half_made = true;
+        int r = task_remove(task, true, NULL, NULL, &fault);
+        if (r < 0)
+                log_error("cannot take back container %s: %s", task->record.id, fault_text(&fault, r));
+}
+
 /* Ends it, one way or the other. */
 static void conclude(TaskCreation *creation, int r, const Fault *fault) {
         Task *task = TAKE_PTR(creation->task);
         if (r < 0 && task) {
-                int removed = task_store_remove(creation->table->store, &task->record);
-                if (removed < 0)
-                        log_error("cannot take back container %s: %s", task->record.id, strerror(-removed));
-                else
-                        task_remove_directory(task);
-                task_table_forget(task);
+                take_back(task);
                 task = NULL;
         } else if (task) {
                 (void) unlinkat(task->directory, RUN_CREATING, 0);
@@ -167,10 +173,39 @@ static int add_task(TaskCreation *creation, Fault *fault) {
         task->record.config = mfree(task->record.config);
         if (r >= 0)
                 r = task_table_insert(table, task);
-        if (r < 0)
+        if (r < 0) {
+                task_remove_directory(task);
                 return fault_set_errno(fault, r, "container %s cannot be noted", task->record.id);
+        }
         creation->task = TAKE_PTR(task);
         return 0;
+}
+
+static void add_and_go_on(TaskCreation *creation) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        int r = add_task(creation, &fault);
+        task_barrier_leave(&creation->table->resolving, &creation->resolving);
+        if (r >= 0)
+                r = ask_for_snapshot(creation);
+        if (r < 0)
+                conclude(creation, r, &fault);
+}
+
+static void on_predecessor_removed(Task *predecessor, int r, const Fault *fault, void *userdata) {
+        if (r < 0)
+                conclude(userdata, r, fault);
+        else
+                add_and_go_on(userdata);
+}
+
+/* A predecessor that was never shown to anybody is no reason to refuse the id, but to wait until it is gone.
+ */
+static int wait_for_predecessor(TaskCreation *creation, Fault *fault) {
+        Task *task = task_table_find(creation->table, creation->record.namespace, creation->record.id);
+        if (!task || !task->half_made)
+                return 0;
+        int r = task_remove(task, true, on_predecessor_removed, creation, fault);
+        return r < 0 ? r : 1;
 }
 
 static int copy_text(char **to, const char *from) {
@@ -228,12 +263,11 @@ static void on_resolved(int r, SiblingAnswer *answer, const Fault *fault, void *
         }
         r = build_config(creation, &answer->image, &own);
         if (r >= 0)
-                r = add_task(creation, &own);
-        task_barrier_leave(&creation->table->resolving, &creation->resolving);
-        if (r >= 0)
-                r = ask_for_snapshot(creation);
+                r = wait_for_predecessor(creation, &own);
         if (r < 0)
                 conclude(creation, r, &own);
+        else if (r == 0)
+                add_and_go_on(creation);
 }
 
 /* The strings of the request are the caller's, whose message is gone when the answers come. */
@@ -289,6 +323,8 @@ static int check_request(TaskTable *table, const TaskCreateRequest *request, Fau
         Task *other = task_table_find(table, request->namespace, request->id);
         if (!other)
                 return 0;
+        if (other->half_made)
+                return 0; /* wait_for_predecessor() */
         if (!other->removed)
                 return fault_set(fault, -EEXIST, "there is a container %s", request->id);
         task_table_forget(other);

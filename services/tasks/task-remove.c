@@ -85,6 +85,8 @@ static void finish(Task *task) {
         task_remove_directory(task);
         TaskRemoval *removal = TAKE_PTR(task->removal);
         bool kept = !removal->waiters;
+        if (!kept)
+                task_table_drop(task->table, task); /* who waits may take the id */
         task_waiters_answer(&removal->waiters, task, 0, NULL);
         task_removal_free(removal);
         if (!kept || task->half_made || linger(task) < 0)

@@ -112,7 +112,7 @@ static void on_scope(int r, SiblingAnswer *reply, const Fault *fault, void *user
 static void on_prepared(int r, SiblingAnswer *reply, const Fault *fault, void *userdata) {
         TaskStart *start = userdata;
         start->mount_call = sibling_call_free(start->mount_call);
-        if (r < 0)
+        if (r < 0 && r != -EEXIST) /* it was asked twice */
                 fail(start, r, fault);
         else
                 mount_again(start);
