@@ -70,5 +70,9 @@ int bus_error_to_fault(const sd_bus_error *error, Fault *fault) {
                         r = -error_map[i].error;
                         break;
                 }
-        return fault_set(fault, r, "%s", error->message ? error->message : error->name);
+        const char *text = error->message ? error->message : error->name;
+        if (string_equal(error->name, SD_BUS_ERROR_NO_REPLY))
+                return fault_set(fault, r, "the service ended before it answered, or was too slow: %s",
+                                 text);
+        return fault_set(fault, r, "%s", text);
 }

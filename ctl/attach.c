@@ -135,8 +135,7 @@ static int attach_wait(Attach *attach) {
                                         "a{sv}", 0);
 }
 
-static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        Attach *attach = userdata;
+static int read_state(Attach *attach, sd_bus_message *message, const char **ret_state) {
         struct {
                 const char *state;
                 int32_t status;
@@ -146,10 +145,20 @@ static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *err
                 { "ExitStatus", "i", offsetof(__typeof__(values), status) },
                 {},
         };
-        if (sd_bus_message_skip(message, "s") < 0 || bus_fields_read(message, fields, &values) < 0)
-                return 0;
+        int r = bus_fields_read(message, fields, &values);
+        if (r < 0)
+                return r;
         if (values.status != STATUS_UNKNOWN)
                 attach->status = values.status;
+        if (ret_state)
+                *ret_state = values.state;
+        return 0;
+}
+
+static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Attach *attach = userdata;
+        if (sd_bus_message_skip(message, "s") >= 0)
+                (void) read_state(attach, message, NULL);
         return 0;
 }
 
@@ -316,26 +325,15 @@ static int attach_pump_streams(Attach *attach) {
  * a container that has ended meanwhile is not started again. */
 static int attach_recover_start(Attach *attach, Fault *fault) {
         _cleanup_message_ sd_bus_message *reply = NULL;
-        struct {
-                const char *state;
-                int32_t status;
-        } values = { "", STATUS_UNKNOWN };
-        static const BusField fields[] = {
-                { "State", "s", offsetof(__typeof__(values), state) },
-                { "ExitStatus", "i", offsetof(__typeof__(values), status) },
-                {},
-        };
         const BusTarget container = container_target(attach->spec->path);
+        const char *state;
 
         int r = client_get_properties(&attach->context->client, &container, &reply, fault);
         if (r >= 0)
-                r = bus_fields_read(reply, fields, &values);
+                r = read_state(attach, reply, &state);
         if (r < 0)
                 return r;
-        if (string_equal(values.state, "created"))
-                return attach_call_start(attach, fault);
-        attach->status = values.status;
-        return 0;
+        return string_equal(state, "created") ? attach_call_start(attach, fault) : 0;
 }
 
 /* The match stands before Start is sent: no change of the container is missed, and it costs no round trip.
@@ -378,6 +376,20 @@ static int attach_loop(Attach *attach) {
         return r < 0 ? r : sd_event_loop(attach->event);
 }
 
+/* A command may end with that status, too. */
+static int attach_explain(const Attach *attach, int *ret_status, Fault *fault) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        static const BusField fields[] = { { "Error", "s", 0 }, {} };
+        const BusTarget container = container_target(attach->spec->path);
+        const char *error = "";
+
+        int r = client_get_properties(&attach->context->client, &container, &reply, NULL);
+        if (r >= 0 && bus_fields_read(reply, fields, &error) >= 0 && error[0])
+                return fault_set(fault, -ENOEXEC, "%s", error);
+        *ret_status = EXIT_CRT_FAILED;
+        return 0;
+}
+
 int attach_run(Context *context, const AttachSpec *spec, int *ret_status, Fault *fault) {
         sigset_t before;
         _cleanup_(attach_done) Attach attach = {
@@ -407,6 +419,8 @@ int attach_run(Context *context, const AttachSpec *spec, int *ret_status, Fault 
         }
         if (attach.keys.detached)
                 fprintf(stderr, "\r\nDetached: the container goes on.\n");
+        else if (attach.status == EXIT_CRT_FAILED)
+                return attach_explain(&attach, ret_status, fault);
         *ret_status = attach.keys.detached ? 0 : attach.status;
         return 0;
 }

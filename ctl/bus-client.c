@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bus/bus-error.h"
@@ -14,6 +15,9 @@
 #include "lib/identifier.h"
 #include "lib/process.h"
 #include "lib/strv.h"
+
+#define REPEAT_MAX 3U
+#define REPEAT_PAUSE_NSEC 100000000L
 
 const BusTarget target_images = { CRT_IMAGES_NAME, CRT_IMAGES_PATH, CRT_IMAGES_INTERFACE };
 const BusTarget target_tasks = { CRT_TASKS_NAME, CRT_TASKS_PATH, CRT_TASKS_INTERFACE };
@@ -77,12 +81,10 @@ int client_fault_from_error(const sd_bus_error *error, Fault *fault) {
         return r;
 }
 
-/* Sends a copy that allows the user to be asked. */
-static int call_interactively(Client *client, sd_bus_message *message, sd_bus_error *error,
-                              sd_bus_message **ret_reply) {
+static int send_copy(Client *client, sd_bus_message *message, bool interactive, sd_bus_error *error,
+                     sd_bus_message **ret_reply) {
         _cleanup_message_ sd_bus_message *copy = NULL;
 
-        ask_agent_start(&client->agent_pidfd);
         int r = sd_bus_message_new_method_call(client->bus, &copy, sd_bus_message_get_destination(message),
                                                sd_bus_message_get_path(message),
                                                sd_bus_message_get_interface(message),
@@ -92,7 +94,7 @@ static int call_interactively(Client *client, sd_bus_message *message, sd_bus_er
         if (r >= 0)
                 r = sd_bus_message_copy(copy, message, true);
         if (r >= 0)
-                r = sd_bus_message_set_allow_interactive_authorization(copy, true);
+                r = sd_bus_message_set_allow_interactive_authorization(copy, interactive);
         if (r < 0)
                 return r;
         sd_bus_error_free(error);
@@ -100,13 +102,34 @@ static int call_interactively(Client *client, sd_bus_message *message, sd_bus_er
         return sd_bus_call(client->bus, copy, UINT64_MAX, error, ret_reply);
 }
 
+static bool only_reads(sd_bus_message *message) {
+        const char *member = sd_bus_message_get_member(message);
+        return string_equal(member, "Get") || string_equal(member, "GetAll") || string_equal(member, "List");
+}
+
+/* That it did not come to the service, which was just ending; or that it did, and nothing depends on it. */
+static bool may_be_repeated(sd_bus_message *message, const sd_bus_error *error) {
+        return sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+               sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+               (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) && only_reads(message));
+}
+
 int client_call(Client *client, sd_bus_message *message, sd_bus_message **ret_reply, Fault *fault) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        const struct timespec pause = { .tv_nsec = REPEAT_PAUSE_NSEC };
+        bool interactive = false;
 
         int r = sd_bus_call(client->bus, message, UINT64_MAX, &error, ret_reply);
         if (r < 0 && client->ask_password &&
-            sd_bus_error_has_name(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
-                r = call_interactively(client, message, &error, ret_reply);
+            sd_bus_error_has_name(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED)) {
+                ask_agent_start(&client->agent_pidfd);
+                interactive = true;
+                r = send_copy(client, message, interactive, &error, ret_reply);
+        }
+        for (unsigned i = 0; r < 0 && i < REPEAT_MAX && may_be_repeated(message, &error); i++) {
+                (void) nanosleep(&pause, NULL);
+                r = send_copy(client, message, interactive, &error, ret_reply);
+        }
         if (r >= 0)
                 return 0;
         if (!sd_bus_error_is_set(&error))

@@ -42,7 +42,8 @@ int client_open_options(Client *client, sd_bus_message *message);
 int client_close_options(sd_bus_message *message);
 
 /* Sends it and waits for the answer without a limit. The errno is that of bus/bus-error.h (-ENOENT for
- * NotFound, …). */
+ * NotFound, …). Where the service ended before it took the call, or the call only reads, it is sent again.
+ */
 int client_call(Client *client, sd_bus_message *message, sd_bus_message **ret_reply, Fault *fault);
 
 /* member(argument, options) with no further options; argument may be NULL. */

@@ -6,13 +6,18 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "bus/bus-names.h"
 #include "bus/options.h"
 #include "ctl/parse-values.h"
 #include "ctl/pull-options.h"
 #include "lib/fd.h"
+#include "lib/identifier.h"
 #include "lib/strv.h"
+
+#define RANDOM_ID_LENGTH 32
 
 static int parse_pull(const char *value, void *field, Fault *fault) {
         static const char *const names[_PULL_POLICY_MAX] = {
@@ -194,14 +199,22 @@ static int append_strings(sd_bus_message *message, const RunOptions *options, co
         return r;
 }
 
-static int build_create(Context *context, const RunOptions *options, char *const *operands,
-                        sd_bus_message **ret, Fault *fault) {
+typedef struct Creation {
+        Context *context;
+        const RunOptions *options;
+        char *const *operands;
+        const char *id;
+} Creation;
+
+static int build_create(const Creation *creation, sd_bus_message **ret, Fault *fault) {
         _cleanup_message_ sd_bus_message *message = NULL;
-        Client *client = &context->client;
+        const RunOptions *options = creation->options;
+        char *const *operands = creation->operands;
+        Client *client = &creation->context->client;
 
         int r = client_new_call(client, &target_tasks, "Create", &message, fault);
         if (r >= 0)
-                r = sd_bus_message_append(message, "s", options->name ? options->name : "");
+                r = sd_bus_message_append(message, "s", creation->id);
         if (r >= 0)
                 r = client_open_options(client, message);
         if (r >= 0)
@@ -222,37 +235,95 @@ static int build_create(Context *context, const RunOptions *options, char *const
         return 0;
 }
 
-static int pull(Context *context, const RunOptions *options, const char *image, Fault *fault) {
-        _cleanup_(transfer_result_done) TransferResult result = { 0 };
-        const PullOptions pull_options = { .platform = options->platform, .quiet = options->quiet };
-        return pull_image(context, image, &pull_options, &result, fault);
-}
-
-/* That an image is missing is found out by trying: where it is there, that saves a question. */
-int run_create(Context *context, const RunOptions *options, char *const *operands, char **ret_path,
-               Fault *fault) {
-        _cleanup_message_ sd_bus_message *message = NULL, *again = NULL, *reply = NULL;
-        _cleanup_(fault_done) Fault missing = FAULT_NULL;
+static int call_create(const Creation *creation, char **ret_path, Fault *fault) {
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
         const char *path;
 
-        int r = build_create(context, options, operands, &message, fault);
-        if (r >= 0 && options->pull == PULL_ALWAYS)
-                r = pull(context, options, operands[0], fault);
-        if (r < 0)
-                return r;
-        r = client_call(&context->client, message, &reply, &missing);
-        if (r == -ENOENT && options->pull == PULL_MISSING) {
-                r = pull(context, options, operands[0], fault);
-                if (r >= 0)
-                        r = build_create(context, options, operands, &again, fault);
-                if (r >= 0)
-                        r = client_call(&context->client, again, &reply, fault);
-        } else
-                fault_move(fault, &missing);
+        int r = build_create(creation, &message, fault);
+        if (r >= 0)
+                r = client_call(&creation->context->client, message, &reply, fault);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "o", &path);
         if (r < 0)
                 return r;
         *ret_path = strdup(path);
         return *ret_path ? 0 : -ENOMEM;
+}
+
+/* -EEXIST: there is one of this id, but it is older. */
+static int find_created(const Creation *creation, uint64_t since, char **ret_path) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        _cleanup_free_ char *path = NULL;
+        static const BusField fields[] = { { "Created", "t", 0 }, {} };
+        Client *client = &creation->context->client;
+        uint64_t created = 0;
+
+        int r = client_get_object(client, &target_tasks, "Get", creation->id, &path, NULL);
+        if (r < 0)
+                return r;
+        const BusTarget container = { CRT_TASKS_NAME, path, CRT_CONTAINER_INTERFACE };
+        r = client_get_properties(client, &container, &reply, NULL);
+        if (r >= 0)
+                r = bus_fields_read(reply, fields, &created);
+        if (r < 0)
+                return r;
+        if (created < since)
+                return -EEXIST;
+        *ret_path = TAKE_PTR(path);
+        return 0;
+}
+
+/* When the service ends before it answers, its next run has the container, or removes what is half made;
+ * until that is gone, the second call waits. */
+static int create(const Creation *creation, char **ret_path, Fault *fault) {
+        _cleanup_(fault_done) Fault first = FAULT_NULL;
+        struct timespec now;
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+
+        int r = call_create(creation, ret_path, &first);
+        if (r == -EHOSTUNREACH) {
+                uint64_t since = (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
+                int found = find_created(creation, since, ret_path);
+                if (found >= 0)
+                        return 0;
+                if (found == -ENOENT)
+                        return call_create(creation, ret_path, fault);
+        }
+        fault_move(fault, &first);
+        return r;
+}
+
+static int pull(const Creation *creation, Fault *fault) {
+        _cleanup_(transfer_result_done) TransferResult result = { 0 };
+        const RunOptions *options = creation->options;
+        const PullOptions pull_options = { .platform = options->platform, .quiet = options->quiet };
+        return pull_image(creation->context, creation->operands[0], &pull_options, &result, fault);
+}
+
+/* That an image is missing is found out by trying: where it is there, that saves a question. */
+int run_create(Context *context, const RunOptions *options, char *const *operands, char **ret_path,
+               Fault *fault) {
+        _cleanup_(fault_done) Fault missing = FAULT_NULL;
+        _cleanup_free_ char *random = NULL;
+        Creation creation = { context, options, operands, options->name };
+
+        /* An id of ours can be asked for when an answer is lost. */
+        int r = creation.id ? 0 : identifier_new_random(RANDOM_ID_LENGTH, &random);
+        if (!creation.id)
+                creation.id = random;
+        if (r >= 0 && options->pull == PULL_ALWAYS) {
+                _cleanup_message_ sd_bus_message *message = NULL;
+                r = build_create(&creation, &message, fault); /* what is wrong is said before */
+                if (r >= 0)
+                        r = pull(&creation, fault);
+        }
+        if (r < 0)
+                return r;
+        r = create(&creation, ret_path, &missing);
+        if (r == -ENOENT && options->pull == PULL_MISSING) {
+                r = pull(&creation, fault);
+                return r < 0 ? r : create(&creation, ret_path, fault);
+        }
+        fault_move(fault, &missing);
+        return r;
 }

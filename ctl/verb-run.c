@@ -9,6 +9,8 @@
 #include "ctl/run-options.h"
 #include "ctl/verb.h"
 
+#define DELETE_TRIES 3U /* the service may end before it answers */
+
 static int print_id(const char *path) {
         _cleanup_free_ char *namespace = NULL, *id = NULL;
         int r = object_path_decode(CRT_TASKS_PATH, path, "container", &namespace, &id);
@@ -20,9 +22,12 @@ static int print_id(const char *path) {
 
 /* A container that never ran does not end, so nobody else would delete it. */
 static void delete_container(Context *context, const char *path) {
-        _cleanup_message_ sd_bus_message *reply = NULL;
         const BusTarget container = { CRT_TASKS_NAME, path, CRT_CONTAINER_INTERFACE };
-        (void) client_invoke(&context->client, &container, "Delete", NULL, &reply, NULL);
+        int r = -EHOSTUNREACH;
+        for (unsigned i = 0; i < DELETE_TRIES && r == -EHOSTUNREACH; i++) {
+                _cleanup_message_ sd_bus_message *reply = NULL;
+                r = client_invoke(&context->client, &container, "Delete", NULL, &reply, NULL);
+        }
 }
 
 static int run_foreground(Context *context, const RunOptions *options, const char *path, Fault *fault) {
