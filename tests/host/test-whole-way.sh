@@ -117,4 +117,41 @@ test_imagesd_killed_while_running() { killed_while_running crt-imagesd; }
 test_contentd_killed_while_running() { killed_while_running crt-contentd; }
 test_supervisor_killed_while_running() { killed_while_running crt-supervisor; }
 
+ping() { busctl call "org.crt.$1" "/org/crt/$1" org.freedesktop.DBus.Peer Ping; }
+
+# killed_at_message SERVICE N COMMAND…: the daemon is killed as it is about to send its Nth message to the bus.
+# Fails when it did not send as many.
+killed_at_message() {
+        local service=$1 n=$2 name=crt-${1,}d pid tracer
+        shift 2
+        wait_for 5 ping "$service"
+        pid=$(pgrep -x "$name")
+        rm -f "$scratch/strace"
+        strace -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=SIGKILL:when="$n" -p "$pid" \
+                2>"$scratch/strace" & tracer=$!
+        wait_for 5 grep -q attached "$scratch/strace"
+        "$@" >"$scratch/victim" 2>&1 || true
+        kill -KILL "$tracer" 2>/dev/null || true # which lets go of the daemon
+        wait "$tracer" || true
+        ! { ping "$service" && equal "$pid" "$(pgrep -x "$name")"; } 2>/dev/null
+}
+
+# SERVICE LEAST: what a service has done, but could not say. Each of its messages (at least so many) is lost once
+# with the service, and no matter which one it is, the command goes on with the next run of the service.
+killed_at_every_message() {
+        local n=1
+        crtctl pull --quiet "$image"
+        while killed_at_message "$1" "$n" crtctl run --rm "$image" echo once; do
+                equal once "$(<"$scratch/victim")" || contains "$(<"$scratch/victim")" "start was interrupted"
+                wait_for 15 nothing_runs || nothing_runs
+                n=$((n + 1))
+        done
+        (( n > $2 )) || fail "only $n messages"
+        nothing_is_left
+}
+
+test_tasksd_killed_at_every_message() { killed_at_every_message Tasks 10; }
+test_snapshotsd_killed_at_every_message() { killed_at_every_message Snapshots 2; }
+test_imagesd_killed_at_every_message() { killed_at_every_message Images 1; }
+
 run_tests
