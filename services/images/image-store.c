@@ -182,10 +182,8 @@ static int put_needs(ImageStore *store, const ImageRecord *record, GarbageKind k
 /* 1 if there was one of that name. Its labels stay. */
 static int put_image(ImageStore *store, const ImageRecord *record) {
         bool replaced = image_store_has(store, record->namespace, record->name);
-        uint64_t needs = strv_length(record->blobs) + strv_length(record->chains), names, others;
-        int r = image_store_count_needs(store, record->namespace, record->name, &names, &others);
-        if (r >= 0 && others + needs > LIMIT_NEEDS_PER_NAMESPACE)
-                r = -EDQUOT;
+        uint64_t needs = strv_length(record->blobs) + strv_length(record->chains);
+        int r = image_store_check_needs(store, record->namespace, record->name, needs);
         if (r >= 0)
                 r = database_execute(
                         store->database,

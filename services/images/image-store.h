@@ -20,6 +20,8 @@ bool image_store_has(ImageStore *store, const char *namespace, const char *name)
 /* Puts a record in the place of the one of that name, whose labels stay: 1 if there was one, else 0.
  * unpacking: that of the transfer that it comes from, which ends with it; or NULL. -EDQUOT. */
 int image_store_put(ImageStore *store, const ImageRecord *record, const char *unpacking);
+/* -EDQUOT if it would be told so of a record of this name that needs so many things. */
+int image_store_check_needs(ImageStore *store, const char *namespace, const char *name, uint64_t needs);
 
 /* What the config of that record's image says, as crt-document told it (document.h): kept with the image and
  * for that config only, and not if it is longer than LIMIT_CONFIG_KEPT, or if the namespace keeps

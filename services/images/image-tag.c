@@ -22,6 +22,12 @@ int image_store_count_needs(ImageStore *store, const char *namespace, const char
         return 0;
 }
 
+int image_store_check_needs(ImageStore *store, const char *namespace, const char *name, uint64_t needs) {
+        uint64_t names, others;
+        int r = image_store_count_needs(store, namespace, name, &names, &others);
+        return r >= 0 && others + needs > LIMIT_NEEDS_PER_NAMESPACE ? -EDQUOT : r;
+}
+
 static int get_needs(ImageStore *store, const ImageRecord *image, uint64_t *ret) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(store->database, &rows,

@@ -92,12 +92,29 @@ static int announce_parts(Transfer *transfer) {
         return 0;
 }
 
+int transfer_needs_too_much(const Transfer *transfer, Fault *fault) {
+        return fault_set(fault, -EDQUOT,
+                         "the images of the namespace %s may need %i blobs and snapshots, each counted for "
+                         "every name",
+                         transfer->namespace, LIMIT_NEEDS_PER_NAMESPACE);
+}
+
+/* Before anything more is fetched. It counts when the record is written: others may be quicker. */
+static int check_needs(const Transfer *transfer, Fault *fault) {
+        size_t documents = transfer->document_count + 1, things = transfer->unpack ? 2 : 1;
+        int r = image_store_check_needs(transfer->service->images, transfer->namespace, transfer->name,
+                                        documents + transfer->layer_count * things);
+        return r == -EDQUOT ? transfer_needs_too_much(transfer, fault) : r;
+}
+
 static int take_manifest(Transfer *transfer, OciManifest *manifest, Fault *fault) {
         transfer->manifest = TAKE(*manifest, (OciManifest){ 0 });
         transfer->has_manifest = true;
         int r = oci_manifest_verify_image(&transfer->manifest, fault);
         if (r >= 0)
                 r = add_layers(transfer);
+        if (r >= 0)
+                r = check_needs(transfer, fault);
         if (r >= 0)
                 r = announce_parts(transfer);
         if (r >= 0)

@@ -156,6 +156,7 @@ int transfer_add_document(Transfer *transfer, const char *digest, const char *me
                           Fault *fault);
 int transfer_document_advance(Transfer *transfer, Fault *fault);
 int transfer_make_record(Transfer *transfer);
+int transfer_needs_too_much(const Transfer *transfer, Fault *fault); /* says so: -EDQUOT */
 
 /* transfer-blob.c: 1 when it is present, 0 when something is waited for. */
 void transfer_blob_init(TransferBlob *blob, Transfer *transfer);

@@ -272,8 +272,7 @@ static int record(Transfer *transfer, Fault *fault) {
                 r = image_store_put(transfer->service->images, &transfer->record,
                                     is_clean ? transfer->key_prefix : NULL);
         if (r == -EDQUOT)
-                fault_set(fault, r, "the images of the namespace %s need %i blobs and snapshots already",
-                          transfer->namespace, LIMIT_NEEDS_PER_NAMESPACE);
+                return transfer_needs_too_much(transfer, fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "org.crt.Images: the record of %s can't be written",
                                        transfer->reference.name);

@@ -3,9 +3,11 @@
 #include <sys/stat.h>
 
 #include "lib/digest.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/images/collection.h"
 #include "services/images/document.h"
+#include "services/images/image-store-private.h"
 #include "services/images/tidy.h"
 #include "services/images/transfer.h"
 #include "tests/unit/check-directory.h"
@@ -541,6 +543,41 @@ static void a_pull_without_unpacking_forgets_no_snapshots(void) {
         close_service();
 }
 
+/* The manifest tells: nothing but it is fetched. */
+static void what_a_namespace_may_not_need_is_not_fetched(void) {
+        char tag[DIGEST_STRING_MAX];
+        ImageRecord large = { .namespace = (char *) "system",
+                              .name = (char *) "large",
+                              .digest = (char *) "d",
+                              .media_type = (char *) "t",
+                              .manifest = (char *) "m",
+                              .config = (char *) "c",
+                              .chain_id = (char *) "",
+                              .platform = (char *) "p" };
+        /* A manifest, a config, and for each layer its blob and its snapshot. */
+        for (size_t room = 2; room <= 2 + 2 * LAYERS; room++) {
+                Told told;
+                unpack = room > 2 + LAYERS;
+                open_service();
+                make_image(stack, tag);
+                CHECK_OK(image_store_put(service.images, &large, NULL));
+                CHECK_OK(database_execute(service.images->database, "UPDATE images SET needs = ?", "i",
+                                          (int64_t) (LIMIT_NEEDS_PER_NAMESPACE - room)));
+                begin(tag, "a", &told);
+                run_all();
+                CHECK_INT(told.ends, 1);
+                if (room == 2 + LAYERS || room == 2 + 2 * LAYERS)
+                        CHECK_INT(told.r, 0);
+                else {
+                        CHECK_ERROR(told.r, -EDQUOT);
+                        CHECK_CONTAINS(told.sentence, "system");
+                        CHECK_INT(world.gets, 1);
+                }
+                close_service();
+        }
+        unpack = true;
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(a_pull_brings_blobs_and_stacks_snapshots),
@@ -557,6 +594,7 @@ int main(void) {
                 CHECK_CASE(damaged_things_come_again),
                 CHECK_CASE(a_damaged_snapshot_is_unpacked_again),
                 CHECK_CASE(a_pull_without_unpacking_forgets_no_snapshots),
+                CHECK_CASE(what_a_namespace_may_not_need_is_not_fetched),
                 {},
         });
 }
