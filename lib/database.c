@@ -15,6 +15,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "lib/store-reserve.h"
 
 /* Two daemons of one service overlap only while one of them exits. */
 #define BUSY_TIMEOUT_MS 2000
@@ -75,6 +76,13 @@ static int result_to_errno(int result) {
         }
 }
 
+/* The index of the log, or a file that is to be made, has no room: to SQLite no disk is full then. */
+static bool is_without_room(int result, int system) {
+        return (result == SQLITE_IOERR_SHMSIZE || result == SQLITE_IOERR_SHMOPEN ||
+                (result & 0xff) == SQLITE_CANTOPEN) &&
+               (system == ENOSPC || system == EDQUOT);
+}
+
 /* A quota is no error of the disk: what does not fit was never taken as written. */
 static bool is_over_quota(int result, int system) {
         return result == SQLITE_IOERR_WRITE && system == EDQUOT;
@@ -96,7 +104,7 @@ static int database_error(Database *database, int result, const char *sql) {
          * sqlite3_system_errno() knows nothing of a write that failed in a statement; errno still does. */
         if ((result & 0xff) == SQLITE_IOERR && system == EROFS)
                 r = -EROFS;
-        if (is_over_quota(result, system))
+        if (is_over_quota(result, system) || is_without_room(result, system))
                 r = -ENOSPC;
         note_doubt(database, result, system);
         if (r < 0)
@@ -290,9 +298,33 @@ static int open_all(Database *database, int directory) {
                              "PRAGMA cell_size_check = ON;");
 }
 
+/* Without what SQLite does when it closes: these files are not to be gone on with. -EIO while one is read.
+ */
+static int close_handle(Database *database) {
+        for (size_t i = 0; i < database->cache_count; i++)
+                if (database->cache[i].in_use)
+                        return -EIO;
+        for (size_t i = 0; i < database->cache_count; i++)
+                (void) sqlite3_finalize(database->cache[i].statement);
+        database->cache_count = 0;
+        if (database->handle)
+                (void) sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        if (sqlite3_close(database->handle) != SQLITE_OK)
+                return -EIO;
+        database->handle = NULL;
+        return 0;
+}
+
+static int open_and_migrate(Database *database, int directory, const char *const *migrations, size_t count,
+                            Fault *fault) {
+        int r = open_all(database, directory);
+        return r < 0 ? r : migrate(database, database->name, migrations, count, fault);
+}
+
 int database_open(int directory, const char *name, const char *const *migrations, size_t count,
                   Database **ret, Fault *fault) {
         _cleanup_(database_freep) Database *database = new0(Database, 1);
+        _cleanup_(fault_done) Fault own = FAULT_NULL;
         if (!database)
                 return -ENOMEM;
         database->directory = -EBADF;
@@ -304,28 +336,18 @@ int database_open(int directory, const char *name, const char *const *migrations
          * disk that is full or can only be read, what can be done without is done. */
         int r = database_renew_log(directory, name);
         if (r >= 0 || r == -ENOSPC || r == -EDQUOT || r == -EROFS)
-                r = open_all(database, directory);
-        if (r >= 0)
-                r = migrate(database, name, migrations, count, fault);
+                r = open_and_migrate(database, directory, migrations, count, &own);
+        if (r == -ENOSPC && store_reserve_give_up(directory)) {
+                fault_done(&own);
+                own = FAULT_NULL;
+                r = close_handle(database);
+                if (r >= 0)
+                        r = open_and_migrate(database, directory, migrations, count, &own);
+        }
+        fault_move(fault, &own);
         if (r < 0)
                 return fault_set_errno(fault, r, "%s: cannot be opened", name);
         *ret = TAKE_PTR(database);
-        return 0;
-}
-
-/* Without what SQLite does when it closes: these files are not to be gone on with. -EIO while one is read.
- */
-static int close_handle(Database *database) {
-        for (size_t i = 0; i < database->cache_count; i++)
-                if (database->cache[i].in_use)
-                        return -EIO;
-        for (size_t i = 0; i < database->cache_count; i++)
-                (void) sqlite3_finalize(database->cache[i].statement);
-        database->cache_count = 0;
-        (void) sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-        if (sqlite3_close(database->handle) != SQLITE_OK)
-                return -EIO;
-        database->handle = NULL;
         return 0;
 }
 

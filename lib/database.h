@@ -18,7 +18,8 @@
 typedef struct Database Database;
 
 /* migrations[i] is the SQL that leads from user_version i to i + 1; each runs in a transaction of its own.
- * A database of a newer version is refused with -EOPNOTSUPP and a sentence. */
+ * A database of a newer version is refused with -EOPNOTSUPP and a sentence. On a full disk the directory's
+ * reserve is given up for it (store-reserve.h): opening takes some room. */
 int database_open(int directory, const char *name, const char *const *migrations, size_t count,
                   Database **ret, Fault *fault);
 Database *database_free(Database *database);

@@ -40,9 +40,13 @@ bool store_reserve_is_needed(const StoreReserve *reserve) {
         return fstatvfs(reserve->directory, &st) >= 0 && (uint64_t) st.f_bavail * st.f_frsize < RESERVE_SIZE;
 }
 
+bool store_reserve_give_up(int directory) {
+        return unlinkat(directory, RESERVE_NAME, 0) >= 0;
+}
+
 bool store_reserve_release(StoreReserve *reserve) {
         if (!reserve->there)
                 return false;
         reserve->there = false;
-        return unlinkat(reserve->directory, RESERVE_NAME, 0) >= 0;
+        return store_reserve_give_up(reserve->directory);
 }

@@ -18,5 +18,7 @@ void store_reserve_done(StoreReserve *reserve);
 void store_reserve_restore(StoreReserve *reserve);
 /* There is less room on the disk than it takes. */
 bool store_reserve_is_needed(const StoreReserve *reserve);
+/* For who opens the database of that directory, before there is a StoreReserve: as the next one. */
+bool store_reserve_give_up(int directory);
 /* True: it was there, and what it took is free. */
 bool store_reserve_release(StoreReserve *reserve);

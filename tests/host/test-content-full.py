@@ -90,20 +90,48 @@ def test_disk_is_full():
         store.clear()
 
 
+def fill():
+    """To the last byte."""
+    fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(fd, b"\0" * 4096):
+            pass
+    except OSError:
+        os.close(fd)
+    equal(0, os.statvfs(STATE).f_bavail)
+
+
 def test_not_even_an_ingest_can_begin():
     mount("-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs")
     try:
         store.put(b"kept")
-        fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
-        try:
-            while os.write(fd, b"\0" * 4096):
-                pass
-        except OSError:
-            os.close(fd)
+        fill()
         failure("NoSpace", lambda: store.put(b"x" * 4096))
         equal(b"kept", store.read(sha256(b"kept")))
         os.unlink(os.path.join(STATE, "taken"))
         equal((sha256(b"more"), 4), store.put(b"more"))
+        check_disk()
+    finally:
+        unmount()
+
+
+def test_a_start_on_a_full_disk():
+    """It takes room for the log of the database, which is kept for that; without it, the answer says why."""
+    mount("-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs")
+    try:
+        for data in (b"kept", b"removed"):
+            store.put(data)
+        systemctl("stop", "crt-content")
+        fill()
+        equal(b"kept", store.read(sha256(b"kept")))
+        store.delete(sha256(b"removed"))
+        systemctl("stop", "crt-content")
+        fill()
+        assert not os.path.exists(os.path.join(STATE, "reserve"))
+        failure("NoSpace", store.list)
+        os.unlink(os.path.join(STATE, "taken"))
+        systemctl("stop", "crt-content")  # who has answered so ends by itself, a little later
+        equal([sha256(b"kept")], [blob["digest"] for blob in store.list()[0]])
         check_disk()
     finally:
         unmount()

@@ -111,6 +111,23 @@ def test_garbage_goes_when_all_have_one_full_disk():
         os.unlink(taken)
 
 
+def test_services_start_on_a_full_disk():
+    """They need room for that, and have kept it."""
+    set_variable("no")
+    digest, _ = Store().put(os.urandom(MIB))
+    images.pull(BUSYBOX)
+    snapshots.call("Prepare", "tree", "")
+    taken = "/var/lib/crt/taken"
+    systemctl("stop", "crt-content", "crt-snapshots", "crt-images")
+    try:
+        fill(taken)
+        snapshots.remove("tree")
+        images.remove(BUSYBOX)
+        content.delete(digest)
+    finally:
+        os.unlink(taken)
+
+
 def test_it_can_be_switched_off():
     set_variable("no")
     with SmallDisk() as disk:
