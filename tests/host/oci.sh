@@ -91,10 +91,11 @@ nothing_left() {
         equal "" "$(pgrep -f -- "$bundle")"
 }
 
-cleanup() {
+oci_cleanup() {
         local id
         for id in $(ls "$state" 2>/dev/null); do oci delete --force "$id"; done
         rmdir /sys/fs/cgroup/crt-test-oci 2>/dev/null
 }
+cleanup() { oci_cleanup; }
 
 make_rootfs "$rootfs"

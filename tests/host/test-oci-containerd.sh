@@ -1,51 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # containerd (Debian's, with its runc shim) with crt-oci in runc's place.
-source "$(dirname "$0")/oci.sh"
-
-runtime=$(command -v "${CRT_OCI:-crt-oci}")
-address=$scratch/containerd.sock
-
-start_containerd() {
-        [[ -S $address ]] && return
-        cat >"$scratch/config.toml" <<END
-version = 2
-root = "$scratch/containerd-root"
-state = "$scratch/containerd-state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
-[grpc]
-  address = "$address"
-[ttrpc]
-  address = "$address.ttrpc"
-END
-        containerd --config "$scratch/config.toml" >"$scratch/containerd.log" 2>&1 </dev/null &
-        echo $! >"$scratch/containerd.pid"
-        wait_for 20 ctr --address "$address" version
-}
-
-control() { ctr --address "$address" --namespace test "$@"; }
-
-# The configuration is this test's own: ctr's asks for a CPU weight, for which not every host has a controller.
-run_it() {
-        local id=$1
-        shift
-        bundle ".root.path = \"$rootfs\" | .linux.cgroupsPath = \"/crt-test-oci/$id\"" "$@"
-        control run "${options[@]}" --runc-binary "$runtime" --config "$bundle/config.json" "$id"
-}
-
-cleanup() {
-        local id
-        for id in $(control tasks list --quiet 2>/dev/null); do
-                control tasks kill --signal KILL "$id" >/dev/null 2>&1
-                control tasks delete --force "$id" >/dev/null 2>&1
-        done
-        [[ ! -e $scratch/containerd.pid ]] || kill "$(cat "$scratch/containerd.pid")" 2>/dev/null
-        rmdir /sys/fs/cgroup/crt-test-oci 2>/dev/null
-        sleep 0.5
-        umount -R "$scratch/containerd-state" 2>/dev/null
-}
-
-is_state() { control tasks list | grep -q "^$1 .*$2"; }
+source "$(dirname "$0")/containerd.sh"
 
 test_run_gives_output_and_exit_status() {
         start_containerd
@@ -97,18 +53,6 @@ test_a_terminal() {
                 sh -c 'tty; stty size'
         output=$(script -qec "stty rows 21 cols 77; ctr --address '$address' --namespace test run --rm --tty --runc-binary '$runtime' --config '$bundle/config.json' tty" /dev/null </dev/null | tr -d '\r')
         contains "$output" /dev/pts/0
-}
-
-test_limits_are_updated() {
-        grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "no memory controller in this host's cgroup v2"
-        start_containerd
-        options=(--detach --memory-limit 67108864)
-        run_it three sleep 1000
-        equal 67108864 "$(cat /sys/fs/cgroup/crt-test-oci/three/memory.max)"
-        control tasks kill --signal KILL three
-        wait_for 10 is_state three STOPPED
-        control tasks delete three || true
-        control containers delete three
 }
 
 test_containers_outlive_containerd() {

@@ -62,19 +62,6 @@ test_a_default_scope() {
         no_scope
 }
 
-test_limits_are_properties() {
-        grep -qw memory /sys/fs/cgroup/cgroup.controllers && grep -qw pids /sys/fs/cgroup/cgroup.controllers ||
-                skip "no memory or pids controller"
-        scoped '.linux.resources += {memory: {limit: 67108864, swap: 67108864}, pids: {limit: 20}, cpu: {shares: 1024, quota: 20000}}' sleep 100
-        sd create -b "$bundle" box
-        equal 67108864 "$(property MemoryMax)"
-        equal 0 "$(property MemorySwapMax)"
-        equal 20 "$(property TasksMax)"
-        equal 200ms "$(property CPUQuotaPerSecUSec)"
-        oci delete --force box
-        no_scope
-}
-
 # Properties, which systemd keeps and writes again, also where this machine has no controllers for them.
 test_update_tells_systemd() {
         scoped '.annotations = {"org.systemd.property.MemoryMax": "uint64 67108864", "org.systemd.property.TasksMax": "uint64 20",

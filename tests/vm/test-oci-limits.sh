@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The limits of config.linux.resources prove themselves, on a kernel of its own: memory kills, processes are refused, processor
 # time is cut, I/O is slowed down, devices are closed, a frozen container stands still. Processors and huge pages: test-cloud-oci.sh.
-source "$(dirname "$0")/../host/oci.sh"
+source "$(dirname "$0")/../host/containerd.sh"
 
 # limited RESOURCES COMMAND…: in a container with these resources besides the devices.
 limited() {
@@ -41,6 +41,15 @@ test_a_memory_limit_below_what_is_in_use() {
         equal 268435456 "$(cat /sys/fs/cgroup/crt-test-oci/box/memory.max)"
         oci update --memory -1 box
         equal max "$(cat /sys/fs/cgroup/crt-test-oci/box/memory.max)"
+        oci delete --force box
+}
+
+test_limits_are_properties_of_a_scope() {
+        bundle '.linux.cgroupsPath = "system.slice:crt:box" | .linux.resources += {memory: {limit: 67108864, swap: 67108864}, pids: {limit: 20}, cpu: {shares: 1024, quota: 20000}}' \
+                sleep 1000
+        oci --systemd-cgroup create -b "$bundle" box
+        equal $'200ms\n67108864\n0\n20' \
+                "$(systemctl show --value -p MemoryMax -p MemorySwapMax -p TasksMax -p CPUQuotaPerSecUSec crt-box.scope)"
         oci delete --force box
 }
 
@@ -173,6 +182,18 @@ test_scopes_have_limits_as_properties() {
         systemctl daemon-reload
         equal 67108864 "$(cat /sys/fs/cgroup/system.slice/crt-box.scope/memory.max)"
         oci delete --force box
+}
+
+test_containerd_sets_limits() {
+        start_containerd
+        options=(--detach) resources='{memory: {limit: 67108864}}'
+        run_it one sleep 1000
+        equal 67108864 "$(cat /sys/fs/cgroup/crt-test-oci/one/memory.max)"
+        contains "$(control tasks metrics --format json one)" '"usage_limit": 67108864'
+        control tasks kill --signal KILL one
+        wait_for 10 is_state one STOPPED
+        control tasks delete one || true
+        control containers delete one
 }
 
 run_tests
