@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -50,6 +53,52 @@ static int renew_file(int directory, const char *name, uint64_t size) {
         if (r < 0)
                 (void) unlinkat(directory, new_name, 0);
         return r < 0 ? r : fsync(directory) < 0 ? -errno : 0;
+}
+
+/* The pages of it that are in memory. */
+static int count_cached(int fd, uint64_t size, size_t *ret) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
+        size_t pages = (size_t) ((size + page - 1) / page), count = 0;
+        if (pages == 0) {
+                *ret = 0;
+                return 0;
+        }
+        _cleanup_free_ unsigned char *cached = malloc(pages);
+        if (!cached)
+                return -ENOMEM;
+        void *mapping = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+        if (mapping == MAP_FAILED)
+                return -errno;
+        int r = mincore(mapping, size, cached) < 0 ? -errno : 0;
+        (void) munmap(mapping, size);
+        for (size_t i = 0; r >= 0 && i < pages; i++)
+                count += cached[i] & 1;
+        if (r >= 0)
+                *ret = count;
+        return r;
+}
+
+/* 1 if nothing of it is in memory any more: who reads it now reads the disk. 0 if that can't be had. */
+static int forget_pages(int fd) {
+        size_t cached = 1;
+        struct stat st;
+        if (fsync(fd) < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0 ||
+            count_cached(fd, (uint64_t) st.st_size, &cached) < 0)
+                return 0;
+        return cached == 0;
+}
+
+/* What could not be written into the database is in the log still. */
+static int renew_database_file(int directory, const char *name) {
+        _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        int r = forget_pages(fd);
+        if (r == 0)
+                r = renew_file(directory, name, UINT64_MAX);
+        return r < 0 ? r : 0;
 }
 
 static int companion(const char *name, const char *suffix, char ret[NAME_MAX + 1]) {
@@ -101,7 +150,13 @@ static bool is_in_use(int directory, const char *name) {
         return index >= 0 && fcntl(index, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
 }
 
-int database_renew_log(int directory, const char *name) {
+/* Where there is no disk, nothing was lost on the way to it. */
+static bool is_in_memory(int directory) {
+        struct statfs fs;
+        return fstatfs(directory, &fs) >= 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+int database_renew_closed(int directory, const char *name) {
         char log[NAME_MAX + 1];
         struct stat st;
         int r = companion(name, "-wal", log);
@@ -109,9 +164,10 @@ int database_renew_log(int directory, const char *name) {
                 return r;
         if (fstatat(directory, log, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? 0 : -errno;
-        return st.st_size == 0 || is_in_use(directory, name)
-                       ? 0
-                       : renew_file(directory, log, (uint64_t) st.st_size);
+        if (st.st_size == 0 || is_in_memory(directory) || is_in_use(directory, name))
+                return 0;
+        r = renew_database_file(directory, name); /* takes no room, in most cases */
+        return r < 0 ? r : renew_file(directory, log, (uint64_t) st.st_size);
 }
 
 int database_renew(int directory, const char *name) {
@@ -122,5 +178,5 @@ int database_renew(int directory, const char *name) {
                 r = committed_size(directory, name, &size);
         if (r >= 0)
                 r = renew_file(directory, log, size);
-        return r < 0 ? r : renew_file(directory, name, UINT64_MAX);
+        return r < 0 ? r : renew_database_file(directory, name);
 }

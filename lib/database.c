@@ -334,7 +334,7 @@ int database_open(int directory, const char *name, const char *const *migrations
 
         /* By a process that was killed after an error, before it could do that. Nothing speaks for one: on a
          * disk that is full or can only be read, what can be done without is done. */
-        int r = database_renew_log(directory, name);
+        int r = database_renew_closed(directory, name);
         if (r >= 0 || r == -ENOSPC || r == -EDQUOT || r == -EROFS)
                 r = open_and_migrate(database, directory, migrations, count, &own);
         if (r == -ENOSPC && store_reserve_give_up(directory)) {

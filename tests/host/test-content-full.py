@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure,  # noqa: E402
                            run_cases, sha256, systemctl, wait_for, worker_pids, write)
+from interfaces import kill_daemons, wait_for_answer  # noqa: E402
 
 MIB = 1024 * 1024
 store = Store()
@@ -135,6 +136,20 @@ def test_a_start_on_a_full_disk():
         check_disk()
     finally:
         unmount()
+
+
+def test_a_start_after_a_kill_copies_no_database():
+    """It may be large. What memory has of it is forgotten instead, where there is a disk."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", STATE], check=True, text=True, capture_output=True).stdout.strip()
+    if kind == "tmpfs":
+        raise Skip("the state is on a tmpfs")
+    store.put(b"kept")
+    before = [os.stat(f"{STATE}/content.db{suffix}").st_ino for suffix in ("", "-wal")]
+    kill_daemons("Content")
+    wait_for_answer("Content")
+    equal(b"kept", store.read(sha256(b"kept")))
+    after = [os.stat(f"{STATE}/content.db{suffix}").st_ino for suffix in ("", "-wal")]
+    equal([True, False], [one == other for one, other in zip(before, after)])
 
 
 def take_all_but(size):

@@ -3,12 +3,16 @@
 #include "lib/database.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/database-renew.h"
 #include "lib/fd.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
@@ -300,11 +304,11 @@ static void after_a_failed_write_it_goes_on_with_new_files(void) {
         (void) signal(SIGXFSZ, SIG_IGN);
         Database *database = opened(directory, "failed.db", 3);
         CHECK_OK(add_large(database, "before"));
-        ino_t log = inode_of(directory, "failed.db-wal"), file = inode_of(directory, "failed.db");
+        ino_t log = inode_of(directory, "failed.db-wal");
         set_file_size(200000);
         CHECK_ERROR(add_large(database, "failed"), -EIO);
         set_file_size(RLIM_INFINITY);
-        CHECK(inode_of(directory, "failed.db-wal") != log && inode_of(directory, "failed.db") != file);
+        CHECK(inode_of(directory, "failed.db-wal") != log);
         CHECK_INT(count_parents(database), 2);
         CHECK_OK(add_large(database, "after"));
         CHECK_INT(count_parents(database), 3);
@@ -336,6 +340,55 @@ static void nothing_is_written_until_there_are_new_files(void) {
         CHECK(inode_of(directory, "ill.db-wal") != log);
 }
 
+static size_t pages_in_memory(int directory, const char *name) {
+        _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+        struct stat st;
+        CHECK(fd >= 0 && fstat(fd, &st) == 0);
+        size_t page = (size_t) sysconf(_SC_PAGESIZE), pages = ((size_t) st.st_size + page - 1) / page,
+               count = 0;
+        _cleanup_free_ unsigned char *in_memory = malloc(pages);
+        void *mapping = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        CHECK(in_memory && mapping != MAP_FAILED);
+        CHECK(mincore(mapping, (size_t) st.st_size, in_memory) == 0);
+        CHECK(munmap(mapping, (size_t) st.st_size) == 0);
+        for (size_t i = 0; i < pages; i++)
+                count += in_memory[i] & 1;
+        return count;
+}
+
+/* More than what is taken from the log into the database. */
+static void be_killed_while_open(int directory) {
+        Database *database = opened(directory, "behind.db", 3);
+        char name[32];
+        for (int i = 0; i < 60; i++) {
+                snprintf(name, sizeof(name), "large %i", i);
+                CHECK_OK(add_large(database, name));
+        }
+        (void) raise(SIGKILL);
+}
+
+/* It may have been killed after a write into the database failed: what memory says of that counts for
+ * nothing. */
+static void after_a_kill_the_disk_is_read(void) {
+        _cleanup_close_ int directory = check_directory();
+        struct statfs fs;
+        int status;
+        if (fstatfs(directory, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+                check_skip("there is no disk");
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+                be_killed_while_open(directory);
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        ino_t log = inode_of(directory, "behind.db-wal"), file = inode_of(directory, "behind.db");
+        CHECK(pages_in_memory(directory, "behind.db") > 500);
+        CHECK_OK(database_renew_closed(directory, "behind.db"));
+        CHECK(inode_of(directory, "behind.db-wal") != log);
+        CHECK(inode_of(directory, "behind.db") != file || pages_in_memory(directory, "behind.db") == 0);
+        _cleanup_(database_freep) Database *database = opened(directory, "behind.db", 3);
+        CHECK_INT(count_parents(database), 61);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(binds_and_reads_every_kind),
@@ -353,6 +406,7 @@ int main(void) {
                 CHECK_CASE(a_killed_process_loses_nothing_committed),
                 CHECK_CASE(after_a_failed_write_it_goes_on_with_new_files),
                 CHECK_CASE(nothing_is_written_until_there_are_new_files),
+                CHECK_CASE(after_a_kill_the_disk_is_read),
                 {},
         });
 }
