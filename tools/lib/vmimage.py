@@ -141,13 +141,21 @@ def fixtures(say):
     return cached("fixtures", key_of(read(os.path.join(folder, "version"))), make, say)
 
 
+def copy_program(build, path, tree):
+    """One of the tests', if it was built."""
+    if os.path.exists(os.path.join(build, path)):
+        os.makedirs(os.path.dirname(os.path.join(tree, path)))
+        shutil.copy(os.path.join(build, path), os.path.join(tree, path))
+
+
 def installed(build, path):
-    """What this build installs, and the repository without what was built."""
+    """What this build installs, the repository without what was built, and what cuts the power of disks."""
     with tempfile.TemporaryDirectory(prefix="crt-vm-") as tree:
         os.chmod(tree, 0o755)
         if build:
             run("meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", tree)
             merge_usr(tree)
+            copy_program(build, "tests/power/power-disk", os.path.join(tree, "usr/src/crt-build"))
         shutil.copytree(TOP, os.path.join(tree, "usr/src/crt"), symlinks=True,
                         ignore=shutil.ignore_patterns("build", "build-*", ".git", "__pycache__"))
         # sysusers.d and tmpfiles.d are read again when /usr is newer than what was seen last.
