@@ -18,7 +18,7 @@ int trash_collector_new(sd_event *event, const TreeStore *trees, TrashCollector 
 TrashCollector *trash_collector_free(TrashCollector *collector);
 DEFINE_CLEANUP(TrashCollector *, trash_collector_free);
 
-/* Something was thrown away. */
+/* Something was thrown away; it is deleted within a moment, with what comes after it. */
 void trash_collector_start(TrashCollector *collector);
 /* All that an earlier run of the daemon has left is thrown away, too. Until then nobody is told that it is
  * gone. */

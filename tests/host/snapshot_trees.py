@@ -108,6 +108,10 @@ class Snapshots:
                     except GLib.Error:
                         pass
                 keys, before = self.keys(namespace=namespace), keys
+        try:
+            self.call("Cleanup")  # at once, where it can
+        except GLib.Error:
+            pass
         wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
 
 

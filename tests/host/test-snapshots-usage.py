@@ -4,11 +4,13 @@
 
 import os
 import signal
+import struct
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, rows  # noqa: E402
+from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, layer, libc, rows  # noqa: E402
 
 store = Snapshots()
 MIB = 1 << 20
@@ -151,6 +153,45 @@ def test_a_cleanup_that_somebody_waits_for_is_not_for_an_idle_disk():
         if call:
             equal(0, call.wait(300))
     equal([], os.listdir(f"{STATE}/trash"))
+
+
+class Executions:
+    """How often a program is opened from now on, which is once whenever it is executed."""
+
+    OPEN, CLOSE = 0x20, 0x10  # IN_OPEN and IN_CLOSE_NOWRITE: the kernel makes one event of two that are the same
+
+    def __init__(self, path):
+        self.inotify = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        assert libc.inotify_add_watch(self.inotify, path.encode(), self.OPEN | self.CLOSE) >= 0
+
+    def count(self):
+        found = 0
+        while True:
+            try:
+                data = os.read(self.inotify, 65536)
+            except BlockingIOError:
+                return found
+            found += sum(1 for _, mask, _, _ in struct.iter_unpack("iIII", data) if mask & self.OPEN)
+
+    def close(self):
+        os.close(self.inotify)
+
+
+def test_containers_that_come_and_go_share_what_deletes_their_trees():
+    store.put("base", layer("below"))
+    executions = Executions("/usr/libexec/crt/crt-tree")
+    begin = time.monotonic()
+    for i in range(40):
+        store.prepare(f"a{i}", "base")
+        store.remove(f"a{i}")
+    wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
+    count, seconds = executions.count(), time.monotonic() - begin
+    assert 1 <= count <= 1 + seconds / 0.1, (count, seconds)
+    store.prepare("a", "base")
+    store.remove("a")
+    store.call("Cleanup")  # does not wait
+    equal([], os.listdir(f"{STATE}/trash"))
+    executions.close()
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)
