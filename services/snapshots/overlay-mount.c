@@ -102,39 +102,48 @@ static const char *xino(const OverlayMount *spec) {
         return spec->several_devices ? "auto" : "off";
 }
 
-static int context_configure(int context, const OverlayMount *spec) {
+int overlay_mount_begin(const OverlayMount *spec) {
         char path[TREE_PATH_SIZE];
+        _cleanup_close_ int context = fsopen("overlay", FSOPEN_CLOEXEC);
+        if (context < 0)
+                return -errno;
         int r = context_set(context, "source", "crt");
         for (size_t i = 0; r >= 0 && i < spec->layer_count; i++)
                 r = context_set(context, "lowerdir+", layer_path(spec->layers[i], path));
-        if (r >= 0 && needs_empty_layer(spec))
-                r = context_set(context, "lowerdir+", EMPTY_DIRECTORY);
+        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(fixed_options); i++)
+                r = context_set(context, fixed_options[i][0], fixed_options[i][1]);
+        if (r >= 0)
+                r = context_set(context, "xino", xino(spec));
+        return r < 0 ? r : TAKE_FD(context);
+}
+
+static int context_finish(int context, const OverlayMount *spec) {
+        char path[TREE_PATH_SIZE];
+        int r = needs_empty_layer(spec) ? context_set(context, "lowerdir+", EMPTY_DIRECTORY) : 0;
         if (r >= 0 && spec->upper != 0) {
                 r = context_set(context, "upperdir", tree_path(spec->upper, "fs", path));
                 if (r >= 0)
                         r = context_set(context, "workdir", tree_path(spec->upper, "work", path));
         }
-        for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(fixed_options); i++)
-                r = context_set(context, fixed_options[i][0], fixed_options[i][1]);
-        if (r >= 0)
-                r = context_set(context, "xino", xino(spec));
         if (r >= 0 && spec->upper != 0 && spec->is_volatile &&
             fsconfig(context, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0)
                 r = -errno;
         return r;
 }
 
-static int mount_by_context(const OverlayMount *spec) {
-        _cleanup_close_ int context = fsopen("overlay", FSOPEN_CLOEXEC);
-        if (context < 0)
-                return -errno;
-        int r = context_configure(context, spec);
+static int mount_by_context(int context, const OverlayMount *spec) {
+        int r = context_finish(context, spec);
         if (r < 0)
                 return r;
         if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
                 return -errno;
         int fd = fsmount(context, FSMOUNT_CLOEXEC, (unsigned) spec->attributes);
         return fd < 0 ? -errno : fd;
+}
+
+static int mount_at_once(const OverlayMount *spec) {
+        _cleanup_close_ int context = overlay_mount_begin(spec);
+        return context < 0 ? context : mount_by_context(context, spec);
 }
 
 /* ---- all in one string ---- */
@@ -192,7 +201,11 @@ static int mount_by_options(const OverlayMount *spec) {
 int overlay_mount(const OverlayMount *spec) {
         if (spec->layer_count + needs_empty_layer(spec) > LAYERS_MAX)
                 return -E2BIG;
-        return spec->by_options ? mount_by_options(spec) : mount_by_context(spec);
+        if (spec->by_options)
+                return mount_by_options(spec);
+        /* Whatever has become of what was begun: it is nothing that can't be done again. */
+        int fd = spec->begun >= 0 ? mount_by_context(spec->begun, spec) : -EBADF;
+        return fd >= 0 ? fd : mount_at_once(spec);
 }
 
 /* ---- what is in use ---- */

@@ -30,8 +30,13 @@ typedef struct OverlayMount {
         bool is_volatile;
         bool several_devices; /* the layers are on more than one file system */
         bool by_options;      /* for kernels without layers_one_by_one */
-        uint64_t attributes;  /* MOUNT_ATTR_* */
+        int begun; /* by overlay_mount_begin() for the same layers, to be used once; -EBADF: nothing */
+        uint64_t attributes; /* MOUNT_ATTR_* */
 } OverlayMount;
+
+/* What does not depend on who mounts: a context that has looked up the layers, and marks nothing as in use.
+ * Of a mount that is not by_options. */
+int overlay_mount_begin(const OverlayMount *spec);
 
 /* The descriptor of a detached mount. -E2BIG: more layers than the kernel takes. */
 int overlay_mount(const OverlayMount *spec);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/fd.h"
+
 #define CHAINS_MAX 32
 
 typedef struct KnownChain {
@@ -12,6 +14,7 @@ typedef struct KnownChain {
         uint64_t used;
         SnapshotLayer *layers;
         size_t count;
+        int begun; /* tree_mounts_begin(); -EBADF: not */
 } KnownChain;
 
 struct SnapshotChains {
@@ -20,8 +23,13 @@ struct SnapshotChains {
 };
 
 int snapshot_chains_new(SnapshotChains **ret) {
-        *ret = new0(SnapshotChains, 1);
-        return *ret ? 0 : -ENOMEM;
+        SnapshotChains *chains = new0(SnapshotChains, 1);
+        if (!chains)
+                return -ENOMEM;
+        for (size_t i = 0; i < CHAINS_MAX; i++)
+                chains->known[i].begun = -EBADF;
+        *ret = chains;
+        return 0;
 }
 
 SnapshotChains *snapshot_chains_free(SnapshotChains *chains) {
@@ -30,14 +38,18 @@ SnapshotChains *snapshot_chains_free(SnapshotChains *chains) {
         return mfree(chains);
 }
 
-void snapshot_chains_forget(SnapshotChains *chains) {
-        for (size_t i = 0; i < CHAINS_MAX; i++) {
-                free(chains->known[i].layers);
-                chains->known[i] = (KnownChain){ 0 };
-        }
+static void known_chain_set(KnownChain *known, KnownChain by) {
+        free(known->layers);
+        fd_close(known->begun);
+        *known = by;
 }
 
-static int find_or_read(SnapshotChains *chains, SnapshotStore *store, int64_t top, const KnownChain **ret) {
+void snapshot_chains_forget(SnapshotChains *chains) {
+        for (size_t i = 0; i < CHAINS_MAX; i++)
+                known_chain_set(&chains->known[i], (KnownChain){ .begun = -EBADF });
+}
+
+static int find_or_read(SnapshotChains *chains, SnapshotStore *store, int64_t top, KnownChain **ret) {
         KnownChain *oldest = &chains->known[0];
         chains->uses++;
         for (size_t i = 0; i < CHAINS_MAX; i++) {
@@ -50,19 +62,18 @@ static int find_or_read(SnapshotChains *chains, SnapshotStore *store, int64_t to
                 if (known->used < oldest->used)
                         oldest = known;
         }
-        KnownChain chain = { .top = top, .used = chains->uses };
+        KnownChain chain = { .top = top, .used = chains->uses, .begun = -EBADF };
         int r = snapshot_store_chain(store, top, &chain.layers, &chain.count);
         if (r < 0)
                 return r;
-        free(oldest->layers);
-        *oldest = chain;
+        known_chain_set(oldest, chain);
         *ret = oldest;
         return 0;
 }
 
 int snapshot_chains_get(SnapshotChains *chains, SnapshotStore *store, const Snapshot *snapshot,
                         SnapshotLayer **ret, size_t *ret_count) {
-        const KnownChain none = { 0 }, *below = &none;
+        KnownChain none = { 0 }, *below = &none;
         int r = snapshot->parent_id > 0 ? find_or_read(chains, store, snapshot->parent_id, &below) : 0;
         if (r < 0)
                 return r;
@@ -75,4 +86,17 @@ int snapshot_chains_get(SnapshotChains *chains, SnapshotStore *store, const Snap
         *ret = layers;
         *ret_count = below->count + 1;
         return 0;
+}
+
+void snapshot_chains_begin(SnapshotChains *chains, SnapshotStore *store, TreeMounts *mounts, int64_t top) {
+        KnownChain *chain;
+        if (find_or_read(chains, store, top, &chain) >= 0 && chain->begun < 0)
+                chain->begun = tree_mounts_begin(mounts, chain->layers, chain->count, NULL);
+}
+
+int snapshot_chains_take_begun(SnapshotChains *chains, int64_t top) {
+        for (size_t i = 0; i < CHAINS_MAX; i++)
+                if (chains->known[i].top == top && chains->known[i].begun >= 0)
+                        return TAKE_FD(chains->known[i].begun);
+        return -ENOENT;
 }

@@ -11,6 +11,7 @@
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-ahead.h"
 #include "services/snapshots/snapshot-fill.h"
 #include "services/snapshots/snapshot-repair.h"
 #include "services/snapshots/snapshot-rules.h"
@@ -190,6 +191,8 @@ static int add_snapshot(SnapshotManager *manager, const SnapshotRequest *request
                 .parent = { .id = parent.id, .driver = parent.driver },
         };
         r = add_record(manager, &snapshot, &make, fault);
+        if (r >= 0)
+                snapshot_ahead_expect(manager->ahead, &snapshot);
         return r < 0 ? r : start_fill(manager, request, &snapshot, make.to_fill, fault);
 }
 

@@ -10,6 +10,7 @@
 #include "lib/label.h"
 #include "lib/log.h"
 #include "lib/strv.h"
+#include "services/snapshots/snapshot-ahead.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-fill.h"
 #include "services/snapshots/snapshot-hold.h"
@@ -54,6 +55,8 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         if (r >= 0)
                 r = snapshot_chains_new(&manager->chains);
         if (r >= 0)
+                r = snapshot_ahead_new(manager, &manager->ahead);
+        if (r >= 0)
                 r = snapshot_commit_setup(manager);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't prepare for commits");
@@ -89,6 +92,7 @@ SnapshotManager *snapshot_manager_free(SnapshotManager *manager) {
         mount_watch_free(manager->mounts);
         tree_mounts_free(manager->tree_mounts);
         user_namespaces_free(manager->users);
+        snapshot_ahead_free(manager->ahead);
         snapshot_chains_free(manager->chains);
         snapshot_store_free(manager->store);
         tree_store_done(&manager->trees);

@@ -17,6 +17,7 @@
 #include "services/snapshots/tree-store.h"
 #include "services/snapshots/user-namespace.h"
 
+typedef struct SnapshotAhead SnapshotAhead;
 typedef struct SnapshotCommit SnapshotCommit;
 typedef struct SnapshotFill SnapshotFill;
 typedef struct SnapshotHold SnapshotHold;
@@ -33,6 +34,7 @@ typedef struct SnapshotManager {
         MountWatch *mounts;
         UserNamespaces *users;
         SnapshotChains *chains;
+        SnapshotAhead *ahead; /* snapshot-ahead.c */
         TrashCollector *trash;
         SnapshotCommit *commits;                    /* waiting for the disk; snapshot-commit.c */
         SnapshotSync *syncs;                        /* the workers that some of them wait for */

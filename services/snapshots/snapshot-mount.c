@@ -9,6 +9,7 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "services/snapshots/snapshot-ahead.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-rules.h"
 
@@ -50,10 +51,21 @@ static int note_writable_mount(SnapshotManager *manager, const Snapshot *snapsho
         return r < 0 ? fault_set_errno(fault, r, "Can't record the mount of '%s'", snapshot->key) : 0;
 }
 
+/* What was looked up before this was asked for, if what is below the snapshot is seen as it is; and the next
+ * one to do so finds it again, even if it comes at once. */
+static int take_begun(SnapshotManager *manager, const Snapshot *snapshot,
+                      const SnapshotMountOptions *options) {
+        if (options->users >= 0 || snapshot->parent_id == 0)
+                return -EBADF;
+        snapshot_ahead_expect(manager->ahead, snapshot);
+        return snapshot_chains_take_begun(manager->chains, snapshot->parent_id);
+}
+
 /* The snapshot itself is a lower layer when it is looked at only, and not an image yet. */
 static int mount_read_only(SnapshotManager *manager, const Snapshot *snapshot, SnapshotLayer *chain,
                            size_t count, const SnapshotMountOptions *options, Fault *fault) {
         bool active = snapshot->kind == SNAPSHOT_ACTIVE;
+        _cleanup_close_ int begun = active ? -EBADF : take_begun(manager, snapshot, options);
         if (active && chain[0].driver == DRIVER_EROFS)
                 chain[0].driver = DRIVER_OVERLAYFS;
         const TreeMountSpec mount = {
@@ -62,6 +74,7 @@ static int mount_read_only(SnapshotManager *manager, const Snapshot *snapshot, S
                 .read_only = true,
                 .no_setuid = options->no_setuid,
                 .users = options->users,
+                .begun = begun,
         };
         return tree_mounts_mount(manager->tree_mounts, &mount, fault);
 }
@@ -71,6 +84,7 @@ static int mount_read_only(SnapshotManager *manager, const Snapshot *snapshot, S
 static int mount_writable(SnapshotManager *manager, const Snapshot *snapshot, const SnapshotLayer *chain,
                           size_t count, const SnapshotMountOptions *options, Fault *fault) {
         bool is_volatile = options->is_volatile && snapshot_driver_get(snapshot->driver)->tells_use;
+        _cleanup_close_ int begun = take_begun(manager, snapshot, options);
         const TreeMountSpec mount = {
                 .layers = chain + 1,
                 .layer_count = count - 1,
@@ -78,6 +92,7 @@ static int mount_writable(SnapshotManager *manager, const Snapshot *snapshot, co
                 .no_setuid = options->no_setuid,
                 .is_volatile = is_volatile,
                 .users = options->users,
+                .begun = begun,
         };
         int r = note_writable_mount(manager, snapshot, is_volatile, fault);
         if (r < 0)

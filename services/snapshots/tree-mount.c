@@ -212,6 +212,7 @@ static int mount_overlay(TreeMounts *mounts, const TreeMountSpec *spec, size_t c
                 .is_volatile = spec->is_volatile,
                 .several_devices = images,
                 .by_options = mounts->by_options,
+                .begun = spec->users >= 0 ? -EBADF : spec->begun,
                 .attributes = mount_attributes(spec),
         };
         if (spec->users >= 0 && spec->upper.id != 0) {
@@ -225,6 +226,23 @@ static int mount_overlay(TreeMounts *mounts, const TreeMountSpec *spec, size_t c
         if (r == -E2BIG)
                 return fault_set(fault, -EDQUOT, "The snapshot has more layers than this kernel can mount");
         return r < 0 ? fault_set_errno(fault, r, "Can't mount the snapshot") : r;
+}
+
+int tree_mounts_begin(TreeMounts *mounts, const SnapshotLayer *layers, size_t count, Fault *fault) {
+        const TreeMountSpec spec = { .layers = layers, .users = -EBADF };
+        _cleanup_(stage_leave) Stage stage = { .trees = -EBADF, .mount = -EBADF };
+        bool images;
+        count = chain_length(layers, count);
+        if (count < 2 || !mounts->has_overlay || mounts->by_options)
+                return -EOPNOTSUPP;
+        int r = need_images(mounts, &spec, count, &images, fault);
+        if (r >= 0)
+                r = stage_enter(mounts, &spec, count, images, &stage, fault);
+        if (r < 0)
+                return r;
+        const OverlayMount overlay = { .layers = layers, .layer_count = count, .several_devices = images };
+        r = overlay_mount_begin(&overlay);
+        return r < 0 ? fault_set_errno(fault, r, "Can't begin to mount the snapshot") : r;
 }
 
 static int lock_flags(const TreeMounts *mounts, int mount, Fault *fault) {
@@ -267,7 +285,9 @@ int tree_mounts_open_merged(TreeMounts *mounts, const SnapshotLayer *layers, siz
         assert(count > 0);
         if (snapshot_driver_get(layers[0].driver)->whole)
                 return tree_mounts_open_root(mounts, layers[0], fault);
-        const TreeMountSpec spec = { .layers = layers, .layer_count = count, .users = -EBADF };
+        const TreeMountSpec spec = {
+                .layers = layers, .layer_count = count, .users = -EBADF, .begun = -EBADF
+        };
         _cleanup_close_ int mount = tree_mounts_mount(mounts, &spec, fault);
         if (mount < 0)
                 return mount;

@@ -41,11 +41,17 @@ typedef struct TreeMountSpec {
                              locked */
         bool is_volatile; /* contents need not survive a crash, so unmounting syncs nothing */
         int users; /* a user namespace: what is its user 0 has on the disk the number 0; -EBADF: none */
+        int begun; /* by tree_mounts_begin() for the same layers, borrowed, to be used once; -EBADF: nothing
+                    */
 } TreeMountSpec;
 
 /* -EBUSY with a sentence where the kernel knows that it is in use; -EOPNOTSUPP when it can't be shown with
  * other ids. */
 int tree_mounts_mount(TreeMounts *mounts, const TreeMountSpec *spec, Fault *fault);
+/* A descriptor of what any mount of these layers begins with, which may be done before one is asked for. It
+ * does not tell them to be in use, but their files take room until it is closed. -EOPNOTSUPP: it would save
+ * nothing. */
+int tree_mounts_begin(TreeMounts *mounts, const SnapshotLayer *layers, size_t count, Fault *fault);
 /* The directory of a tree's files itself, and no overlay of it: nobody knows when such a mount is gone. */
 int tree_mounts_mount_directory(const TreeMounts *mounts, int64_t id, Fault *fault);
 /* What a chain looks like, for those who read in it: a detached mount, or the directory of a whole tree. */
