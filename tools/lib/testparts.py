@@ -13,9 +13,9 @@ Parts, in their order (all of them unless told):
 
 Hosts and machines run side by side, one for each processor. NAME runs only the tests that have it in their
 file's name, without clang and sanitizers. With --long those of tools, power and vm that have a longer form run
-it, which takes hours. With --again up to three files that fail on a host or machine run once more, alone, and the
-second outcome counts; those that needed it are named before the last line. The last line is "N passed, N failed,
-N skipped", and the exit status says the same.
+it, which takes hours. With --again up to three files (or unit tests) that fail run once more, alone, and the second
+outcome counts, unless the first took five minutes; those that needed it are named before the last line. The last line
+is "N passed, N failed, N skipped", and the exit status says the same.
 """
 
 import functools
@@ -50,16 +50,16 @@ def scripts(folder, names, long=False):
             (not names or any(name in os.path.basename(path) for name in names))]
 
 
-def run_unit(results, names):
+def run_unit(results, names, repeats):
     testrun.heading("gcc")
     if not testrun.build(results, BUILD, "builds with gcc without warnings", []):
         return False
     if names:
         names = [test for test in testrun.meson_test_names(BUILD) if any(name in test for name in names)]
         if names:
-            testrun.meson_tests(results, BUILD, names=names)
+            testrun.meson_tests(results, BUILD, names=names, repeats=repeats)
     else:
-        testrun.meson_tests(results, BUILD)
+        testrun.meson_tests(results, BUILD, repeats=repeats)
     return True
 
 
@@ -72,19 +72,22 @@ def build_sanitize(results):
     return testrun.build(results, SANITIZE, "builds with sanitizers", SANITIZE_OPTIONS)
 
 
-def run_sanitize(results):
+def run_sanitize(results, repeats):
     testrun.heading("address and undefined sanitizers")
     if build_sanitize(results):
-        testrun.meson_tests(results, SANITIZE, "sanitized ")
+        testrun.meson_tests(results, SANITIZE, "sanitized ", repeats=repeats)
 
 
-def run_tools(results, names, long):
+def run_tools(results, names, long, repeats):
     paths = scripts("tools", names, long)
     if paths:
         testrun.heading("tools")
-    for path in paths:
+
+    def task(path):
         stem = os.path.splitext(os.path.basename(path))[0].removeprefix("test-")
-        testrun.run_script(results, f"tools/{stem}: ", [path], long)
+        return functools.partial(testrun.run_script, prefix=f"tools/{stem}: ", command=[path], long=long)
+
+    testrun.one_by_one(results, [task(path) for path in paths], repeats)
 
 
 def host_tasks(parts, names, long):
@@ -105,13 +108,14 @@ def host_tasks(parts, names, long):
 
 def run_parts(results, parts, names, options):
     """In their order; what needs a host needs the fixtures, and a build that is good."""
-    built = run_unit(results, names) if "unit" in parts else True
+    repeats = testrun.Repeats(AGAIN_AT_MOST if "--again" in options else 0)
+    built = run_unit(results, names, repeats) if "unit" in parts else True
     if "clang" in parts:
         run_clang(results)
     if "sanitize" in parts:
-        run_sanitize(results)
+        run_sanitize(results, repeats)
     if "tools" in parts:
-        run_tools(results, names, "--long" in options)
+        run_tools(results, names, "--long" in options, repeats)
     if ON_HOSTS.intersection(parts):
         subprocess.run([os.path.join(TOP, "tools", "fixtures")], stdout=subprocess.DEVNULL, check=True)
     if ON_HOSTS.intersection(parts) - {"host-sanitize"} and "unit" not in parts:
@@ -121,7 +125,7 @@ def run_parts(results, parts, names, options):
     tasks = host_tasks(runnable, names, "--long" in options)
     if tasks:
         testrun.heading(" ".join(part for part in PARTS if part in runnable))
-        testrun.side_by_side(results, tasks, AGAIN_AT_MOST if "--again" in options else 0)
+        testrun.side_by_side(results, tasks, repeats)
 
 
 def main():

@@ -2,9 +2,12 @@
 """Runs one kind of test each and reports case by case."""
 
 import concurrent.futures
+import contextlib
+import functools
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +20,11 @@ VM = os.path.join(TOP, "tools", "vm")
 SOURCES_IN_HOST = "/usr/src/crt"
 FILE_TIMEOUT = 900
 LONG_TIMEOUT = 6 * 3600
+# For a host or machine to begin, whose turn must come; for what is asked of it beside the tests; for what a file that
+# was too slow tidies up, and for what one that has ended left behind to end as well.
+START_TIMEOUT, ASK_TIMEOUT, TIDY_TIMEOUT, LEFT_TIMEOUT = 900, 300, 60, 10
+# What takes longer is not repeated.
+REPEAT_TIMEOUT = 300
 # What a daemon that broke leaves in the journal. SIGKILL is no such sign: tests kill.
 CRASHES = (r"AddressSanitizer|runtime error: |UndefinedBehaviorSanitizer"
            r"|status=(4/ILL|6/ABRT|7/BUS|8/FPE|11/SEGV|31/SYS)|dumped core")
@@ -29,6 +37,7 @@ class Results:
         self.passed = self.skipped = self.builds = 0
         self.failures = []
         self.unsteady = []
+        self.seconds = 0
         self.held = [] if held else None
 
     def print(self, text):
@@ -65,7 +74,7 @@ class Results:
 
     def summary(self):
         if self.unsteady:
-            print("\nFailed beside others, and passed when run again alone:")
+            print("\nFailed, and passed when run again alone:")
             for name in self.unsteady:
                 print(f"  {name}")
         if self.failures:
@@ -139,25 +148,32 @@ def meson_test(results, prefix, test):
         results.print(indent(test.get("stdout", "")) + "\n" + indent(test.get("stderr", ""), 40))
 
 
-def meson_tests(results, folder, prefix="", names=()):
+def meson_tests(results, folder, prefix="", names=(), repeats=None):
     """All unit tests and bus tests of one build; each line of TAP is a case."""
+    repeats = repeats or Repeats(0)
     log = os.path.join(folder, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
     environment = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
                    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1"}
     done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--timeout-multiplier",
-                           "10" if prefix else "4", *names], env=environment, stdout=subprocess.PIPE,
+                           "5" if prefix else "4", *names], env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
-    failed_before, tests = len(results.failures), 0
+    failed, tests = 0, 0
     if os.path.exists(log):
         with open(log, encoding="utf-8") as lines:
-            for line in lines:
-                meson_test(results, prefix, json.loads(line))
+            for test in map(json.loads, lines):
+                held = Results(held=True)
+                meson_test(held, prefix, test)
+                held.seconds = test.get("duration", 0)
+                failed += len(held.failures)
+                repeats.add(results, held, functools.partial(meson_tests, folder=folder, prefix=prefix,
+                                                             names=[test["name"].split(" / ")[-1]]))
                 tests += 1
-    if tests == 0 or (done.returncode != 0 and len(results.failures) == failed_before):
+    if tests == 0 or (done.returncode != 0 and failed == 0):
         results.add("not ok", f"{prefix}meson test", f"{tests} tests, status {done.returncode}")
         results.print(indent(done.stdout))
+    repeats.run(results)
 
 
 def meson_test_names(folder):
@@ -182,21 +198,64 @@ def script_line(results, prefix, line):
     return False
 
 
-def run_script(results, prefix, command, long=False):
-    """Every script must name at least one case, and end with a status that is true to them. In the long form it
-    has $LONG, and the time that it needs."""
-    failed_before, cases = len(results.failures), 0
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, errors="replace",
-                               env={**os.environ, "LONG": "1"} if long else None, start_new_session=True)
+def read_lines(process, deadline):
+    """As they come, until nobody can write any more, or the time is over; after the end of the process itself, what it
+    left behind holds its output for a while only."""
+    rest, ended = b"", None
+    while time.monotonic() < deadline:
+        if ended is None and process.poll() is not None:
+            ended = time.monotonic()
+        if ended is not None and time.monotonic() > ended + LEFT_TIMEOUT:
+            break
+        if not select.select([process.stdout], [], [], 0.2)[0]:
+            continue
+        data = os.read(process.stdout.fileno(), 1 << 16)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+    if rest:
+        yield rest.decode(errors="replace")
 
-    timer = threading.Timer(LONG_TIMEOUT if long else FILE_TIMEOUT, os.killpg, (process.pid, signal.SIGKILL))
-    timer.start()
-    for line in process.stdout:
-        cases += script_line(results, prefix, line.rstrip("\n"))
-    status = process.wait()
-    timer.cancel()
-    if status < 0:
+
+def end_group(process):
+    """A process and what it has started, which may tidy up first."""
+    for number, seconds in ((signal.SIGTERM, TIDY_TIMEOUT), (signal.SIGKILL, None)):
+        if process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+                os.killpg(process.pid, number)
+                process.wait(seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+
+
+def stop_left_behind(process):
+    """Hosts and machines that a test of the tools, which names them so, could not stop itself."""
+    for tool in (HOST, VM):
+        for name in run_quietly(ASK_TIMEOUT, tool, "list").stdout.split():
+            if name.startswith(f"t{process.pid}-"):
+                run_quietly(ASK_TIMEOUT, tool, "stop", "--name", name)
+
+
+def run_script(results, prefix, command, long=False, limit=None):  # pylint: disable=too-many-arguments
+    """Every script must name at least one case, and end with a status that is true to them, in time. In the long form
+    it has $LONG, and the time that it needs."""
+    failed_before, cases = len(results.failures), 0
+    limit = limit or (LONG_TIMEOUT if long else FILE_TIMEOUT)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env={**os.environ, "LONG": "1"} if long else None, start_new_session=True)
+    deadline = time.monotonic() + limit
+    for line in read_lines(process, deadline):
+        cases += script_line(results, prefix, line)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, deadline - time.monotonic()))
+    status = process.poll()
+    end_group(process)
+    if status is None:
+        results.add("not ok", prefix.strip(": "), f"had not ended after {limit} s")
+        stop_left_behind(process)
+    elif status < 0:
         results.add("not ok", prefix.strip(": "), f"ended by signal {-status}")
     elif cases == 0:
         results.add("not ok", prefix.strip(": "), f"no case ran (status {status})")
@@ -204,10 +263,18 @@ def run_script(results, prefix, command, long=False):
         results.add("not ok", prefix.strip(": "), f"status {status} though no case failed")
 
 
+def run_quietly(limit, *command):
+    """What it said, and its status; one that takes too long has failed."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", check=False, timeout=limit)
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode(errors="replace")
+        return subprocess.CompletedProcess(command, 124, f"{said}\nhad not ended after {limit} s\n")
+
+
 def on_host(tool, name, *command):
-    return subprocess.run([tool, "exec", "--name", name, "--", *command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          check=False)
+    return run_quietly(ASK_TIMEOUT, tool, "exec", "--name", name, "--", *command)
 
 
 def host_options(tool, path):
@@ -226,12 +293,12 @@ def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint
     name = f"test-{os.getpid()}-{threading.get_native_id()}"
     label = f"{prefix}{stem}: "
     began = time.monotonic()
-    started = subprocess.run([tool, "start", "--name", name, "--build", folder, "--no-build",
-                              *host_options(tool, path)],
-                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    started = run_quietly(START_TIMEOUT, tool, "start", "--name", name, "--build", folder, "--no-build",
+                          *host_options(tool, path))
     if started.returncode != 0:
         results.add("not ok", label.strip(": "), f"the {os.path.basename(tool)} did not start")
         results.print(indent(started.stdout))
+        run_quietly(ASK_TIMEOUT, tool, "stop", "--name", name)
         return
     try:
         inside = os.path.join(SOURCES_IN_HOST, os.path.relpath(path, TOP))
@@ -242,33 +309,61 @@ def host_script(results, path, folder, prefix, tool=HOST, long=False):  # pylint
         if not results.check(f"{label}nothing crashed", not crashes.strip(), "see the journal"):
             results.print(indent(on_host(tool, name, "journalctl", "-q", "--no-pager", "-n", "80").stdout, 80))
     finally:
-        subprocess.run([tool, "stop", "--name", name], check=False)
+        stopped = run_quietly(ASK_TIMEOUT, tool, "stop", "--name", name)
+        if stopped.returncode != 0:
+            results.add("not ok", label.strip(": "), f"the {os.path.basename(tool)} did not stop")
+            results.print(indent(stopped.stdout))
         results.print(f"    {time.monotonic() - began:.0f} s")
 
 
-def side_by_side(results, tasks, again=0):
-    """Runs functions that take results, as many at once as there are processors; shows each when it has ended. So
-    many that fail run once more, alone, after all others, and that counts; what failed before is named."""
-    failed = []
+class Repeats:
+    """So many files that fail, and are quick enough, run once more, alone, and that counts; what failed before is
+    named."""
+
+    def __init__(self, at_most):
+        self.left, self.waiting = at_most, []
+
+    def add(self, results, held, task):
+        """What came of a file, which counts if it is not repeated."""
+        if held.failures and self.left > 0 and held.seconds < REPEAT_TIMEOUT:
+            self.left -= 1
+            self.waiting.append((task, held.failures))
+            held = held.text_only()
+        results.add_all(held)
+
+    def run(self, results):
+        """When nothing else runs."""
+        for task, before in self.waiting:
+            results.print("\nagain, alone:")
+            held = run_held(task)
+            results.add_all(held)
+            if not held.failures:
+                results.unsteady += before
+        self.waiting = []
+
+
+def one_by_one(results, tasks, repeats=None):
+    """Functions that take results; shows each when it has ended."""
+    repeats = repeats or Repeats(0)
+    for task in tasks:
+        repeats.add(results, run_held(task), task)
+    repeats.run(results)
+
+
+def side_by_side(results, tasks, repeats=None):
+    """The same, as many at once as there are processors."""
+    repeats = repeats or Repeats(0)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         running = {pool.submit(run_held, task): task for task in tasks}
         for ended in concurrent.futures.as_completed(running):
-            held = ended.result()
-            if held.failures and len(failed) < again:
-                failed.append((running[ended], held.failures))
-                held = held.text_only()
-            results.add_all(held)
-    for task, before in failed:
-        results.print("\nagain, alone:")
-        held = run_held(task)
-        results.add_all(held)
-        if not held.failures:
-            results.unsteady += before
+            repeats.add(results, ended.result(), running[ended])
+    repeats.run(results)
 
 
 def run_held(task):
-    results = Results(held=True)
+    results, began = Results(held=True), time.monotonic()
     task(results)
+    results.seconds = time.monotonic() - began
     return results
 
 
