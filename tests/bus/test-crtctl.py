@@ -29,7 +29,7 @@ def case(function):
 
 
 def crtctl(*arguments, status=0, stdin=b"", **more):
-    done = subprocess.run([CRTCTL, *arguments], input=stdin, capture_output=True, timeout=20, check=False, **more)
+    done = subprocess.run([CRTCTL, *arguments], input=stdin, capture_output=True, timeout=120, check=False, **more)
     assert done.returncode == status, f"{arguments}: status {done.returncode}, {done.stderr.decode()}"
     return done
 
@@ -54,7 +54,7 @@ class Terminal:
                                         start_new_session=True, env={**os.environ, "TERM": "xterm", **variables})
         self.text = b""
 
-    def until(self, pattern, seconds=10):
+    def until(self, pattern, seconds=100):
         end = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
@@ -67,7 +67,7 @@ class Terminal:
 
     def end(self):
         """Exit status; the terminal must be as it was."""
-        status = self.process.wait(timeout=10)
+        status = self.process.wait(timeout=100)
         while select.select([self.master], [], [], 0.05)[0]:
             self.text += os.read(self.master, 4096)
         after = termios.tcgetattr(self.slave)
@@ -312,7 +312,7 @@ def detached_run_prints_the_id():
     rows = json.loads(said(crtctl("ps", "--json=short")))
     assert [r["id"] for r in rows] == ["web"] and rows[0]["state"] == "running" and rows[0]["exit-status"] == -1, rows
     table = said(crtctl("ps"))
-    assert re.search(r"web +docker.io/library/debian:latest +sleep 60 +.* running \d+ms", table), table
+    assert re.search(r"web +docker.io/library/debian:latest +sleep 60 +.* running \d+m?s", table), table
     assert "web: it runs" in complained(crtctl("rm", "web", status=1)).replace(" (--force kills it first)", "")
     crtctl("kill", "-s", "TERM", "web")
     assert said(crtctl("wait", "web")) == "143\n"
@@ -322,8 +322,13 @@ def detached_run_prints_the_id():
 
 @case
 def stop_insists():
-    crtctl("run", "-d", "--name", "deaf", IMAGE, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
-    time.sleep(0.2)
+    with tempfile.TemporaryDirectory() as directory:
+        crtctl("run", "-d", "--name", "deaf", IMAGE, "sh", "-c",
+               f"trap '' TERM; touch {directory}/up; while :; do sleep 0.1; done")
+        end = time.monotonic() + 60
+        while not os.path.exists(f"{directory}/up"):
+            assert time.monotonic() < end, "it does not begin"
+            time.sleep(0.01)
     crtctl("stop", "-t", "200ms", "deaf")
     assert said(crtctl("wait", "deaf")) == "137\n"
     crtctl("rm", "deaf")
@@ -344,7 +349,7 @@ def signals_reach_the_container():
                            stdout=subprocess.PIPE)
     assert run.stdout.readline() == b"up\n"
     run.terminate()
-    assert run.wait(timeout=5) == 9
+    assert run.wait(timeout=100) == 9
     run.stdout.close()
 
 
@@ -382,8 +387,8 @@ def window_changes_are_passed_on():
 
 @case
 def ctrl_p_ctrl_q_detaches():
-    terminal = Terminal("run", "--name", "left", "-ti", IMAGE, "sleep", "60")
-    time.sleep(0.3)
+    terminal = Terminal("run", "--name", "left", "-ti", IMAGE, "sh", "-c", "echo up; exec sleep 60")
+    terminal.until(rb"up")
     terminal.type(b"\x10\x11")
     assert terminal.end() == 0
     assert b"Detached" in terminal.text
@@ -484,7 +489,7 @@ def start_bus(directory):
 
 def services_said():
     """What the stand-ins were asked with; they write it before they answer."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     text = b""
     while b"\n" not in text and time.monotonic() < end:
         if select.select([services.stdout], [], [], 0.1)[0]:

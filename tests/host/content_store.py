@@ -5,11 +5,10 @@ import hashlib
 import os
 import sqlite3
 import subprocess
-import sys
-import time
+import sys  # noqa: F401  for those who take all of this
 import traceback
 
-from interfaces import Cases, Gio, GLib, call, error_name, wait_for  # noqa: F401
+from interfaces import Cases, Gio, GLib, call, error_name, pids_of, unmount, wait_for  # noqa: F401
 
 NAME, PATH, INTERFACE = "org.crt.Content", "/org/crt/Content", "org.crt.Content1"
 STATE = "/var/lib/crt/content"
@@ -53,6 +52,28 @@ class Lease:
         return self.store.properties(self.path, self.INTERFACE)
 
 
+class Waiting:
+    """A Commit that the service has, and whose answer is not there yet: "digest size" or the name of the error."""
+
+    def __init__(self, store, reference, options):
+        self.answer = None
+        store.connection.call(NAME, PATH, INTERFACE, "Commit", GLib.Variant("(sa{sv})", (reference, variants(options))),
+                              None, Gio.DBusCallFlags.NONE, 300000, None, self.take)
+        store.ingests()  # which is answered when the other call has been seen
+
+    def take(self, connection, result):
+        self.answer = outcome(lambda: connection.call_finish(result).unpack())
+
+    def poll(self):
+        while GLib.MainContext.default().iteration(False):
+            pass
+        return self.answer
+
+    def result(self):
+        wait_for(self.poll, what="the answer")
+        return self.answer
+
+
 class Store:
     """Methods raise GLib.Error; see failure()."""
 
@@ -60,7 +81,7 @@ class Store:
         self.connection = connect()
         self.options = options
 
-    def call(self, member, *arguments, fds=None, timeout=60000, **options):
+    def call(self, member, *arguments, fds=None, timeout=300000, **options):
         entries = variants({**self.options, **options})
         signature = "(" + "s" * len(arguments) + "a{sv})"
         return call(self.connection, NAME, PATH, INTERFACE, member,
@@ -75,14 +96,7 @@ class Store:
         return self.call("Commit", reference, **options)[0]
 
     def commit_later(self, reference, **options):
-        """A Commit in a process of its own, which prints "digest size" or the name of the error."""
-        code = ("from content_store import *; store = Store(); print('ready', flush=True)\n"
-                "print(outcome(lambda: store.commit(sys.argv[1], **eval(sys.argv[2]))))")
-        command = [sys.executable, "-c", code, reference, repr({**self.options, **options})]
-        process = subprocess.Popen(command, text=True, cwd=os.path.dirname(os.path.abspath(__file__)),
-                                   stdout=subprocess.PIPE)
-        process.stdout.readline()
-        return process
+        return Waiting(self, reference, {**self.options, **options})
 
     def abort(self, reference, **options):
         self.call("Abort", reference, **options)
@@ -182,7 +196,7 @@ def equal(expected, got):
 # ---- what is on disk ----
 
 def rows(sql):
-    connection = sqlite3.connect(f"file:{STATE}/content.db?mode=ro", uri=True)
+    connection = sqlite3.connect(f"file:{STATE}/content.db?mode=ro", uri=True, timeout=60)
     try:
         return connection.execute(sql).fetchall()
     finally:
@@ -201,15 +215,23 @@ def expected_blobs():
             for (digest,) in rows("SELECT digest FROM blobs WHERE damaged = 0")}
 
 
+def expected_ingests():
+    return {f"{number}.{kind}" for (number,) in rows("SELECT number FROM ingests") for kind in ("data", "state")}
+
+
 def check_disk():
     """Records and files agree, once the service has put in order what was left."""
-    end = time.monotonic() + 50
-    while expected_blobs() != files("blobs") and time.monotonic() < end:
-        time.sleep(0.02)
-    equal(expected_blobs(), files("blobs"))
-    equal({f"{number}.{kind}" for (number,) in rows("SELECT number FROM ingests") for kind in ("data", "state")},
-          files("ingest"))
+    wait_until_equal(lambda: (expected_blobs(), files("blobs")))
+    wait_until_equal(lambda: (expected_ingests(), files("ingest")))
     equal([], rows("SELECT digest FROM blobs WHERE digest NOT IN (SELECT digest FROM namespace_blobs)"))
+
+
+def wait_until_equal(both):
+    """What is not in the end is said."""
+    try:
+        wait_for(lambda: len({repr(sorted(one)) for one in both()}) == 1, 5)
+    except AssertionError:
+        equal(*both())
 
 
 # ---- the service and its processes ----
@@ -219,8 +241,7 @@ def systemctl(*arguments):
 
 
 def worker_pids():
-    answer = subprocess.run(["pgrep", "-x", "crt-ingest"], text=True, capture_output=True)
-    return [int(pid) for pid in answer.stdout.split()]
+    return pids_of("crt-ingest")
 
 
 class Skip(Exception):

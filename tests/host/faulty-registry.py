@@ -4,7 +4,7 @@
 
 localhost:PORT/FAULT/IMAGE:TAG serves the fixture IMAGE with one of the faults below; "none" has none, and
 FAULT may be "FAULT-N" with a number. GET /log gives what was asked for, one JSON object a line, with the
-headers that matter; POST /reset forgets it and all counters.
+headers that matter; POST /reset forgets it and all counters, POST /go lets those go on that are held.
 
 wrong-digest        the last byte of each blob is changed
 wrong-config        only the config blob is changed
@@ -24,6 +24,7 @@ redirect            blobs are at localhost:OTHER-PORT, which refuses who sends A
 redirect-loop       blobs redirect to themselves
 redirect-file       blobs redirect to file:///etc/passwd
 slow                one byte of a layer each second (N: bytes a second), for ever
+held                the first N bytes of each layer, the rest after the next POST /go
 chunked             no Content-Length, chunked transfer
 no-length           no Content-Length, the end of the connection is the end of the blob
 reset               connection reset in the middle of each layer; Range requests get the rest
@@ -34,6 +35,7 @@ auth-elsewhere      401 with a realm that is no URL
 headers             an endless header line
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -41,6 +43,7 @@ import re
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,6 +95,7 @@ class State:
         self.lock = threading.Lock()
         self.log = []
         self.counts = {}
+        self.go = threading.Event()
 
     def count(self, key):
         with self.lock:
@@ -237,6 +241,8 @@ class Handler(BaseHTTPRequestHandler):
             self.error(404, "BLOB_UNKNOWN")
         elif fault == "slow":
             self.send_slowly(data, number or 1)
+        elif fault == "held":
+            self.send_held(data, number)
         elif fault in ("chunked", "no-length"):
             self.send_without_length(data, fault == "chunked")
         elif fault in ("reset", "reset-no-range", "wrong-range"):
@@ -253,6 +259,25 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(1)
         except OSError:
             self.close_connection = True
+
+    def send_held(self, data, first):
+        go = self.server.state.go
+        try:
+            self.answer(200, data[:first], Content_Length=str(len(data)), Accept_Ranges="bytes")
+            self.wfile.flush()
+            go.wait(600)
+            self.wfile.write(data[first:])
+        except OSError:
+            self.close_connection = True
+
+    def wait_until_arrived(self):
+        """The reset overtakes what has not reached the other one's kernel."""
+        self.wfile.flush()
+        end = time.monotonic() + 60
+        unsent = fcntl.ioctl(self.connection, termios.TIOCOUTQ, struct.pack("i", 0))
+        while struct.unpack("i", unsent)[0] > 0 and time.monotonic() < end:
+            time.sleep(0.005)
+            unsent = fcntl.ioctl(self.connection, termios.TIOCOUTQ, struct.pack("i", 0))
 
     def send_without_length(self, data, chunked):
         self.send_response(200)
@@ -276,8 +301,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_blob(data, shift=7)
         else:
             self.answer(200, data[:half], Content_Length=str(len(data)), Accept_Ranges="bytes")
-            # What was sent must arrive before the reset overtakes it.
-            time.sleep(0.2)
+            self.wait_until_arrived()
             self.hang_up(reset=True)
 
     # ---- requests ----
@@ -302,9 +326,14 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self):
-        with self.server.state.lock:
-            self.server.state.log.clear()
-            self.server.state.counts.clear()
+        state = self.server.state
+        if self.path == "/go":
+            state.go.set()
+            state.go = threading.Event()
+        else:
+            with state.lock:
+                state.log.clear()
+                state.counts.clear()
         self.answer(200)
 
     def get_object(self, state):

@@ -26,6 +26,14 @@ def group_of(task):
         return 0
 
 
+def name_of(process):
+    try:
+        with open(f"/proc/{process}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def attributes(node, size):
     mode = stat.S_IFDIR | 0o755 if node == 1 else stat.S_IFREG | 0o666
     return struct.pack("QQQQQQIIIIIIIIII", node, size, 8, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
@@ -80,10 +88,11 @@ def mount(directory):
 
 
 class SilentFile:
-    """"with": the path of a file whose server never answers these processes. Its end ends all who wait for it."""
+    """"with": the path of a file whose server never answers these processes, or those of a program. Its end ends all
+    who wait for it."""
 
-    def __init__(self, silent_for):
-        self.silent_for = set(silent_for)
+    def __init__(self, silent_for, program=None):
+        self.silent_for, self.program = set(silent_for), program
 
     def is_silent(self, _, task):
         group = group_of(task)
@@ -92,7 +101,7 @@ class SilentFile:
                 parent = int(file.read().rpartition(")")[2].split()[1])
         except OSError:
             parent = 0
-        return group in self.silent_for or parent in self.silent_for
+        return {group, parent} & self.silent_for or self.program and name_of(group) == self.program
 
     def __enter__(self):
         self.directory = tempfile.mkdtemp(prefix="fuse-")

@@ -8,7 +8,7 @@ import urllib.request
 
 from content_store import (GLib, Store, TYPES, connect, equal, failure, outcome, run_cases, systemctl, unless_gone,
                            wait_for)
-from interfaces import SOURCE_ROOT, Gio, call
+from interfaces import SOURCE_ROOT, Gio, call, pids_of
 from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Images", "/org/crt/Images", "org.crt.Images1"
@@ -43,7 +43,7 @@ class Images:
             options["ca"] = GLib.Variant("h", fds.append(file.fileno()))
             return self.call("Pull", reference, fds=fds, **options)[0]
 
-    def wait(self, path, timeout=120000):
+    def wait(self, path, timeout=300000):
         return call(self.connection, NAME, path, TRANSFER, "Wait", GLib.Variant("(a{sv})", ({},)), None, timeout)[0][0]
 
     def cancel(self, path):
@@ -105,8 +105,17 @@ def asked(reset=False):
     return log
 
 
+def tell(path):
+    urllib.request.urlopen(urllib.request.Request(FAULTY + path, method="POST", data=b"")).close()
+
+
 def forget():
-    urllib.request.urlopen(urllib.request.Request(FAULTY + "/reset", method="POST", data=b"")).close()
+    tell("/reset")
+
+
+def let_go():
+    """Those whose layers the faulty registry holds."""
+    tell("/go")
 
 
 def digests(**options):
@@ -145,11 +154,6 @@ def pid_of(unit):
                               capture_output=True).stdout)
 
 
-def pids_of(program):
-    answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
-    return [int(pid) for pid in answer.stdout.split()]
-
-
 __all__ = ["CA", "FAULTY", "FIXTURES", "IMAGE", "TRANSFER", "GLib", "Images", "asked", "check_empty", "clear",
-           "content", "digests", "equal", "failure", "forget", "images", "journal", "outcome", "pid_of",
-           "pids_of", "registry", "run_cases", "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]
+           "content", "digests", "equal", "failure", "forget", "images", "journal", "let_go", "outcome",
+           "pid_of", "pids_of", "registry", "run_cases", "set_rule", "snapshots", "systemctl", "unfinished", "wait_for"]

@@ -52,8 +52,8 @@ def bus():
     return Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
 
 
-def call(connection, name, path, interface, member, arguments=None, fds=None, timeout=60000):
-    """The reply's values; raises GLib.Error."""
+def call(connection, name, path, interface, member, arguments=None, fds=None, timeout=300000):
+    """The reply's values; raises GLib.Error. The milliseconds are a busy machine's."""
     reply, fd_list = connection.call_with_unix_fd_list_sync(
         name, path, interface, member, arguments, None, Gio.DBusCallFlags.NONE, timeout, fds, None)
     return reply.unpack(), fd_list
@@ -125,6 +125,42 @@ def kill_daemons(*words):
     for word, pid in pids.items():
         wait_for(lambda word=word, pid=pid: pid not in (daemon_pid(word), owner_pid(f"org.crt.{word}")),
                  what=f"the end of {word}")
+
+
+def unmount(path):
+    """The bus, its library and those that were just killed may still be closing what they had open there."""
+    umount = ["umount", path]
+    wait_for(lambda: subprocess.run(umount, capture_output=True, check=False).returncode == 0, 10, f"{path} to be idle")
+
+
+def pids_of(program):
+    """Of those that run; whoever has ended and was not yet waited for is gone."""
+    answer = subprocess.run(["pgrep", "--runstates", "DRSTt", "-x", program], text=True, capture_output=True,
+                            check=False)
+    return [int(pid) for pid in answer.stdout.split()]
+
+
+def stop_process(pid):
+    """Whether it stands still now: it may have been about to end."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        while True:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+            if state in "TtXZ":
+                return state in "Tt"
+            time.sleep(0.001)
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def kill_processes(pids):
+    """Those that are still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def wait_for_answer(*words):

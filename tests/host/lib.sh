@@ -55,15 +55,20 @@ wait_for() {
         done
 }
 
-# polkit_rule NAME JAVASCRIPT: polkitd reads it at once; polkit_rule NAME takes it back.
+# polkit_rule NAME JAVASCRIPT: polkitd has read it when this returns; polkit_rule NAME takes it back. It reads a change
+# more than once, and what it says of an earlier one may come late: a file that is no rule has its name complained of.
 polkit_rule() {
-        local file=/etc/polkit-1/rules.d/10-test-$1.rules now
-        now=$(journalctl -n 0 --show-cursor -q | sed -n 's/^-- cursor: //p')
-        # In one step: polkitd would read what is only half there, and say that it has.
-        if (( $# > 1 )); then printf '%s\n' "$2" >"$file.new" && mv "$file.new" "$file"; else rm -f "$file"; fi
-        systemctl is-active -q polkit || { systemctl start polkit; return; }
-        wait_for 5 eval "journalctl --sync; journalctl -q -u polkit --after-cursor '$now' -o cat |
-                         grep -q 'Finished loading'"
+        local rules=/etc/polkit-1/rules.d mark=11-read-$BASHPID-$RANDOM$RANDOM.rules
+        # In one step: it would read what is only half there.
+        if (( $# > 1 )); then
+                printf '%s\n' "$2" >"$rules/10-test-$1.new" && mv "$rules/10-test-$1.new" "$rules/10-test-$1.rules"
+        else
+                rm -f "$rules/10-test-$1.rules"
+        fi
+        echo "no rule (" >"$rules/$mark"
+        systemctl start polkit
+        wait_for 5 eval "journalctl --sync; [[ \$(journalctl -q -b -u polkit -o cat) == *'$mark'* ]]"
+        rm "$rules/$mark"
 }
 
 run_one() {

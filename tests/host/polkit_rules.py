@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import time
 
 from content_store import wait_for
 
@@ -14,21 +15,37 @@ def journal(*arguments):
 
 
 class PolkitRule:
+    RULES = "/etc/polkit-1/rules.d"
+
     def __init__(self, name):
-        self.path = f"/etc/polkit-1/rules.d/10-test-{name}.rules"
+        self.path = f"{self.RULES}/10-test-{name}.rules"
+
+    def write(self, text):
+        """None takes it back."""
+        if text:
+            # In one step: polkitd would read what is only half there.
+            with open(f"{self.path}.new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.rename(f"{self.path}.new", self.path)
+        elif os.path.exists(self.path):
+            os.unlink(self.path)
+        else:
+            return
+        self.wait_until_read()
+
+    def wait_until_read(self):
+        """polkitd reads a change more than once, and what it says of an earlier one may come late: a file that is no
+        rule has its name complained of."""
+        mark = f"11-read-{os.getpid()}-{time.monotonic_ns()}.rules"
+        with open(f"{self.RULES}/{mark}", "w", encoding="utf-8") as file:
+            file.write("no rule (")
+        try:
+            subprocess.run(["systemctl", "start", "polkit"], check=True)
+            wait_for(lambda: mark in journal("-b", "-u", "polkit"), 5, "polkit")
+        finally:
+            os.unlink(f"{self.RULES}/{mark}")
 
     def set(self, condition):
-        """polkit has read that when this returns; None takes it back."""
-        if not condition and not os.path.exists(self.path):
-            return
-        cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
-        if condition:
-            # In one step: polkitd would read what is only half there, and say that it has.
-            with open(f"{self.path}.new", "w", encoding="utf-8") as file:
-                file.write("polkit.addRule(function(action, subject) {"
-                           f" if ({condition}) return polkit.Result.YES; }});")
-            os.rename(f"{self.path}.new", self.path)
-        else:
-            os.unlink(self.path)
-        subprocess.run(["systemctl", "start", "polkit"], check=True)
-        wait_for(lambda: "Finished loading" in journal("-u", "polkit", "--after-cursor", cursor), 5, "polkit")
+        """polkit has read that when this returns."""
+        self.write(f"polkit.addRule(function(action, subject) {{ if ({condition}) return polkit.Result.YES; }});"
+                   if condition else None)

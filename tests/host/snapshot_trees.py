@@ -11,8 +11,8 @@ import tarfile
 import tempfile
 import time
 
-from content_store import connect, equal, failure, run_cases, systemctl, wait_for, write
-from interfaces import GLib, Gio, call, daemon_pid, kill_daemons, run
+from content_store import connect, equal, failure, run_cases, systemctl, wait_for, wait_until_equal, write
+from interfaces import GLib, Gio, call, daemon_pid, kill_daemons, pids_of, run, unmount
 from polkit_rules import PolkitRule, journal
 
 NAME, PATH, INTERFACE = "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1"
@@ -133,9 +133,7 @@ class Tree:
         return self.path
 
     def __exit__(self, *_):
-        # The bus and its library may still be closing their copies of the descriptor.
-        umount = ["umount", "-q", self.path]
-        wait_for(lambda: subprocess.run(umount, capture_output=True).returncode == 0, what="umount")
+        unmount(self.path)
         os.rmdir(self.path)
 
 
@@ -182,7 +180,7 @@ OWN_NAMES = ("fs", "work", "notes", "through", "made", "old", "new", "manifest",
 
 def rows(sql):
     try:
-        connection = sqlite3.connect(f"file:{STATE}/snapshots.db?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{STATE}/snapshots.db?mode=ro", uri=True, timeout=60)
     except sqlite3.OperationalError:
         return []
     try:
@@ -213,8 +211,9 @@ def check_disk():
     """Records and trees agree, and nothing is on its way out."""
     wait_for(lambda: not os.listdir(f"{STATE}/trash"), what="the trash to be emptied")
     # All but views, and those whose unpacking failed.
-    equal({number for (number,) in rows("SELECT id FROM snapshots WHERE kind != 1 AND state != 3")}, trees())
-    equal([], mounts())
+    wait_until_equal(lambda: ({number for (number,) in rows("SELECT id FROM snapshots WHERE kind != 1 AND state != 3")},
+                              trees()))
+    wait_until_equal(lambda: ([], mounts()))
 
 
 def mounts():
@@ -242,15 +241,21 @@ def parent_of(pid):
 
 def worker_pids(program="crt-unpack"):
     """Without those that a worker has started itself."""
-    answer = subprocess.run(["pgrep", "-x", program], text=True, capture_output=True)
-    found = [int(pid) for pid in answer.stdout.split()]
+    found = pids_of(program)
     return [pid for pid in found if parent_of(pid) not in found]
 
 
 def part_pids(worker):
     """Of crt-unpack: what relays, decompresses, writes."""
-    answer = subprocess.run(["pgrep", "-P", str(worker)], text=True, capture_output=True)
+    answer = subprocess.run(["pgrep", "--runstates", "DRSTt", "-P", str(worker)], text=True, capture_output=True)
     return [worker, *sorted(int(pid) for pid in answer.stdout.split())]
+
+
+def processor_seconds():
+    """Of the service and its workers: other than a clock's, they are the same on a busy machine."""
+    path = run("systemctl", "show", "-P", "ControlGroup", "crt-snapshots").strip()
+    with open(f"/sys/fs/cgroup{path}/cpu.stat", encoding="ascii") as file:
+        return int(dict(line.split() for line in file)["usage_usec"]) / 1e6
 
 
 def use_setting(line):

@@ -16,6 +16,7 @@ MANAGER, CONTAINER = "org.crt.Tasks1", "org.crt.Tasks1.Container"
 ERROR = "org.crt.Error."
 RUN = "/run/crt/tasks"
 MOCK = "/var/lib/crt/mock"
+GATE = "/tmp/gate"
 # What an earlier test wrote into the journal does not count.
 STARTED = time.time()
 TYPES = {str: "s", bool: "b", int: "t", list: "as", dict: "a{ss}"}
@@ -34,7 +35,7 @@ class Container:
         self.path = path
         self.connection = connection or bus()
 
-    def call(self, member, signature="", *arguments, fds=None, timeout=60000, **options):
+    def call(self, member, signature="", *arguments, fds=None, timeout=300000, **options):
         values = GLib.Variant(f"({signature}a{{sv}})", (*arguments, entries(options)))
         return call(self.connection, NAME, self.path, CONTAINER, member, values, fds, timeout)
 
@@ -46,7 +47,7 @@ class Container:
         (result,), given = self.call("Start", fds=fds, **options)
         return result, given.get(result["terminal"]) if "terminal" in result else None
 
-    def wait(self, timeout=60000):
+    def wait(self, timeout=300000):
         return self.call("Wait", timeout=timeout)[0][0]
 
     def kill(self, signal="KILL", **options):
@@ -114,7 +115,7 @@ def call_later(container, member, done, **options):
         except GLib.Error as error:
             done(error)
     arguments = GLib.Variant("(a{sv})", (entries(options),))
-    container.connection.call(NAME, container.path, CONTAINER, member, arguments, None, Gio.DBusCallFlags.NONE, 60000,
+    container.connection.call(NAME, container.path, CONTAINER, member, arguments, None, Gio.DBusCallFlags.NONE, 300000,
                               None, on_answer)
 
 
@@ -138,6 +139,27 @@ def journal(container, *fields):
     """What a container wrote there."""
     command("journalctl", "--sync")
     return command("journalctl", "-q", "-o", "cat", f"--since=@{STARTED:.6f}", f"CRT_CONTAINER={container}", *fields)
+
+
+def gated(script, **options):
+    """A container that does this when open_gate() is called."""
+    os.makedirs(GATE, exist_ok=True)
+    given = GLib.Variant("a(ssas)", [(GATE, "/gate", ["ro"])])
+    return shell(f"until test -e /gate/open; do sleep 0.05; done; {script}", mounts=given, **options)
+
+
+def open_gate():
+    with open(os.path.join(GATE, "open"), "w", encoding="ascii"):
+        pass
+
+
+def close_gate():
+    shutil.rmtree(GATE, ignore_errors=True)
+
+
+def wait_until_ready(container):
+    """Until it says "ready"."""
+    wait_for(lambda: "ready" in journal(container.Id).split(), what=f"{container.Id} to be ready")
 
 
 def read_all(fd):
@@ -317,6 +339,7 @@ def main(module):
 
         def clean():
             remove_all()
+            close_gate()
             check_nothing_is_left()
         cases = run_cases(functions, clean)
     finally:

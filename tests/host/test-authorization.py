@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from interfaces import Cases, GLib, Gio, bus, call, documented, error_name, service_of  # noqa: E402
+from polkit_rules import PolkitRule  # noqa: E402
 
 # What a user may do in the namespace of their own by default: look.
 READING = {"Get", "GetLease", "List", "ListIngests", "ListLeases", "ListResources", "Open", "Resolve", "Stat", "Usage",
@@ -17,7 +18,7 @@ REFUSED = {"org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Erro
 # Between crt's own services: refused to everybody else, whatever polkit says.
 OWN_USE = {"org.crt.Content1.Collector", "org.crt.Snapshots1.Collector", "org.crt.Tasks1.References"}
 VALUES = {"s": "probe", "u": 1, "t": 1, "i": 1, "b": False, "a{sv}": {}, "a(ss)": [], "h": 0}
-RULE = "/etc/polkit-1/rules.d/10-test-authorization.rules"
+set_rule = PolkitRule("authorization").write
 
 
 def is_for_own_use(method):
@@ -62,37 +63,44 @@ def call_all_as(user, **options):
     return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)
 
 
-def listen(seconds):
-    """Signals of crt that reach this user within so many seconds, though it calls every service and asks for all."""
+def listen():
+    """Signals of crt that reach this user until it is told to end, though it calls every service and asks for all."""
     connection, loop, heard = bus(), GLib.MainLoop(), []
     connection.signal_subscribe(None, None, None, None, None, Gio.DBusSignalFlags.NONE,
                                 lambda _c, sender, path, interface, member, _a: heard.append(f"{member} {path}")
                                 if path.startswith("/org/crt/") else None)
-    for service in ("Content", "Images", "Snapshots", "Tasks"):
-        call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.ObjectManager",
-             "GetManagedObjects")
+
+    def ask_all():
+        for service in ("Content", "Images", "Snapshots", "Tasks"):
+            call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.ObjectManager",
+                 "GetManagedObjects")
+    ask_all()
     print("listening", flush=True)
-    GLib.timeout_add(int(seconds * 1000), loop.quit)
+    GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_LOW, GLib.IO_IN | GLib.IO_HUP, lambda *_: loop.quit())
+    # What was sent to us before the answers is here when they are.
+    GLib.timeout_add(20, lambda: print("heard", flush=True) if heard else True)
+    GLib.timeout_add_seconds(100, loop.quit)
     loop.run()
+    ask_all()
+    while GLib.MainContext.default().iteration(False):
+        pass
     print(json.dumps(heard))
 
 
-def heard_by(user, command):
-    """What this user hears while root does something."""
-    listener = subprocess.Popen(["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable,
-                                 __file__, "listen"], stdout=subprocess.PIPE, text=True)
-    assert listener.stdout.readline() == "listening\n"
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads(listener.communicate()[0])
+class Listener:
+    """A process of this user's, which listens from now on."""
 
+    def __init__(self, user):
+        self.process = subprocess.Popen(["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable,
+                                         __file__, "listen"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "listening\n"
 
-def set_rule(text):
-    if text:
-        with open(RULE, "w", encoding="utf-8") as file:
-            file.write(text)
-    elif os.path.exists(RULE):
-        os.unlink(RULE)
-    subprocess.run(["systemctl", "restart", "polkit"], check=True)
+    def wait(self):
+        """Until it has heard something."""
+        assert self.process.stdout.readline() == "heard\n"
+
+    def heard(self):
+        return json.loads(self.process.communicate()[0].splitlines()[-1])
 
 
 def main():
@@ -113,8 +121,12 @@ def main():
     ingest = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Ingest", "sa{sv}",
               "x", "0"]
     abort = ["busctl", "call", "org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Abort", "sa{sv}", "x", "0"]
-    cases.case("signals reach those who may see", [] if heard_by("root", ingest) else ["root heard nothing"])
-    cases.case("signals of another namespace reach nobody else", heard_by("alice", abort))
+    root, alice = Listener("root"), Listener("alice")
+    for command in (ingest, abort):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    root.wait()
+    cases.case("signals reach those who may see", [] if root.heard() else ["root heard nothing"])
+    cases.case("signals of another namespace reach nobody else", alice.heard())
 
     try:
         set_rule('polkit.addRule(function(action, subject) {'
@@ -136,7 +148,7 @@ def main():
 
 
 if sys.argv[1:] == ["listen"]:
-    listen(2)
+    listen()
 elif len(sys.argv) > 1:
     print(json.dumps(call_all(json.loads(sys.argv[1]))))
 else:

@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, rows, run_cases,  # noqa: E402
                            sha256, systemctl, wait_for, worker_pids, write)
-from interfaces import daemon_pid, kill_daemons  # noqa: E402
+from interfaces import daemon_pid, kill_daemons, kill_processes, wait_for_answer  # noqa: E402
 
 MIB = 1024 * 1024
 DATA = os.urandom(24 * MIB)
@@ -25,6 +25,7 @@ store = Store()
 def clean():
     store.clear()
     check_disk()
+    wait_for(lambda: not worker_pids(), what="the end of the workers")
 
 
 def data_file():
@@ -89,7 +90,7 @@ def test_client_is_killed():
 
 def test_worker_is_killed():
     stream, path = begin()
-    os.kill(worker_pids()[0], signal.SIGKILL)
+    kill_processes(worker_pids())
     wait_for(lambda: not store.ingests()[path]["Writing"])
     close(stream, b"x")
     finish(8 * MIB)
@@ -98,9 +99,8 @@ def test_worker_is_killed():
 def test_worker_is_killed_while_commit_waits():
     stream, _ = begin()
     waiting = store.commit_later("r")
-    time.sleep(0.4)
-    os.kill(worker_pids()[0], signal.SIGKILL)
-    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=100)[0])
+    kill_processes(worker_pids())
+    equal("org.crt.Error.Unavailable", waiting.result())
     close(stream)
     message = failure("FailedPrecondition", lambda: store.commit("r"))
     assert "broke off" in message, message
@@ -108,10 +108,10 @@ def test_worker_is_killed_while_commit_waits():
 
 
 def test_worker_that_broke_off_is_not_taken_for_an_end():
-    stream, _, _ = store.ingest("r")
+    stream, _, path = store.ingest("r")
     write(stream, DATA[:MIB])
-    time.sleep(0.4)
-    os.kill(worker_pids()[0], signal.SIGKILL)
+    wait_for(lambda: store.ingests()[path]["Offset"] == MIB, what="the bytes to arrive")
+    kill_processes(worker_pids())
     wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
     close(stream)
     failure("FailedPrecondition", lambda: store.commit("r"))
@@ -129,10 +129,9 @@ def test_daemon_is_killed():
 def test_service_is_stopped():
     stream, _ = begin()
     waiting = store.commit_later("r")
-    time.sleep(0.4)
     systemctl("stop", "crt-content")
-    equal("org.crt.Error.Unavailable\n", waiting.communicate(timeout=100)[0])
-    equal([], worker_pids())
+    equal("org.crt.Error.Unavailable", waiting.result())
+    wait_for(lambda: not worker_pids(), what="the end of the worker")
     close(stream, b"x")
     finish(8 * MIB)
 
@@ -236,7 +235,7 @@ def test_killed_at_any_moment():
         killer.wait()
         wait_for(lambda: not worker_pids())
         systemctl("stop", "crt-content")
-        store.list()
+        wait_for_answer("Content")
         check_disk()
         for blob in store.list()[0]:
             equal(data, store.read(blob["digest"]))

@@ -4,14 +4,14 @@
 """A disk that is full is an answer, and costs nothing that was there before."""
 
 import os
-import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure,  # noqa: E402
                            run_cases, sha256, systemctl, wait_for, worker_pids, write)
-from interfaces import kill_daemons, wait_for_answer  # noqa: E402
+from interfaces import kill_daemons, kill_processes, wait_for_answer  # noqa: E402
+from interfaces import unmount as unmount_idle  # noqa: E402
 
 MIB = 1024 * 1024
 store = Store()
@@ -27,7 +27,7 @@ def mount(*arguments):
 
 def unmount():
     systemctl("stop", "crt-content")
-    subprocess.run(["umount", STATE], check=True)
+    unmount_idle(STATE)
 
 
 def fill_and_go_on(make_room):
@@ -44,8 +44,7 @@ def fill_and_go_on(make_room):
     failure("NoSpace", lambda: store.commit("r"))
     failure("NoSpace", lambda: store.commit("r"))
     # It is still known when the worker has gone.
-    for pid in worker_pids():
-        os.kill(pid, signal.SIGKILL)
+    kill_processes(worker_pids())
     wait_for(lambda: not worker_pids())
     message = failure("NoSpace", lambda: store.commit("r"))
     assert "broke off" in message and "No space left" in message, message

@@ -111,12 +111,11 @@ def test_commit_waits_for_the_end_of_the_stream():
     stream, _, _ = store.ingest("r")
     write(stream, b"first ")
     waiting = store.commit_later("r")
-    time.sleep(0.4)
-    equal(None, waiting.poll())
     failure("FailedPrecondition", lambda: store.commit("r"))
+    equal(None, waiting.poll())
     write(stream, b"second")
     os.close(stream)
-    equal(f"{sha256(b'first second')} 12\n", waiting.communicate(timeout=100)[0])
+    equal(f"{sha256(b'first second')} 12", waiting.result())
 
 
 def test_commit_does_not_wait_when_all_that_was_promised_is_there():
@@ -224,9 +223,8 @@ def test_ten_ingests_at_once():
 def test_abort_ends_the_stream_and_who_waits():
     stream, _, _ = store.ingest("r")
     waiting = store.commit_later("r")
-    time.sleep(0.4)
     store.abort("r")
-    equal("org.crt.Error.Cancelled\n", waiting.communicate(timeout=100)[0])
+    equal("org.crt.Error.Cancelled", waiting.result())
     equal(set(), files("ingest"))
     wait_for(lambda: not worker_pids())
     try:
@@ -246,12 +244,12 @@ def test_a_late_commit_finds_the_worker_gone():
     equal((sha256(data), 100), store.commit("r"))
 
 
-def watch(seconds, action):
-    """(signals as (member, path, arguments) while action runs and so long after it)"""
-    connection, seen, context = connect(), [], GLib.MainContext.default()
+def watch(last, action):
+    """(signals as (member, path, arguments) while action runs, and until last() of them is true)"""
+    connection, seen, context, begin = connect(), [], GLib.MainContext.default(), time.monotonic()
 
     def on_signal(_connection, _sender, path, _interface, member, values):
-        seen.append((member, path, values.unpack(), time.monotonic()))
+        seen.append((member, path, values.unpack()))
 
     connection.signal_subscribe("org.crt.Content", None, None, None, None, Gio.DBusSignalFlags.NONE, on_signal)
     # Signals are addressed to those who have called.
@@ -259,12 +257,10 @@ def watch(seconds, action):
                          "GetManagedObjects", None, None, Gio.DBusCallFlags.NONE, -1, None)
     thread = threading.Thread(target=action)
     thread.start()
-    end = None
-    while thread.is_alive() or time.monotonic() < (end or 0):
+    while thread.is_alive() or not last(seen):
         context.iteration(False)
         time.sleep(0.005)
-        if not thread.is_alive():
-            end = end or time.monotonic() + seconds
+        assert thread.is_alive() or time.monotonic() < begin + 100, f"waited in vain for the last signal: {seen[-5:]}"
     return seen
 
 
@@ -279,20 +275,22 @@ def test_everybody_can_watch_but_not_too_often():
         os.close(stream)
         store.commit("watched")
 
-    seen = watch(0.3, slowly)
+    begin = time.monotonic()
+    seen = watch(lambda seen: any(member == "InterfacesRemoved" for member, _, _ in seen), slowly)
     path = "/org/crt/Content/ingest/system/watched"
-    added = [values for member, _, values, _ in seen if member == "InterfacesAdded"]
+    added = [values for member, _, values in seen if member == "InterfacesAdded"]
     equal(path, added[0][0])
     equal((True, len(data), "watched", "system"),
           tuple(added[0][1]["org.crt.Content1.Ingest"][k] for k in ("Writing", "Size", "Reference", "Namespace")))
-    equal([path], [values[0] for member, _, values, _ in seen if member == "InterfacesRemoved"])
-    changes = [(values[1], when) for member, p, values, when in seen if member == "PropertiesChanged" and p == path]
+    equal([path], [values[0] for member, _, values in seen if member == "InterfacesRemoved"])
+    changes = [values[1] for member, p, values in seen if member == "PropertiesChanged" and p == path]
     assert len(changes) >= 4, f"only {len(changes)} changes in two seconds"
-    offsets = [values["Offset"] for values, _ in changes]
+    offsets = [values["Offset"] for values in changes]
     equal(sorted(offsets), offsets)
-    equal((len(data), False), (changes[-1][0]["Offset"], changes[-1][0]["Writing"]))
-    for first, sixth in zip(changes, changes[5:]):
-        assert sixth[1] - first[1] >= 0.95, f"six changes in {sixth[1] - first[1]:.3f} seconds"
+    equal((len(data), False), (changes[-1]["Offset"], changes[-1]["Writing"]))
+    # Five a second; 64 pieces have come. When each of them is seen here depends on who else wants to run.
+    lasted = time.monotonic() - begin
+    assert len(changes) <= 5 * lasted + 2, f"{len(changes)} changes in {lasted:.3f} seconds"
 
 
 def test_lists_come_in_pages():

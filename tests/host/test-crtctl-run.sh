@@ -58,7 +58,7 @@ test_megabytes_pass_unchanged() {
 }
 
 test_end_of_input_is_passed_on() {
-        equal 3 "$(printf '1\n2\n3\n' | timeout 10 crtctl run --rm -i "$image" wc -l | tr -d ' ')"
+        equal 3 "$(printf '1\n2\n3\n' | timeout 100 crtctl run --rm -i "$image" wc -l | tr -d ' ')"
 }
 
 test_environment_directory_user_and_host_name() {
@@ -110,7 +110,7 @@ test_detached_logs_kill_and_rm() {
 
 test_logs_are_followed_to_the_end() {
         crtctl run -d --name follow "$image" sh -c 'for i in 1 2 3 4 5; do echo line $i; sleep 0.1; done' >/dev/null
-        equal "line 1 line 2 line 3 line 4 line 5" "$(timeout 20 crtctl logs -f follow | tr '\n' ' ' | sed 's/ $//')"
+        equal "line 1 line 2 line 3 line 4 line 5" "$(timeout 200 crtctl logs -f follow | tr '\n' ' ' | sed 's/ $//')"
         equal "line 4 line 5" "$(crtctl logs -n 2 follow | tr '\n' ' ' | sed 's/ $//')"
         equal "" "$(crtctl logs --since "@$(($(date +%s) + 100))" follow)"
         equal "line 5" "$(crtctl logs --json=short -n 1 follow | jq -r .message)"
@@ -134,9 +134,9 @@ test_stop_and_start_again() {
         crtctl run -d --name deaf "$image" sleep 100 >/dev/null
         crtctl stop -t 300ms deaf
         equal 137 "$(crtctl wait deaf)"
-        crtctl run -d --name polite "$image" sh -c 'trap "exit 3" TERM; while :; do sleep 0.05; done' >/dev/null
-        sleep 0.3
-        crtctl stop polite
+        crtctl run -d --name polite "$image" sh -c 'trap "exit 3" TERM; echo up; while :; do sleep 0.05; done' >/dev/null
+        wait_for 10 eval '[[ $(crtctl logs polite) == up ]]'
+        crtctl stop -t 100s polite
         equal 3 "$(crtctl wait polite)"
         crtctl rm deaf polite
         crtctl create --name again "$image" sh -c 'echo once more; exit 4' >/dev/null
@@ -189,9 +189,12 @@ test_containers_outlive_their_client() {
 }
 
 test_service_may_go_while_the_client_waits() {
-        crtctl run --rm --name stays "$image" sh -c 'sleep 1.5; exit 6' &
+        mkdir -p "$scratch/gate"
+        crtctl run --rm --name stays -v "$scratch/gate:/gate" "$image" \
+                sh -c 'until [ -e /gate/open ]; do sleep 0.05; done; exit 6' &
         wait_for 10 eval '[[ $(crtctl ps --json=short | jq -r .[].state) == running ]]'
         systemctl kill -s KILL crt-tasks
+        touch "$scratch/gate/open"
         exits 6 wait $!
 }
 

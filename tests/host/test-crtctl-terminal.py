@@ -15,7 +15,8 @@ import termios
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from interfaces import Cases  # noqa: E402
+from interfaces import Cases, wait_for  # noqa: E402
+from polkit_rules import journal  # noqa: E402
 
 IMAGE = "localhost:5000/busybox:latest"
 REGISTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "registry")
@@ -145,11 +146,9 @@ def agent_for_passwords_is_there_while_we_ask():
     finally:
         terminal.process.terminate()
         terminal.end()
-    subprocess.run(["journalctl", "--sync"], check=True)
-    log = subprocess.run(["journalctl", "-q", "-u", "polkit", "-o", "cat"], check=True, capture_output=True,
-                         text=True).stdout
-    return (re.search(rf"Registered Authentication Agent for {agent}.*pkttyagent", log) and
-            f"Unregistered Authentication Agent for {agent}" in log)
+    # polkit notices the end later than we do.
+    wait_for(lambda: f"Unregistered Authentication Agent for {agent}" in journal("-u", "polkit"), what="its end")
+    return re.search(rf"Registered Authentication Agent for {agent}.*pkttyagent", journal("-u", "polkit"))
 
 
 def main():

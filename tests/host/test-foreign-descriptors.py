@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import Snapshots, entry, equal, layer, sha256, wait_for  # noqa: E402
 from fuse_server import SilentFile  # noqa: E402
-from interfaces import GLib, Gio, call, daemon_pid, error_name  # noqa: E402
+from interfaces import GLib, Gio, call, daemon_pid, error_name, owner_pid  # noqa: E402
 from content_store import connect, systemctl  # noqa: E402
 
 SERVICES = ("Content", "Snapshots", "Images", "Tasks")
@@ -20,10 +20,12 @@ DATA = layer("d/", entry("d/f", b"text"))
 
 
 def pid_of(service):
-    connection = connect()
-    call(connection, f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
-    return call(connection, "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID",
-                GLib.Variant("(s)", (f"org.crt.{service}",)))[0][0]
+    """Of the process that answers: it may end when idle before it was asked for."""
+    pid = 0
+    while pid == 0:
+        call(connect(), f"org.crt.{service}", f"/org/crt/{service}", "org.freedesktop.DBus.Peer", "Ping")
+        pid = owner_pid(f"org.crt.{service}")
+    return pid
 
 
 def send(service, path, member, parameters, count=1, connection=None):
@@ -63,7 +65,7 @@ def send_long(service, path):
 def stuck(pid):
     """Threads that wait for the file system's server."""
     count = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
+    for task in os.listdir(f"/proc/{pid}/task") if os.path.exists(f"/proc/{pid}/task") else ():
         try:
             with open(f"/proc/{pid}/task/{task}/wchan", encoding="utf-8") as file:
                 count += "request_wait" in file.read()
@@ -253,10 +255,10 @@ def test_nobody_ends_by_themselves_while_some_are_stuck():
     systemctl("daemon-reload")
     systemctl("stop", "crt-content", "crt-images")
     try:
-        pid = pid_of("Content")
-        with SilentFile({pid}) as path:
+        with SilentFile((), "crt-contentd") as path:
             flood("alice", "Content", path, 1)
-            wait_for(lambda: stuck(pid) == 16, what="the closing of them")
+            wait_for(lambda: stuck(daemon_pid("Content")) == 16, what="the closing of them")
+            pid = daemon_pid("Content")
             for _ in range(2):
                 other = pid_of("Images")  # which has been idle for less time
                 wait_for(lambda other=other: daemon_pid("Images") != other, what="the end of another one")

@@ -12,6 +12,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from garbage import LABEL_ROOT, GLib, content, digests, equal, images, set_labels  # noqa: E402
 from content_store import Store, systemctl  # noqa: E402
+from interfaces import unmount  # noqa: E402
 from image_pulls import clear, failure, registry, run_cases, snapshots, wait_for  # noqa: E402
 
 DEBIAN, BUSYBOX = "localhost:5000/debian:bookworm", "localhost:5000/busybox:latest"
@@ -44,7 +45,7 @@ class SmallDisk:
 
     def __exit__(self, *_):
         systemctl("stop", "crt-content")
-        subprocess.run(["umount", STATE], check=True)
+        unmount(STATE)
 
 
 def room(path):
@@ -155,7 +156,7 @@ class SmallNames:
 
     def __exit__(self, *_):
         systemctl("stop", "crt-images")
-        subprocess.run(["umount", NAMES], check=True)
+        unmount(NAMES)
 
 
 def label_much():

@@ -4,7 +4,6 @@
 that it leads to."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from garbage import (COLLECTOR, GLib, LABEL_EXPIRE, LABEL_ROOT, Lease, begin, ca
                      content, digests, end, equal, hold, images, inventory, record_of, release, sealed, set_labels,
                      snapshots, sweep_some)
 from content_store import STATE, Store, connect, sha256, worker_pids, write  # noqa: E402
+from interfaces import kill_processes  # noqa: E402
 from image_pulls import Gio, Images, clear, failure, registry, run_cases, wait_for  # noqa: E402
 
 BUSYBOX, EDGE, NAME = "localhost:5000/busybox:latest", "localhost:5000/layers:edge", "localhost:5000/leased"
@@ -68,7 +68,7 @@ class Later:
     def __init__(self, name, path, interface, member, arguments):
         self.answers = []
         self.connection = connect()
-        self.connection.call(name, path, interface, member, arguments, None, Gio.DBusCallFlags.NONE, 60000, None,
+        self.connection.call(name, path, interface, member, arguments, None, Gio.DBusCallFlags.NONE, 300000, None,
                              lambda connection, result: self.answers.append(self.take(connection, result)))
         self.connection.flush_sync()
 
@@ -210,7 +210,7 @@ def test_a_commit_that_waits_needs_no_worker():
     write(stream, data)
     answers = []
     store.connection.call("org.crt.Content", "/org/crt/Content", "org.crt.Content1", "Commit",
-                          GLib.Variant("(sa{sv})", ("waits", {})), None, Gio.DBusCallFlags.NONE, 60000, None,
+                          GLib.Variant("(sa{sv})", ("waits", {})), None, Gio.DBusCallFlags.NONE, 300000, None,
                           lambda connection, result: answers.append(Later.take(connection, result)))
     store.ingests()  # which is answered when the other call has been seen
     number = begin("Content")
@@ -218,8 +218,7 @@ def test_a_commit_that_waits_needs_no_worker():
     os.close(stream)
     wait_for(lambda: is_synced(sha256(data)), 30, "the file")
     equal(set(), digests())
-    for pid in worker_pids():
-        os.kill(pid, signal.SIGKILL)
+    kill_processes(worker_pids())
     wait_for(lambda: not worker_pids(), 30, "the worker's end")
     inventory("Content")
     end("Content", number)
@@ -234,7 +233,7 @@ def test_who_holds_is_not_held_up_itself():
     answers = []
     content.connection.call("org.crt.Content", lease.path, "org.crt.Content1.Lease", "Add",
                             GLib.Variant("(a(ss)a{sv})", ([("content", blob)], {})), None, Gio.DBusCallFlags.NONE,
-                            60000, None, lambda connection, result: answers.append(connection.call_finish(result)))
+                            300000, None, lambda connection, result: answers.append(connection.call_finish(result)))
     # What only reads passes as well, though it comes from the connection whose call waits.
     equal(b"one", content.read(blob))
     content.call("Stat", blob)

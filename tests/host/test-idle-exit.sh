@@ -23,13 +23,13 @@ idle_at_once() {
         systemctl stop "${units[@]}"
 }
 
-ask() { busctl call --timeout=20 org.crt.Content /org/crt/Content org.crt.Content1 Stat 'sa{sv}' "$digest" 0 2>&1; }
+ask() { busctl call --timeout=200 org.crt.Content /org/crt/Content org.crt.Content1 Stat 'sa{sv}' "$digest" 0 2>&1; }
 
 test_a_request_starts_each_daemon_and_it_goes_again() {
         local name
         idle_at_once
         for name in Content Images Snapshots Tasks; do
-                busctl introspect "org.crt.$name" "/org/crt/$name" >/dev/null
+                busctl --timeout=200 introspect "org.crt.$name" "/org/crt/$name" >/dev/null
                 wait_for 10 sh -c "! systemctl is-active -q crt-${name,,}.service"
                 equal success "$(systemctl show -P Result "crt-${name,,}.service")"
         done

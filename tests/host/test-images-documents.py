@@ -19,7 +19,7 @@ import image_registry  # noqa: E402
 from image_pulls import (FIXTURES, check_empty, clear, content, digests, equal, failure, images, pid_of,  # noqa: E402
                          pids_of, registry, run_cases, snapshots, systemctl, wait_for)
 from content_store import connect  # noqa: E402
-from interfaces import Gio, GLib, error_name, kill_daemons  # noqa: E402
+from interfaces import Gio, GLib, error_name, kill_daemons, unmount  # noqa: E402
 
 OWN = f"localhost:{image_registry.PORT}"
 GATED = f"{OWN}/gated/layers:edge"
@@ -52,7 +52,7 @@ def clean():
 @contextlib.contextmanager
 def waiting_for_the_config():
     """A pull whose manifest is read, and its worker's pid; the config comes after the end."""
-    equal([], pids_of(WORKER))
+    wait_for(lambda: not pids_of(WORKER), what="the end of the one before")
     gate.clear()
     path = images.begin(GATED)
     wait_for(lambda: len(digests()) == 1 and images.properties(path)["Phase"] == "downloading")
@@ -99,7 +99,7 @@ def test_the_worker_has_nothing():
         assert os.readlink("/proc/self/ns/net") != namespaces["net"]
         equal(os.readlink(f"/proc/{pid_of(UNIT)}/ns/net"), namespaces["net"])
     images.wait(path)
-    equal([], pids_of(WORKER))
+    wait_for(lambda: not pids_of(WORKER), what="its end")
 
 
 def test_it_is_gone_before_layers_come():
@@ -175,7 +175,7 @@ def test_one_that_can_not_be_started():
         assert "crt-document can't be started" in message, message
         images.call("Resolve", f"{OWN}/plain/busybox")
     finally:
-        subprocess.run(["umount", program], check=True)
+        unmount(program)
         systemctl("restart", UNIT)
     images.pull(f"{OWN}/plain/layers:edge")
 
@@ -191,7 +191,7 @@ def test_configs_are_kept_with_their_names():
     images.pull(name)
     image = images.call("Resolve", name)[0]
     equal({name}, set(kept()))
-    equal([], pids_of(WORKER))
+    wait_for(lambda: not pids_of(WORKER), what="the end of the worker")
 
     # An image of an earlier version, of whose config nothing is kept yet.
     records = kept()[name]
@@ -226,13 +226,20 @@ def stopped_readers():
     systemctl("restart", UNIT)
 
     def let_go():
+        """One may have seen the file and not stopped yet."""
         os.unlink(flag)
-        for pid in pids_of(WORKER):
-            os.kill(pid, signal.SIGCONT)
+
+        def none_stands():
+            pids = pids_of(WORKER)
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            return not pids
+        wait_for(none_stands, what="all to go on")
     try:
         yield let_go
     finally:
-        subprocess.run(["umount", program], check=True)
+        unmount(program)
         systemctl("restart", UNIT)
         for path in (script, real):
             os.unlink(path)
@@ -321,7 +328,7 @@ def test_one_user_has_so_many_waiting_until_they_leave():
     with stopped_readers() as let_go:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here) as alice:
             equal("org.crt.Error.LimitsExceeded", alice.stdout.readline().strip())
-            equal(2, len(pids_of(WORKER)))
+            wait_for(lambda: len(pids_of(WORKER)) == 2, what="her turns")
             calls.begin(name)
             wait_for(lambda: len(pids_of(WORKER)) == 3, what="somebody else's turn")
             alice.stdin.close()

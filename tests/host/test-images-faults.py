@@ -10,7 +10,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import image_registry  # noqa: E402
 from image_pulls import (FIXTURES, asked, check_empty, clear, content, digests, equal, failure, forget,  # noqa: E402
-                         images, registry, run_cases, snapshots, systemctl)
+                         images, registry, run_cases, snapshots, systemctl, wait_for)
 
 REGISTRY = "localhost:5003"
 OWN = f"localhost:{image_registry.PORT}"
@@ -225,6 +225,7 @@ def test_wrong_size_of_an_interrupted_try_is_not_in_the_way():
     os.close(stream)
     stream, _, _ = content.ingest(digest, digest=digest, size=17)
     os.close(stream)
+    wait_for(lambda: not any(ingest["Writing"] for ingest in content.ingests().values()), what="the end of the streams")
     passes("none", "busybox")
 
 
@@ -237,9 +238,8 @@ def content_of(image):
 
 def test_workers_have_ended():
     systemctl("stop", "crt-images")
-    units = subprocess.run(["systemctl", "list-units", "--plain", "--no-legend", "crt-fetch@*"], check=True, text=True,
-                           capture_output=True).stdout
-    equal("", units)
+    units = ["systemctl", "list-units", "--plain", "--no-legend", "crt-fetch@*"]
+    wait_for(lambda: not subprocess.run(units, check=True, capture_output=True).stdout, what="the end of the workers")
 
 
 if __name__ == "__main__":

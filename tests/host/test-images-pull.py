@@ -9,7 +9,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from image_pulls import (CA, IMAGE, TRANSFER, GLib, Images, asked, check_empty, clear, content, digests,  # noqa: E402
-                         equal, failure, forget, images, registry, run_cases, snapshots, wait_for)
+                         equal, failure, forget, images, let_go, registry, run_cases, snapshots, wait_for)
 
 BUSYBOX, DEBIAN = "localhost:5000/busybox", "localhost:5000/debian:bookworm"
 
@@ -249,11 +249,13 @@ def test_lists_come_in_pages():
 
 
 def test_same_pull_is_joined():
-    reference = "localhost:5003/slow-4000000/busybox"
+    reference = "localhost:5003/held-1000/busybox"
     first = images.begin(reference)
-    equal(first, Images().begin("localhost:5003/slow-4000000/busybox:latest"))
+    equal(first, Images().begin("localhost:5003/held-1000/busybox:latest"))
     other = images.begin(reference, name="other")
     assert first != other
+    wait_for(lambda: 1000 <= images.properties(first)["BytesDone"], 5, "the first bytes")
+    let_go()
     equal(images.wait(first)["chain-id"], images.wait(other)["chain-id"])
     gets = [request["path"] for request in asked() if request["method"] == "GET"]
     equal(len(set(gets)), len(gets))
@@ -285,13 +287,15 @@ def test_ten_pulls_at_once():
 
 
 def test_parts_are_announced_and_bytes_counted():
-    path = images.begin("localhost:5003/slow-400000/busybox")
+    path = images.begin("localhost:5003/held-1000/busybox")
     wait_for(lambda: images.properties(path)["Parts"], 5, "the table of parts")
     transfer = images.properties(path)
     equal(["manifest", "config", "layer"], [part[1] for part in transfer["Parts"]])
     equal(sum(part[4] for part in transfer["Parts"]), transfer["BytesTotal"])
     equal("downloading", transfer["Phase"])
     wait_for(lambda: 0 < images.properties(path)["BytesDone"] < transfer["BytesTotal"], 5, "progress")
+    wait_for(lambda: images.properties(path)["BytesDone"] >= 1000, 5, "the first bytes")
+    let_go()
     images.wait(path)
     transfer = images.properties(path)
     equal(("done", "", transfer["BytesTotal"]), (transfer["State"], transfer["Phase"], transfer["BytesDone"]))

@@ -20,6 +20,7 @@ BUSYBOX, SLOW = "localhost:5003/none/busybox:latest", "localhost:5003/slow-10/de
 def clean():
     set_rule(None)
     clear(own())
+    wait_for(lambda: not pids_of("crt-fetch"), what="the end of the workers")
     check_empty()
     check_empty(namespace=own())
     forget()

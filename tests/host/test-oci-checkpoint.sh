@@ -123,8 +123,9 @@ test_the_terminal_of_a_restore() {
         cat >"$scratch/receive.py" <<'END'
 import array, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 connection = listener.accept()[0]
 ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[1]
 print(os.read(array.array("i", ancillary[0][2])[0], 100).decode())

@@ -43,7 +43,8 @@ test_ps_knows_the_containers_processes() {
         equal "$(sort -n /sys/fs/cgroup/crt-test-oci/box/cgroup.procs | jq -sc .)" "$(oci ps -f json box)"
         contains "$(oci ps box | head -n 1)" "PID"
         equal 3 "$(oci ps box | grep -c sleep)"
-        equal $'sh\nsleep\nsleep' "$(oci ps box -eo pid,comm | tail -n +2 | awk '{print $2}' | sort)"
+        # Between fork and exec it is a shell, too.
+        wait_for 5 eval '[[ $(oci ps box -eo pid,comm | tail -n +2 | awk "{print \$2}" | sort | xargs) == "sh sleep sleep" ]]'
         fails oci ps box -eo comm
         contains "$output" "no column PID"
         down
@@ -51,6 +52,7 @@ test_ps_knows_the_containers_processes() {
 
 test_pause_and_resume() {
         up . sh -c 'while :; do date +%s%N >/tmp/ticks; sleep 0.02; done'
+        wait_for 5 test -s "$rootfs/tmp/ticks"
         oci pause box
         equal paused "$(status_of box)"
         local before
@@ -170,10 +172,11 @@ killed_at_each_call() {
                 strace -qq -o /dev/null -e inject=all:signal=SIGKILL:when="$n" "${CRT_OCI:-crt-oci}" --root "$state" \
                         "${@:2}" </dev/null >/dev/null 2>&1 || status=$?
                 (( status == 137 )) || ended=1
-                timeout 20 "${CRT_OCI:-crt-oci}" --root "$state" delete --force box || fail "delete failed after call $n"
+                timeout 200 "${CRT_OCI:-crt-oci}" --root "$state" delete --force box || fail "delete failed after call $n"
                 equal "" "$(oci list -q)"
                 [[ ! -e /sys/fs/cgroup/crt-test-oci/box ]] || fail "the cgroup is left after call $n"
-                equal "" "$(pgrep -f -- "$bundle")"
+                # Those that see that their maker was killed end by themselves, not at once.
+                wait_for 5 eval '! pgrep -f -- "$bundle"' || fail "$(pgrep -af -- "$bundle") after call $n"
         done
         (( n > 20 ))
 }
@@ -244,17 +247,29 @@ test_options_in_every_form() {
 
 test_many_in_a_row_are_as_fast_as_the_first() {
         bundle . true
-        local begin first last i
-        time_some() {
-                begin=$(date +%s%N)
-                for i in {1..20}; do oci run -b "$bundle" box; done
-                echo $(( ($(date +%s%N) - begin) / 1000000 ))
+        local first last i used
+        # What the children that were waited for have had of the processor, in its ticks: cutime and cstime.
+        look() {
+                local fields
+                read -ra fields <"/proc/$BASHPID/stat"
+                used=$(( fields[15] + fields[16] ))
         }
-        first=$(time_some)
+        time_some() {
+                local before
+                look
+                before=$used
+                for i in {1..20}; do oci run -b "$bundle" box; done
+                look
+                used=$(( used - before ))
+        }
+        time_some
+        first=$used
         for i in {1..100}; do oci run -b "$bundle" "box$i"; done
-        last=$(time_some)
+        time_some
+        last=$used
+        (( first > 0 ))
         # Twice: the machine has other things to do. What grows with the number of containers grows by more.
-        (( last < first * 2 + 200 )) || fail "20 took $first ms at first, $last ms after 120"
+        (( last < first * 2 + 20 )) || fail "20 took $first ticks at first, $last after 120"
         nothing_left
 }
 

@@ -65,7 +65,7 @@ test_the_containers_user_database_may_be_anything() {
                         out) ln -s ../../../../../../../etc/passwd "$rootfs/etc/passwd" ;;
                         large) truncate -s 100G "$rootfs/etc/passwd" ;;
                 esac
-                equal "/" "$(timeout 5 "${CRT_OCI:-crt-oci}" --root "$state" exec box sh -c 'echo $HOME')"
+                equal "/" "$(timeout 100 "${CRT_OCI:-crt-oci}" --root "$state" exec box sh -c 'echo $HOME')"
         done
         rm "$rootfs/etc/passwd"
         printf 'root:x:0:0::/here:/bin/sh\nu:x:5:5::/there:/bin/sh\n' >"$rootfs/etc/passwd"
@@ -78,8 +78,9 @@ test_the_containers_user_database_may_be_anything() {
 
 test_a_terminal_only_of_the_containers_devpts() {
         up 'del(.process.capabilities) | .process.capabilities = ({bounding: ["CAP_SYS_ADMIN"]} | .permitted = .bounding | .effective = .bounding)' \
-                sh -c 'umount -l /dev/pts; mkdir -p /dev/pts; touch /dev/pts/ptmx; sleep 1000'
-        sleep 0.3
+                sh -c 'umount -l /dev/pts; mkdir -p /dev/pts; touch /dev/pts/ptmx; touch /tmp/ready; sleep 1000'
+        wait_for 5 test -e "$rootfs/tmp/ready"
+        rm "$rootfs/tmp/ready"
         fails script -qec "'${CRT_OCI:-crt-oci}' --root '$state' exec -t box true" /dev/null
         contains "$output" "is not devpts"
         down
@@ -102,7 +103,7 @@ test_a_container_that_kills_whoever_comes() {
         local i status
         for i in {1..10}; do
                 status=0
-                timeout 10 "${CRT_OCI:-crt-oci}" --root "$state" exec box sleep 5 >"$scratch/said" 2>&1 || status=$?
+                timeout 200 "${CRT_OCI:-crt-oci}" --root "$state" exec box sleep 100 >"$scratch/said" 2>&1 || status=$?
                 (( status == 137 || status == 255 )) || fail "status $status: $(cat "$scratch/said")"
         done
         down

@@ -194,8 +194,9 @@ test_detached_with_pid_file_and_pidfd() {
         cat >"$scratch/receive.py" <<'END'
 import array, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 data, ancillary = listener.accept()[0].recvmsg(100, socket.CMSG_SPACE(4))[:2]
 fd = array.array("i", ancillary[0][2])[0]
 print([line.split()[1] for line in open(f"/proc/self/fdinfo/{fd}") if line.startswith("Pid:")][0])
@@ -225,8 +226,9 @@ test_a_terminal_goes_to_the_console_socket() {
         cat >"$scratch/receive.py" <<'END'
 import array, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 data, ancillary = listener.accept()[0].recvmsg(100, socket.CMSG_SPACE(4))[:2]
 terminal = array.array("i", ancillary[0][2])[0]
 while True:
@@ -249,10 +251,12 @@ END
 
 test_a_terminal_in_the_foreground() {
         up .
-        output=$(script -qec "stty rows 22 cols 88; '${CRT_OCI:-crt-oci}' --root '$state' exec -t box sh -c 'tty; sleep 0.2; stty size; exit 3'; echo status \$?" /dev/null </dev/null | tr -d '\r')
+        echo 'tty; until [ "$(stty size)" = "22 88" ]; do sleep 0.05; done; stty size; exit 3' >"$rootfs/tmp/look"
+        output=$(script -qec "stty rows 22 cols 88; '${CRT_OCI:-crt-oci}' --root '$state' exec -t box sh /tmp/look; echo status \$?" /dev/null </dev/null | tr -d '\r')
         contains "$output" "/dev/pts/0"
         contains "$output" "22 88"
         contains "$output" "status 3"
+        rm "$rootfs/tmp/look"
         down
 }
 
@@ -275,7 +279,8 @@ test_only_what_is_handed_on_is_open() {
 # (CVE-2024-21626).
 test_closed_descriptors_stay_closed() {
         up .
-        oci exec box stat -L -c %t:%T /proc/self/fd/0 <&- | grep -qx 1:3
+        oci exec box stat -L -c %t:%T /proc/self/fd/0 <&- >"$scratch/seen"
+        equal 1:3 "$(<"$scratch/seen")"
         oci exec box sh -c 'seen=$(stat -L -c %t:%T /proc/$$/fd/[012]); echo $seen >/tmp/seen' <&- >&- 2>&-
         equal "1:3 1:3 1:3" "$(cat "$rootfs/tmp/seen")"
         rm "$rootfs/tmp/seen"

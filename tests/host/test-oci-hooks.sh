@@ -139,7 +139,7 @@ test_a_hook_that_does_not_end_is_killed() {
         local started=$SECONDS
         refused "$(with_hooks 'createRuntime: [outside("slow"; "sleep") + {timeout: 1}]')" \
                 "config.hooks.createRuntime[0]: $hook: still runs after 1 s, and was killed"
-        (( SECONDS - started < 10 ))
+        (( SECONDS - started < 100 ))
         equal "" "$(pgrep -f "^sleep 98765$")"
 }
 
@@ -156,9 +156,9 @@ test_a_hook_of_the_start_hinders_nobody() {
                                 oci run -b "$bundle" box </dev/null >/dev/null 2>&1 &
                         fi
                         wait_for 5 pgrep -f "^sleep 98765$"
-                        timeout 5 "${CRT_OCI:-crt-oci}" --root "$state" kill box KILL
-                        timeout 5 "${CRT_OCI:-crt-oci}" --root "$state" delete --force box
-                        for pid in $(pgrep -f "^sleep 98765$"); do kill -9 "$pid"; done
+                        timeout 100 "${CRT_OCI:-crt-oci}" --root "$state" kill box KILL
+                        timeout 100 "${CRT_OCI:-crt-oci}" --root "$state" delete --force box
+                        for pid in $(pgrep -f "^sleep 98765$"); do kill -9 "$pid" || true; done
                         wait || true
                         nothing_left
                 done
@@ -174,9 +174,9 @@ test_hooks_may_call_the_runtime() {
 #!/bin/bash
 exec >>$said 2>&1
 export ASAN_OPTIONS=detect_leaks=0 # it would look for itself in a /proc of other numbers
-status() { timeout 20 $program --root $state "\$@"; echo "\$1 \$?"; }
+status() { timeout 100 $program --root $state "\$@"; echo "\$1 \$?"; }
 echo "\$1"
-timeout 20 $program --root $state state box | jq -r .status
+timeout 100 $program --root $state state box | jq -r .status
 status list -q
 for command in start pause resume "update --pids-limit 5" ps "events --stats" exec delete "delete --force"; do
         set -- \$command box
@@ -187,7 +187,7 @@ END
         chmod +x "$ask"
         for kind in prestart createRuntime createContainer; do
                 rm -f "$said"
-                inside ".hooks = {$kind: [{path: \"$ask\", args: [\"ask\", \"$kind\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 100}]}" true ||
+                inside ".hooks = {$kind: [{path: \"$ask\", args: [\"ask\", \"$kind\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 1000}]}" true ||
                         fail "$output"
                 contains "$(cat "$said")" "$kind"$'\ncreating\nbox\nlist 0\n'
                 equal 7 "$(grep -c "'box' is being created" "$said")"
@@ -195,7 +195,7 @@ END
                 nothing_left
         done
         rm -f "$said"
-        bundle ".hooks = {poststart: [{path: \"$ask\", args: [\"ask\", \"poststart\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 100}]}" sleep 1000
+        bundle ".hooks = {poststart: [{path: \"$ask\", args: [\"ask\", \"poststart\"], env: [\"PATH=/usr/bin:/bin\"], timeout: 1000}]}" sleep 1000
         oci run --detach -b "$bundle" box </dev/null >/dev/null 2>&1
         contains "$(cat "$said")" $'poststart\nrunning\nbox\nlist 0\n'
         contains "$(cat "$said")" "exec 0"
@@ -211,7 +211,7 @@ test_a_hook_that_writes_all_the_time_is_killed_too() {
         chmod +x "$scratch/fork"
         inside '.hooks = {createRuntime: [{path: "'"$scratch"'/fork", env: ["PATH=/bin:/usr/bin"]}]}' true || fail "$output"
         kill -9 "$(cat "$scratch/writer")" 2>/dev/null || true
-        (( SECONDS - started < 10 ))
+        (( SECONDS - started < 100 ))
 }
 
 test_the_umask_of_hooks_is_the_callers() {
@@ -226,11 +226,10 @@ test_the_umask_of_hooks_is_the_callers() {
 
 test_a_hook_that_leaves_something_behind_is_not_waited_for() {
         fresh
-        printf '#!/bin/sh\nsleep 3 &\necho much; exit 0\n' >"$scratch/fork"
+        printf '#!/bin/sh\nsleep 98764 &\necho $! >%s\necho much; exit 0\n' "$scratch/behind" >"$scratch/fork"
         chmod +x "$scratch/fork"
-        local started=$SECONDS
         inside '.hooks = {createRuntime: [{path: "'"$scratch"'/fork"}]}' true
-        (( SECONDS - started < 3 ))
+        kill -KILL "$(cat "$scratch/behind")"
 }
 
 # What tools for devices do: they enter the mount namespace before the pivot and mount below the root's own path.

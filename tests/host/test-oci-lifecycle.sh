@@ -116,7 +116,7 @@ test_a_program_that_can_not_be_executed_is_reported_by_start() {
         oci create -b "$bundle" box
         fails oci start box
         contains "$output" "config.process.args[0]: /tmp/garbage: Exec format error"
-        equal stopped "$(status_of box)"
+        wait_for 5 is_status box stopped
         oci delete box
         fails oci run -b "$bundle" box
         contains "$output" "Exec format error"
@@ -194,8 +194,9 @@ test_terminal_goes_to_the_console_socket() {
         cat >"$scratch/receive.py" <<'END'
 import array, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 connection = listener.accept()[0]
 data, ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[:2]
 terminal = array.array("i", ancillary[0][2])[0]

@@ -248,7 +248,9 @@ def test_it_is_a_job():
     stream, job = begin("big")
     stream.close()
     assert "Nobody reads" in failure("Cancelled", lambda: store.wait(job))
+    wait_for(lambda: not worker_pids("crt-diff"), what="the end of the workers")
     jobs = [begin("big") for _ in range(3)]
+    wait_for(lambda: worker_pids("crt-diff"), what="a worker")
     os.kill(worker_pids("crt-diff")[0], 9)
     for stream, job in jobs:
         stream.readall()

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, Tree, check_disk, entry, equal, failure, layer, systemctl  # noqa: E402
-from interfaces import GLib, error_name  # noqa: E402
+from interfaces import GLib, error_name, unmount  # noqa: E402
 from snapshot_trees import journal  # noqa: E402
 
 MIB = 1 << 20
@@ -32,7 +32,7 @@ class Small:
 
     def __exit__(self, *_):
         systemctl("stop", "crt-snapshots")
-        subprocess.run(["umount", STATE], check=True)
+        unmount(STATE)
 
 
 def remount(mode):

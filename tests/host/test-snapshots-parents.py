@@ -8,7 +8,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import Snapshots, check_disk, entry, equal, failure, layer  # noqa: E402
+from snapshot_trees import Snapshots, check_disk, entry, equal, failure, layer, processor_seconds  # noqa: E402
+from interfaces import stop_process  # noqa: E402
 
 store = Snapshots()
 LINK = {"kind": tarfile.SYMTYPE}
@@ -92,10 +93,10 @@ def test_depth_times_layers_times_directories_takes_seconds():
         parent = f"l{i}"
     store.prepare("p")
     store.unpack("p", layer(*(entry(f"{path}/leaf{i}/x", b"x") for i in range(3000))))
-    begun = time.monotonic()
+    before = processor_seconds()
     store.commit("c", "p", parent=parent)
-    took = time.monotonic() - begun
-    assert took < 5, f"the commit took {took:.1f} s"
+    took = processor_seconds() - before
+    assert took < 10, f"the commit took {took:.1f} s of the processor"
 
 
 def test_a_link_is_not_hidden_by_accident():
@@ -134,11 +135,13 @@ def test_one_slow_commit_does_not_stop_those_of_other_namespaces():
     store.prepare("p", namespace="slow")
     store.unpack("p", layer(*(entry(f"{name}/x", b"x") for name in names)), namespace="slow")
     store.prepare("q")
-    command = ["busctl", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1", "Commit", "ssa{sv}"]
+    command = ["busctl", "--timeout=600", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
+               "Commit", "ssa{sv}"]
+    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
     with subprocess.Popen(command + ["c", "p", "2", "parent", "s", "base", "namespace", "s", "slow"]) as slow:
         wait_for(lambda: worker_pids("crt-tree"), what="the worker")
         worker = worker_pids("crt-tree")[0]
-        os.kill(worker, signal.SIGSTOP)
+        assert stop_process(worker), "the worker was quicker than we are"
         try:
             subprocess.run(command + ["c", "q", "0"], check=True, timeout=100)
             equal(None, slow.poll())

@@ -110,7 +110,7 @@ def as_user(user, action, *arguments, keep=None, **options):
     command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", sys.executable, __file__, action,
                json.dumps(arguments), json.dumps(options)]
     return subprocess.run(command, check=True, text=True, capture_output=True, pass_fds=[keep] if keep else [],
-                          timeout=60).stdout.strip()
+                          timeout=600).stdout.strip()
 
 
 def refused(answer):

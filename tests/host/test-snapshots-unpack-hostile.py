@@ -175,8 +175,9 @@ def test_a_process_that_dies_is_explained():
 def test_nothing_is_left_of_a_worker_that_dies():
     store.prepare("p")
     job, write_end, _ = slow_layer("p", store)
-    parts = part_pids(worker_pids()[0])
-    equal(3, len(parts))
+    worker = worker_pids()[0]
+    wait_for(lambda: len(part_pids(worker)) == 3, what="all three")
+    parts = part_pids(worker)
     os.kill(parts[0], signal.SIGKILL)
     assert "killed by SIGKILL" in sentence(job)
     wait_for(lambda: not [pid for pid in parts if os.path.exists(f"/proc/{pid}")], what="the end of all parts")

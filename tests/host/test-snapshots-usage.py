@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, layer, libc, rows  # noqa: E402
+from interfaces import stop_process  # noqa: E402
 
 store = Snapshots()
 MIB = 1 << 20
@@ -120,12 +121,11 @@ def test_cleanup_waits_until_everything_is_deleted():
 def stopped_emptying():
     """The worker that empties the trash, in the middle of it; None: it was too quick."""
     store.put("many", layer(*(f"d{i}/" for i in range(10000))))
+    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
     store.remove("many")
     for _ in range(1000):
         for pid in worker_pids("crt-tree"):
-            try:
-                os.kill(pid, signal.SIGSTOP)
-            except ProcessLookupError:
+            if not stop_process(pid):
                 continue
             if os.listdir(f"{STATE}/trash"):
                 return pid

@@ -8,7 +8,8 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, rows  # noqa: E402
-from snapshot_trees import systemctl  # noqa: E402
+from snapshot_trees import systemctl, worker_pids  # noqa: E402
+from interfaces import stop_process  # noqa: E402
 
 store = Snapshots()
 BASE = layer("d/", entry("d/f", b"contents" * 1000), entry("d/other", b"x"), entry("d/link", kind=tarfile.SYMTYPE,
@@ -243,7 +244,10 @@ def test_it_is_a_job():
         with open(f"{path}/f", "wb") as file:
             os.truncate(file.fileno(), 2 << 30)
     store.commit("c", "big")
+    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
     job = store.call("Verify", "c")[0][0]
+    # It stands still, that it is not done before we have asked.
+    wait_for(lambda: [pid for pid in worker_pids("crt-tree") if stop_process(pid)], what="the worker")
     state = store.state(job)
     equal(("running", "verify", "c"), (state["State"], state["Verb"], state["Object"]))
     assert "being read" in failure("FailedPrecondition", lambda: store.remove("c"))

@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from task_containers import Container, containers, equal, main, shell, systemctl  # noqa: E402
+from polkit_rules import PolkitRule  # noqa: E402
+from task_containers import Container, containers, equal, main, shell  # noqa: E402
 
-RULE = "/etc/polkit-1/rules.d/10-test-tasks.rules"
+set_rule = PolkitRule("tasks").set
 ALICE = pwd.getpwnam("alice").pw_uid
 SPACE = f"u{ALICE}"
 DENIED = {"AccessDenied", "InteractiveAuthorizationRequired"}
@@ -36,22 +37,12 @@ except GLib.Error as error:
     print(error_name(error).split(".")[-1])""")
 
 
-def restart_polkit():
-    systemctl("reset-failed", "polkit")  # as often as the tests like
-    systemctl("restart", "polkit")
-
-
 def allow(condition):
-    with open(RULE, "w", encoding="ascii") as file:
-        file.write("polkit.addRule(function(action, subject) { if (subject.user == 'alice' && (" + condition +
-                   ")) return polkit.Result.YES; });")
-    restart_polkit()
+    set_rule(f"subject.user == 'alice' && ({condition})")
 
 
 def forget():
-    if os.path.exists(RULE):
-        os.unlink(RULE)
-        restart_polkit()
+    set_rule(None)
 
 
 def test_nothing_is_allowed_without_a_rule():

@@ -9,7 +9,8 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from task_containers import (MANAGER, NAME, PATH, Container, Failing, GLib, Gio, bus, call_later, command,  # noqa: E402
                              containers, contains, create, equal, error_name, failure, journal, loop_until, main,
-                             read_all, run_directories, scopes, shell, snapshots, terminal_read, wait_for)
+                             read_all, run_directories, scopes, shell, snapshots, terminal_read, wait_for,
+                             wait_until_ready)
 
 
 # ---- what comes out ----
@@ -129,10 +130,10 @@ def test_many_wait():
 
 
 def test_kill():
-    container = shell("trap 'exit 9' USR1; while :; do sleep 0.05; done")
+    container = shell("trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done")
     failure("FailedPrecondition", container.kill)
     container.start()
-    time.sleep(0.2)
+    wait_until_ready(container)
     failure("InvalidArgs", lambda: container.kill("NOSUCH"))
     container.kill("TERM")  # the first process of a pid namespace has no default actions
     time.sleep(0.2)
@@ -172,8 +173,7 @@ def test_auto_remove():
     container.start()
     time.sleep(0.3)
     equal(6, container.wait())  # late, but not too late
-    equal([], containers()[0])
-    equal(set(), snapshots())
+    wait_for(lambda: not containers()[0] and not snapshots(), what="its removal")
     again = shell("exit 8", id="auto", auto_remove=True)
     again.start()
     equal(8, again.wait())
