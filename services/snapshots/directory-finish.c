@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -69,9 +70,16 @@ static int node_fault(const DirectoryNode *node, int r, const char *what, Fault 
                                what);
 }
 
-static int apply_attributes(const DirectoryNode *node, Fault *fault) {
-        if (!node->described && !node->parent)
-                return 0;
+/* What can't be done by its name. One that was made as it shall be needs nothing but its times: none inside
+ * has got a setgid bit or a default ACL yet, so none has inherited any, except from the root as it came. */
+static bool needs_descriptor(const DirectoryNode *node, bool inherits) {
+        if (!node->parent)
+                return node->described;
+        return inherits || node->mode != DIRECTORY_MODE || node->uid != 0 || node->gid != 0 ||
+               node->xattrs.count > 0;
+}
+
+static int apply_to_descriptor(const DirectoryNode *node, Fault *fault) {
         /* The root may have come as a descriptor that only names it. */
         _cleanup_close_ int root =
                 node->parent ? -EBADF : openat(node->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -90,45 +98,87 @@ static int apply_attributes(const DirectoryNode *node, Fault *fault) {
         return 0;
 }
 
+static int apply_attributes(const DirectoryNode *node, bool inherits, Fault *fault) {
+        if (needs_descriptor(node, inherits))
+                return apply_to_descriptor(node, fault);
+        if (node->described && utimensat(node->parent->fd, node->name, node->times, AT_SYMLINK_NOFOLLOW) < 0)
+                return node_fault(node, -errno, "set the times of", fault);
+        return 0;
+}
+
 /* ---- all of them ---- */
 
-static int enter(DirectoryNode *node, Notes *notes, Fault *fault) {
-        if (node->parent) {
+typedef struct Finish {
+        DirectoryNode *root;
+        bool inherits; /* what is made in the root has more than it was given */
+        Notes notes;
+} Finish;
+
+static bool root_inherits(int root) {
+        _cleanup_close_ int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct stat st;
+        if (fd < 0 || fstat(fd, &st) < 0 || (st.st_mode & S_ISGID) != 0)
+                return true;
+        return fgetxattr(fd, "system.posix_acl_default", NULL, 0) >= 0 ||
+               (errno != ENODATA && errno != EOPNOTSUPP);
+}
+
+static DirectoryNode *next_in_order(const Finish *finish, DirectoryNode *node) {
+        if (node->first_child)
+                return node->first_child;
+        while (node != finish->root && !node->next)
+                node = node->parent;
+        return node == finish->root ? NULL : node->next;
+}
+
+/* Those that have to be open, for themselves or for what lies in them. */
+static void mark_all(const Finish *finish) {
+        for (DirectoryNode *node = finish->root; node; node = next_in_order(finish, node)) {
+                DirectoryNode *at = needs_descriptor(node, finish->inherits) ? node
+                                    : node->described                        ? node->parent
+                                                                             : NULL;
+                for (; at && !at->is_needed; at = at->parent)
+                        at->is_needed = true;
+        }
+}
+
+static int enter(Finish *finish, DirectoryNode *node, Fault *fault) {
+        if (node->parent && node->is_needed) {
                 node->fd = openat(node->parent->fd, node->name,
                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 if (node->fd < 0)
                         return node_fault(node, -errno, "open", fault);
         }
-        return note_directory(notes, node, fault);
+        return note_directory(&finish->notes, node, fault);
 }
 
-static int leave(DirectoryNode *node, Fault *fault) {
-        int r = apply_attributes(node, fault);
+static int leave(const Finish *finish, DirectoryNode *node, Fault *fault) {
+        int r = apply_attributes(node, finish->inherits, fault);
         if (node->parent)
                 node->fd = fd_close(node->fd);
         return r;
 }
 
 /* Down to the first child, then to the next one beside, then up: as many are open as the way is deep. */
-static int visit_all(DirectoryNode *root, Notes *notes, Fault *fault) {
-        DirectoryNode *node = root;
-        int r = enter(node, notes, fault);
+static int visit_all(Finish *finish, Fault *fault) {
+        DirectoryNode *root = finish->root, *node = root;
+        int r = enter(finish, node, fault);
         while (r >= 0) {
                 if (node->first_child) {
                         node = node->first_child;
-                        r = enter(node, notes, fault);
+                        r = enter(finish, node, fault);
                         continue;
                 }
                 while (r >= 0 && node != root && !node->next) {
-                        r = leave(node, fault);
+                        r = leave(finish, node, fault);
                         node = node->parent;
                 }
                 if (r >= 0)
-                        r = leave(node, fault);
+                        r = leave(finish, node, fault);
                 if (r < 0 || node == root)
                         break;
                 node = node->next;
-                r = enter(node, notes, fault);
+                r = enter(finish, node, fault);
         }
         for (; node != root && node; node = node->parent)
                 node->fd = fd_close(node->fd);
@@ -136,12 +186,15 @@ static int visit_all(DirectoryNode *root, Notes *notes, Fault *fault) {
 }
 
 int directory_finish(DirectoryTree *tree, int notes, Fault *fault) {
-        _cleanup_free_ Notes *text = malloc(sizeof(*text));
-        if (!text)
+        _cleanup_free_ Finish *finish = malloc(sizeof(*finish));
+        if (!finish)
                 return fault_set_errno(fault, -ENOMEM, "Can't unpack the layer");
-        text->fd = notes;
-        text->size = text->before = 0;
+        finish->root = directory_tree_root(tree);
+        finish->inherits = root_inherits(finish->root->fd);
+        finish->notes.fd = notes;
+        finish->notes.size = finish->notes.before = 0;
         directory_tree_close_all(tree);
-        int r = visit_all(directory_tree_root(tree), text, fault);
-        return r < 0 ? r : notes_flush(text, fault);
+        mark_all(finish);
+        int r = visit_all(finish, fault);
+        return r < 0 ? r : notes_flush(&finish->notes, fault);
 }

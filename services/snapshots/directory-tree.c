@@ -184,7 +184,7 @@ int directory_tree_add(DirectoryTree *tree, DirectoryNode *parent, const char *n
                 return r == -EDQUOT ? r : fault_set_errno(fault, -ENOMEM, "Can't unpack the layer");
         memcpy(node->name, name, length);
         node->fd = -EBADF;
-        node->mode = 0755;
+        node->mode = DIRECTORY_MODE;
         node->path_length = (uint16_t) (parent->path_length + (parent->path_length > 0) + length);
         node->hash = name_hash(tree, parent, name, length);
         node->parent = parent;

@@ -15,6 +15,9 @@
 #include "lib/macros.h"
 #include "services/snapshots/entry-attributes.h"
 
+/* With which all are made: that of those that are only implied, and of most others. */
+#define DIRECTORY_MODE 0755
+
 typedef struct DirectoryNode DirectoryNode;
 typedef struct DirectoryTree DirectoryTree;
 
@@ -27,6 +30,7 @@ struct DirectoryNode {
         int fd;
         bool described; /* by an entry of the archive; else it is only implied by what lies in it */
         bool opaque;
+        bool is_needed;       /* in the end, by descriptor (directory-finish.h) */
         uint16_t path_length; /* from the root */
         mode_t mode;
         uid_t uid;

@@ -139,7 +139,7 @@ static int writer_make_directory(LayerWriter *writer, const Place *place, bool r
         const EntryName *name = place->name;
         struct stat st;
         bool opaque = false;
-        if (mkdirat(place->fd, name->name, 0700) < 0) {
+        if (mkdirat(place->fd, name->name, DIRECTORY_MODE) < 0) {
                 if (errno != EEXIST)
                         return entry_fault(fault, -errno, name->path, "make the directory");
                 if (!replace && fstatat(place->fd, name->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -151,7 +151,7 @@ static int writer_make_directory(LayerWriter *writer, const Place *place, bool r
                 int r = writer_clear(writer, place, &opaque, fault);
                 if (r < 0)
                         return r;
-                if (mkdirat(place->fd, name->name, 0700) < 0)
+                if (mkdirat(place->fd, name->name, DIRECTORY_MODE) < 0)
                         return entry_fault(fault, -errno, name->path, "make the directory");
         }
         int r = directory_tree_add(writer->tree, place->parent, name->name, strlen(name->name), ret, fault);

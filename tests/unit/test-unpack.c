@@ -171,6 +171,34 @@ static void does_not_inherit_from_the_directory(void) {
         CHECK(status("d").st_mode == (S_IFDIR | 02770));
 }
 
+/* Nor from a root that came with something to inherit. */
+static void directories_are_as_described_or_implied(void) {
+        static const uint8_t acl[] = { 2, 0, 0,   0,   1,   0,   7,  0, 255, 255, 255, 255, 4,   0,
+                                       0, 0, 255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255 };
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_(tar_done) Tar tar = { 0 };
+                tar_add(&tar, &(TarEntry){ .name = "plain/implied/f", .type = '0', .contents = "x" });
+                tar_add(&tar, &(TarEntry){ .name = "plain/implied/deep", .type = '5', .mtime = 77 });
+                tar_add(&tar, &(TarEntry){ .name = "implied/private", .type = '5', .mode = 0700 });
+                tar_add(&tar, &(TarEntry){ .name = "plain", .type = '5', .mtime = 99 });
+                tar_add(&tar, &(TarEntry){ .name = "owned", .type = '5', .gid = 5, .mtime = 55 });
+                tar_end(&tar);
+                fresh();
+                if (i == 1)
+                        CHECK(fchown(root, 0, 9) >= 0 && fchmod(root, 02755) >= 0);
+                else if (i == 2 && fsetxattr(root, "system.posix_acl_default", acl, sizeof(acl), 0) < 0)
+                        continue; /* the file system has none */
+                CHECK_NO_FAULT(unpack(&tar, &fault));
+                CHECK(status("plain").st_mode == (S_IFDIR | 0755) && status("plain").st_mtime == 99);
+                CHECK(status("plain/implied").st_mode == (S_IFDIR | 0755));
+                CHECK(status("plain/implied/deep").st_mode == (S_IFDIR | 0755));
+                CHECK(status("plain/implied/deep").st_mtime == 77);
+                CHECK(status("implied").st_mode == (S_IFDIR | 0755));
+                CHECK(status("implied/private").st_mode == (S_IFDIR | 0700));
+                CHECK(status("owned").st_gid == 5 && status("owned").st_mtime == 55);
+        }
+}
+
 static void a_later_entry_replaces_an_earlier_one(void) {
         Tar tar = { 0 };
         tar_add(&tar, &(TarEntry){ .name = "a", .type = '0', .contents = "first" });
@@ -495,6 +523,7 @@ int main(void) {
                 CHECK_CASE(keeps_attributes_and_nanoseconds),
                 CHECK_CASE(makes_holes),
                 CHECK_CASE(does_not_inherit_from_the_directory),
+                CHECK_CASE(directories_are_as_described_or_implied),
                 CHECK_CASE(a_later_entry_replaces_an_earlier_one),
                 CHECK_CASE(converts_whiteouts),
                 CHECK_CASE(whiteouts_spare_the_layer_itself),
