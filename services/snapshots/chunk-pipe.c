@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,23 +17,66 @@ static size_t memory_size(unsigned count) {
         return CHUNK_SIZE * count;
 }
 
-int chunk_pipe_new(unsigned count, ChunkPipe *ret) {
-        int sockets[2];
+/* In a file system of its own that nothing leads to, as only such a one can be asked for huge pages whatever
+ * the host does with other shared memory: the first touch of each small page costs as much as it takes to
+ * decompress what fits into two. -EPERM without CAP_SYS_ADMIN, -EINVAL if the kernel has no such pages. */
+static int memory_new_huge(size_t size, ChunkPipe *pipe) {
+        _cleanup_close_ int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+        if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "huge", "within_size", 0) < 0 ||
+            fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+                return -errno;
+        _cleanup_close_ int mount =
+                fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        if (mount < 0)
+                return -errno;
+        _cleanup_close_ int memory = openat(mount, "chunks", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (memory < 0 || ftruncate(memory, (off_t) size) < 0)
+                return -errno;
+        int reading = openat(mount, "chunks", O_RDONLY | O_CLOEXEC);
+        if (reading < 0)
+                return -errno;
+        pipe->memory = TAKE_FD(memory);
+        pipe->reading = reading;
+        return 0;
+}
+
+static int memory_new_sealed(size_t size, ChunkPipe *pipe) {
         _cleanup_close_ int memory = memfd_create("crt-chunks", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         /* Whoever could cut it off would kill the other side. */
-        if (memory < 0 || ftruncate(memory, (off_t) memory_size(count)) < 0 ||
+        if (memory < 0 || ftruncate(memory, (off_t) size) < 0 ||
             fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
                 return -errno;
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+        pipe->reading = fcntl(memory, F_DUPFD_CLOEXEC, 0);
+        if (pipe->reading < 0)
                 return -errno;
-        *ret = (ChunkPipe){
-                .count = count, .memory = TAKE_FD(memory), .producer = sockets[0], .consumer = sockets[1]
-        };
+        pipe->memory = TAKE_FD(memory);
+        pipe->is_sealed = true;
+        return 0;
+}
+
+int chunk_pipe_new(unsigned count, ChunkPipe *ret) {
+        ChunkPipe pipe = CHUNK_PIPE_NULL;
+        int sockets[2];
+        pipe.count = count;
+        if (memory_new_huge(memory_size(count), &pipe) < 0) {
+                int r = memory_new_sealed(memory_size(count), &pipe);
+                if (r < 0)
+                        return r;
+        }
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+                int r = -errno;
+                chunk_pipe_done(&pipe);
+                return r;
+        }
+        pipe.producer = sockets[0];
+        pipe.consumer = sockets[1];
+        *ret = pipe;
         return 0;
 }
 
 void chunk_pipe_done(ChunkPipe *pipe) {
         pipe->memory = fd_close(pipe->memory);
+        pipe->reading = fd_close(pipe->reading);
         pipe->producer = fd_close(pipe->producer);
         pipe->consumer = fd_close(pipe->consumer);
 }
@@ -43,18 +87,19 @@ int chunk_pipe_produce(ChunkPipe *pipe, ChunkEnd *ret) {
         if (data == MAP_FAILED)
                 return -errno;
         if (madvise(data, size, MADV_DONTFORK) < 0 ||
-            fcntl(pipe->memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
+            (pipe->is_sealed && fcntl(pipe->memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)) {
                 int r = -errno;
                 (void) munmap(data, size);
                 return r;
         }
+        pipe->memory = fd_close(pipe->memory);
         *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->producer), .count = pipe->count };
         return 0;
 }
 
 int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret) {
         const size_t size = memory_size(pipe->count);
-        void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, pipe->memory, 0);
+        void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, pipe->reading, 0);
         if (data == MAP_FAILED)
                 return -errno;
         *ret = (ChunkEnd){ .data = data, .socket = TAKE_FD(pipe->consumer), .count = pipe->count };

@@ -20,12 +20,15 @@
 /* Before it is known who is who. */
 typedef struct ChunkPipe {
         unsigned count; /* of chunks */
-        int memory;
+        int memory;     /* for the producer */
+        int reading;    /* the same, for the consumer: nothing can be written through it */
+        bool is_sealed; /* else nobody has a descriptor of memory any more when all have their ends */
         int producer;
         int consumer;
 } ChunkPipe;
 
-#define CHUNK_PIPE_NULL ((ChunkPipe){ 0, -EBADF, -EBADF, -EBADF })
+#define CHUNK_PIPE_NULL                                                                                     \
+        ((ChunkPipe){ .memory = -EBADF, .reading = -EBADF, .producer = -EBADF, .consumer = -EBADF })
 
 /* One end of it. */
 typedef struct ChunkEnd {
@@ -42,8 +45,8 @@ typedef struct ChunkEnd {
 int chunk_pipe_new(unsigned count, ChunkPipe *ret);
 void chunk_pipe_done(ChunkPipe *pipe);
 
-/* Takes the end's socket; from then on nobody else can map the memory for writing, and a forked child does
- * not have this mapping. */
+/* Takes the end's socket and what the memory can be written through, which a process that was forked before
+ * must close itself; a child that is forked later does not have this mapping. */
 int chunk_pipe_produce(ChunkPipe *pipe, ChunkEnd *ret);
 int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret);
 void chunk_end_done(ChunkEnd *end);

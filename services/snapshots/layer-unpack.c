@@ -17,10 +17,10 @@
 #include "services/snapshots/layer-parts.h"
 #include "services/snapshots/layer-relay.h"
 
-/* The relay is the fastest of the three, so little has to lie before it. What lies behind it lets the slower
- * of the two others go on while the other one has the easier part of the layer: many small files, or few
- * that do not compress. */
-#define CHUNKS_BEFORE_RELAY 4
+/* What lies between lets the decompressor and the writer go on while the other one has the easier part of
+ * the layer: many small files, or few that do not compress. Most of it is before the relay, as two
+ * processors then find more to do while only the decompressor is busy: hashing, too. */
+#define CHUNKS_BEFORE_RELAY 28
 #define CHUNKS_BEHIND_RELAY 12
 
 /* Together a second. */

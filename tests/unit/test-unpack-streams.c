@@ -372,13 +372,35 @@ static void whoever_is_gone_is_noticed(void) {
         CHECK(!chunk_end_reserve(&others.from));
 }
 
-static void nobody_else_can_write_to_the_memory(void) {
+static void check_memory(void) {
         _cleanup_(ends_done) Ends ends = make_ends();
         size_t all = CHUNK_SIZE * TEST_CHUNKS;
-        CHECK(mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, ends.pipe.memory, 0) == MAP_FAILED);
+        int fd = ends.pipe.reading;
+        CHECK(ends.pipe.memory < 0);
+        CHECK(mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
         CHECK(mprotect(ends.to.data, all, PROT_READ | PROT_WRITE) < 0);
-        CHECK(pwrite(ends.pipe.memory, "x", 1, 0) < 0 && ftruncate(ends.pipe.memory, 0) < 0);
-        CHECK(fcntl(ends.pipe.memory, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+        CHECK(pwrite(fd, "x", 1, 0) < 0 && ftruncate(fd, 0) < 0 && fallocate(fd, 0, 0, 2 * (off_t) all) < 0);
+        CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+        memset(chunk_end_reserve(&ends.from), 7, CHUNK_SIZE);
+        CHECK_OK(chunk_end_publish(&ends.from, CHUNK_SIZE, 0));
+        const uint8_t *data;
+        size_t size;
+        CHECK_INT(chunk_end_next(&ends.to, &data, &size), 1);
+        CHECK(size == CHUNK_SIZE && data[0] == 7 && data[CHUNK_SIZE - 1] == 7);
+}
+
+/* Who may not mount has small pages, and as safe ones. */
+static void nobody_else_can_write_to_the_memory(void) {
+        check_memory();
+        if (geteuid() != 0)
+                return;
+        CHECK(seteuid(65534) >= 0);
+        ChunkPipe pipe;
+        CHECK_OK(chunk_pipe_new(TEST_CHUNKS, &pipe));
+        CHECK(pipe.is_sealed);
+        chunk_pipe_done(&pipe);
+        check_memory();
+        CHECK(seteuid(0) >= 0);
 }
 
 static void what_is_no_message_is_refused(void) {
