@@ -24,7 +24,7 @@ import snapshot_trees  # noqa: E402
 
 FS_IOC_MEASURE_VERITY = 0xC0046686
 FOLDER = "/dev/shm/power"
-POINTS = int(os.environ.get("POINTS") or 60)
+POINTS = int(os.environ.get("POINTS") or 40)
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 # One block of hashes, two levels of them, none.
 BLOBS = [os.urandom(size) for size in (3 * MIB + 17, 1, 100000, 4096, 600000)] + [b""]
