@@ -239,10 +239,19 @@ def parent_of(pid):
         return 0
 
 
-def worker_pids(program="crt-unpack"):
-    """Without those that a worker has started itself."""
+def does(pid, task):
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+            return file.read().split("\0")[1:2] == [task]
+    except OSError:
+        return False
+
+
+def worker_pids(program="crt-unpack", task=None):
+    """Without those that a worker has started itself. The task is the first argument: while one commits, another may be
+    deleting what was thrown away before."""
     found = pids_of(program)
-    return [pid for pid in found if parent_of(pid) not in found]
+    return [pid for pid in found if parent_of(pid) not in found and (task is None or does(pid, task))]
 
 
 def part_pids(worker):

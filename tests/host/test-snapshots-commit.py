@@ -107,7 +107,7 @@ def test_a_tree_outlives_a_commit_that_is_killed_late():
                 with Late("a", waits=True):
                     call = begin_commit("c", "a")
                     if end == "worker":
-                        os.kill(worker_pids("crt-tree")[0], signal.SIGKILL)
+                        os.kill(worker_pids("crt-tree", "finish")[0], signal.SIGKILL)
                     else:
                         kill_daemon()
                     assert call.wait(600) != 0, "it succeeded"

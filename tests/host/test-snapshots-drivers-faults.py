@@ -288,10 +288,10 @@ def test_an_unpacking_that_a_read_only_disk_ended_is_known_to_have_failed():
 
 def one_is_stopped(key):
     """Whether it was, and did not end before that."""
-    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
+    wait_for(lambda: not worker_pids("crt-tree", "fill"), what="the end of the workers")
     call = begin("Prepare", "ssa{sv}", key, "base", "0")
-    wait_for(lambda: worker_pids("crt-tree") or call.poll() is not None, what="the worker")
-    stopped = [pid for pid in worker_pids("crt-tree") if stop_process(pid)]
+    wait_for(lambda: worker_pids("crt-tree", "fill") or call.poll() is not None, what="the worker")
+    stopped = [pid for pid in worker_pids("crt-tree", "fill") if stop_process(pid)]
     try:
         if stopped:
             for use in (lambda: store.mount(key), lambda: store.remove(key), lambda: store.commit("c", key)):

@@ -137,10 +137,10 @@ def test_one_slow_commit_does_not_stop_those_of_other_namespaces():
     store.prepare("q")
     command = ["busctl", "--timeout=600", "call", "org.crt.Snapshots", "/org/crt/Snapshots", "org.crt.Snapshots1",
                "Commit", "ssa{sv}"]
-    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
+    wait_for(lambda: not worker_pids("crt-tree", "finish"), what="the end of the workers")
     with subprocess.Popen(command + ["c", "p", "2", "parent", "s", "base", "namespace", "s", "slow"]) as slow:
-        wait_for(lambda: worker_pids("crt-tree"), what="the worker")
-        worker = worker_pids("crt-tree")[0]
+        wait_for(lambda: worker_pids("crt-tree", "finish"), what="the worker")
+        worker = worker_pids("crt-tree", "finish")[0]
         assert stop_process(worker), "the worker was quicker than we are"
         try:
             subprocess.run(command + ["c", "q", "0"], check=True, timeout=100)

@@ -124,7 +124,7 @@ def stopped_emptying():
     wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
     store.remove("many")
     for _ in range(1000):
-        for pid in worker_pids("crt-tree"):
+        for pid in worker_pids("crt-tree", "empty-trash"):
             if not stop_process(pid):
                 continue
             if os.listdir(f"{STATE}/trash"):

@@ -244,10 +244,10 @@ def test_it_is_a_job():
         with open(f"{path}/f", "wb") as file:
             os.truncate(file.fileno(), 2 << 30)
     store.commit("c", "big")
-    wait_for(lambda: not worker_pids("crt-tree"), what="the end of the workers")
+    wait_for(lambda: not worker_pids("crt-tree", "verify"), what="the end of the workers")
     job = store.call("Verify", "c")[0][0]
     # It stands still, that it is not done before we have asked.
-    wait_for(lambda: [pid for pid in worker_pids("crt-tree") if stop_process(pid)], what="the worker")
+    wait_for(lambda: [pid for pid in worker_pids("crt-tree", "verify") if stop_process(pid)], what="the worker")
     state = store.state(job)
     equal(("running", "verify", "c"), (state["State"], state["Verb"], state["Object"]))
     assert "being read" in failure("FailedPrecondition", lambda: store.remove("c"))
