@@ -113,7 +113,7 @@ def cgroup_frozen(runtime):
     with open(cgroup + "/cgroup.freeze", "w", encoding="utf-8") as file:
         file.write("1")
     try:
-        status, _, _ = runtime.call("create", "--bundle", runtime.bundle, runtime.id, timeout=5)
+        status, _, _ = runtime.call("create", "--bundle", runtime.bundle, runtime.id, timeout=60)
     finally:
         with open(cgroup + "/cgroup.freeze", "w", encoding="utf-8") as file:
             file.write("0")

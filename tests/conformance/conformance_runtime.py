@@ -119,7 +119,7 @@ class Runtime:
         with open(os.path.join(self.bundle, "config.json"), "w", encoding="utf-8") as file:
             file.write(text)
 
-    def call(self, *arguments, timeout=20):
+    def call(self, *arguments, timeout=200):
         """The finished process; its output goes to files, since a container keeps it open."""
         paths = [os.path.join(self.directory, name) for name in ("stdout", "stderr")]
         with open(paths[0], "w", encoding="utf-8") as out, open(paths[1], "w", encoding="utf-8") as errors:
@@ -160,7 +160,7 @@ class Runtime:
     def state(self):
         return json.loads(self.succeed("state", self.id))
 
-    def wait_for(self, status, seconds=5):
+    def wait_for(self, status, seconds=50):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.state()["status"] == status:
@@ -190,7 +190,7 @@ class Runtime:
             with open(cgroup + "/cgroup.kill", "w", encoding="utf-8") as file:
                 file.write("1")
             for directory, _, _ in os.walk(cgroup, topdown=False):
-                for _ in range(20):
+                for _ in range(500):
                     try:
                         os.rmdir(directory)
                         break

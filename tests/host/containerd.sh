@@ -25,6 +25,16 @@ END
 
 control() { ctr --address "$address" --namespace test "$@"; }
 
+# said COMMAND…: what came out of it. ctr gives up the pipes of what has ended before it could open them.
+said() {
+        local try text
+        for try in {1..10}; do
+                text=$("$@") || return
+                [[ -z $text ]] || break
+        done
+        echo "$text"
+}
+
 # The configuration is this test's own: ctr's asks for a CPU weight, for which not every host has a controller.
 # ctr sets no limits on top of it: they are in $resources.
 run_it() {
@@ -48,4 +58,4 @@ cleanup() {
         oci_cleanup
 }
 
-is_state() { control tasks list | grep -q "^$1 .*$2"; }
+is_state() { [[ -n $(control tasks list | grep "^$1 .*$2") ]]; }

@@ -16,7 +16,9 @@ while True:
     if not chunk:
         break
     data += chunk
-open(sys.argv[2], "w").write(data.decode())
+with open(sys.argv[2] + ".new", "w") as told:
+    told.write(data.decode())
+os.rename(sys.argv[2] + ".new", sys.argv[2])
 assert len(fds) == 1, fds
 poller = select.poll()
 poller.register(fds[0], select.POLLIN)

@@ -6,7 +6,7 @@ source "$(dirname "$0")/containerd.sh"
 test_run_gives_output_and_exit_status() {
         start_containerd
         options=(--rm)
-        equal hello "$(run_it one echo hello)"
+        equal hello "$(said run_it one echo hello)"
         local status=0
         run_it one sh -c 'exit 7' || status=$?
         equal 7 "$status"
@@ -25,8 +25,8 @@ test_exec_kill_pause_and_metrics() {
         options=(--detach)
         run_it two sleep 1000
         is_state two RUNNING
-        equal "uid=0 gid=0" "$(control tasks exec --exec-id e1 two id)"
-        contains "$(control tasks exec --exec-id e2 --user 5:6 two id)" "uid=5 gid=6"
+        equal "uid=0 gid=0" "$(said control tasks exec --exec-id e1 two id)"
+        contains "$(said control tasks exec --exec-id e2 --user 5:6 two id)" "uid=5 gid=6"
         local status=0
         control tasks exec --exec-id e4 two sh -c 'exit 4' || status=$?
         equal 4 "$status"
@@ -63,7 +63,7 @@ test_containers_outlive_containerd() {
         rm -f "$address"
         start_containerd
         wait_for 10 is_state four RUNNING
-        equal hello "$(control tasks exec --exec-id e1 four echo hello)"
+        equal hello "$(said control tasks exec --exec-id e1 four echo hello)"
         control tasks kill --signal KILL four
         wait_for 10 is_state four STOPPED
         control tasks delete four || true

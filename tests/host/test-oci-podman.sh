@@ -66,6 +66,7 @@ test_exec_logs_pause_and_stop() {
         have_image
         pod_man run -d --name one --network none localhost/box \
                 sh -c 'trap "echo stopped; exit 0" TERM; echo started; while :; do sleep 0.1; done' >/dev/null
+        wait_for 10 eval '[[ $(pod_man logs one) == started ]]'
         equal "uid=0 gid=0" "$(pod_man exec one id)"
         equal "uid=5 gid=6" "$(pod_man exec --user 5:6 one id)"
         equal "/tmp X=1" "$(pod_man exec --workdir /tmp --env X=1 one sh -c 'echo $PWD X=$X')"
@@ -81,7 +82,7 @@ test_exec_logs_pause_and_stop() {
         fails pod_man exec one true
         pod_man unpause one >/dev/null
         has_state one running
-        pod_man stop --time 5 one >/dev/null
+        pod_man stop --time 100 one >/dev/null
         equal $'started\nstopped' "$(pod_man logs one)"
         equal 0 "$(pod_man inspect --format '{{.State.ExitCode}}' one)"
         pod_man rm one >/dev/null
@@ -199,8 +200,8 @@ test_limits() {
 test_nothing_is_left_of_thrown_away_containers() {
         have_image
         run localhost/box true
-        equal "" "$(pod_man ps --all --quiet)"
-        equal "" "$("$runtime" list --quiet)"
+        wait_for 5 eval '[[ -z $(pod_man ps --all --quiet) ]]'
+        wait_for 5 eval '[[ -z $("$runtime" list --quiet) ]]'
 }
 
 run_tests

@@ -18,7 +18,7 @@ property() { systemctl show -P "$1" crt-box.scope; }
 
 no_scope() {
         wait_for 5 eval '! systemctl is-active -q crt-box.scope'
-        [[ ! -e /sys/fs/cgroup/crt.slice/crt-test.slice/crt-box.scope ]]
+        wait_for 5 test ! -e /sys/fs/cgroup/crt.slice/crt-test.slice/crt-box.scope
         nothing_left
 }
 

@@ -38,13 +38,14 @@ serve() {
 }
 
 # reaches_server PID: from the network of that process.
-reaches_server() { nsenter -t "$1" -n curl -sf -o /dev/null --max-time 2 "http://127.0.0.1:$port/"; }
+reaches_server() { nsenter -t "$1" -n curl -sf -o /dev/null --max-time 30 "http://127.0.0.1:$port/"; }
 
 # A fetch worker as crt-imagesd gets one; its process is $fetch. It ends with the connection, that one with $keeper.
 start_fetch() {
+        wait_for 10 nothing_fetches
         systemctl start crt-fetch.socket
         python3 -c 'import socket, time
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect("/run/crt/fetch.sock"); time.sleep(60)' &
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect("/run/crt/fetch.sock"); time.sleep(600)' &
         keeper=$!
         echo "$keeper" >>"$scratch/pids"
         wait_for 10 fetch_runs

@@ -50,8 +50,8 @@ def mount(image, where, options="", kind="ext4"):
 
 
 def unmount(where):
-    """Whatever still held it was just killed, and may need a moment."""
-    for _ in range(200):
+    """Whatever still held it was just killed, and may need a moment, on a busy machine a longer one."""
+    for _ in range(5000):
         if subprocess.run(["umount", where], capture_output=True, check=False).returncode == 0:
             return
         time.sleep(0.02)
@@ -105,7 +105,7 @@ class PowerDisk:
     def close(self):
         """After the unmount."""
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=300)
 
 
 class Recording:

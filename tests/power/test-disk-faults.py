@@ -6,7 +6,6 @@ right error, nothing that was there is lost, and all goes on when the disk is we
 import errno
 import os
 import re
-import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from power_disk import MIB, PowerDisk, copy, make_image, run  # noqa: E402
 from power_state import STATE, GLib, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, kill_services, power_off, power_on, sha256, try_call  # noqa: E402
 from content_store import error_name, run_cases, wait_for, worker_pids, write  # noqa: E402
+from interfaces import kill_processes  # noqa: E402
 from power_work import IMAGES, own_layers  # noqa: E402
 import task_containers  # noqa: E402
 
@@ -370,8 +370,7 @@ def ingest_all(state):
     write(stream, NEW)
     os.close(stream)
     wait_for(lambda: not state.store.ingests()[path]["Writing"], what="the end of the stream")
-    for pid in worker_pids():
-        os.kill(pid, signal.SIGKILL)
+    kill_processes(worker_pids())
     wait_for(lambda: not worker_pids(), what="the end of the worker")
     os.sync()
 

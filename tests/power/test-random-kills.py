@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from power_state import SERVICES, Cases, GLib, State, check_blobs, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, error_name, sha256, try_call, wait_for  # noqa: E402
+from interfaces import wait_for_answer  # noqa: E402
 from power_work import IMAGES, own_layers  # noqa: E402
 from snapshot_trees import worker_pids  # noqa: E402
 import task_containers  # noqa: E402
@@ -159,6 +160,7 @@ def run_round(number, layers, trees):
         client.over.set()
     for client in clients:
         client.join()
+    wait_for_answer("Content", "Snapshots", "Images", "Tasks")
     for client in clients:
         client.expected = {thing: there for thing, there in client.expected.items() if thing[0] != "collection"}
     return kills, sum(client.count for client in clients), list(look(clients, trees))

@@ -125,8 +125,9 @@ test_a_terminal_goes_on_too() {
         cat >"$scratch/terminal.py" <<'END'
 import array, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 for _ in range(2):
     connection = listener.accept()[0]
     ancillary = connection.recvmsg(100, socket.CMSG_SPACE(4))[1]

@@ -86,6 +86,18 @@ def test_processes_are_refused():
     equal((0, "all"), (status, text.strip().split("\n")[-1]))
 
 
+def check_usage(container, seconds, is_right):
+    """Several times: the machine may have other things to do."""
+    container.start()
+    wait_for(lambda: counters(container, "cpu.stat")["usage_usec"] > 50000)
+    for _ in range(5):
+        used, throttled = usage(container, seconds)
+        if is_right(used, throttled):
+            break
+    container.kill()
+    assert is_right(used, throttled), f"uses {used:.2f} processors, was throttled {throttled} times"
+
+
 def usage(container, seconds):
     """Processors that it uses, and how often it was throttled meanwhile."""
     before, began = counters(container, "cpu.stat"), time.monotonic()
@@ -96,22 +108,11 @@ def usage(container, seconds):
 
 
 def test_processor_time_is_cut():
-    container = shell(SPIN, cpu_quota=20)
-    container.start()
-    wait_for(lambda: counters(container, "cpu.stat")["usage_usec"] > 50000)
-    used, throttled = usage(container, 3)
-    container.kill()
-    assert 0.05 < used < 0.3, f"uses {used:.2f} processors"
-    assert throttled > 5, f"was throttled {throttled} times"
+    check_usage(shell(SPIN, cpu_quota=20), 3, lambda used, throttled: 0.05 < used < 0.3 and throttled > 5)
 
 
 def test_processor_time_is_not_cut_without_a_limit():
-    container = shell(SPIN)
-    container.start()
-    wait_for(lambda: counters(container, "cpu.stat")["usage_usec"] > 50000)
-    used, throttled = usage(container, 2)
-    container.kill()
-    assert used > 0.4 and throttled == 0, f"uses {used:.2f} processors, throttled {throttled} times"
+    check_usage(shell(SPIN), 2, lambda used, throttled: used > 0.4 and throttled == 0)
 
 
 def test_crtctl_sets_them():

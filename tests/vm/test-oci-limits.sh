@@ -91,12 +91,12 @@ test_processor_time_is_cut() {
         [[ ! -e /sys/fs/cgroup/crt-test-oci/box/cpu.max.burst ]] || equal 5000 "$(cat /sys/fs/cgroup/crt-test-oci/box/cpu.max.burst)"
         (( $(cat /sys/fs/cgroup/crt-test-oci/box/cpu.weight) > 100 ))
         sleep 1
-        local before after
-        before=$(used)
+        local before after began lasted
+        began=$(date +%s%N) before=$(used)
         sleep 2
-        after=$(used)
+        after=$(used) lasted=$(( ($(date +%s%N) - began) / 1000 ))
         oci delete --force box
-        (( (after - before) < 1200000 )) || fail "$(( after - before )) us of 2 s"
+        (( (after - before) * 10 < lasted * 6 )) || fail "$(( after - before )) us of $lasted"
         (( after > before ))
 }
 
@@ -121,9 +121,13 @@ test_writing_is_slowed_down() {
         contains "$output" "wbps=524288"
         limited=$(( SECONDS - started ))
         (( limited >= 6 )) || fail "took $limited s"
-        started=$SECONDS
-        inside "$numbers} as \$d | $rule" dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct || fail "$output"
-        (( SECONDS - started < limited )) || fail "took $(( SECONDS - started )) s without a limit"
+        local try
+        for try in 1 2 3; do # the machine may have other things to do
+                started=$SECONDS
+                inside "$numbers} as \$d | $rule" dd if=/dev/zero of=/dev/disk bs=1M count=4 oflag=direct || fail "$output"
+                (( SECONDS - started >= limited )) || return 0
+        done
+        fail "took $(( SECONDS - started )) s without a limit"
 }
 
 # Every form of a rule, and their order: the last that matches decides.
