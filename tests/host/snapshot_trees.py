@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import io
 import os
+import select
 import sqlite3
 import subprocess
 import tarfile
@@ -100,14 +101,17 @@ class Snapshots:
     def clear(self):
         self.keys()  # starts the service, if it has never run
         for (namespace,) in rows("SELECT DISTINCT namespace FROM snapshots"):
-            keys, before = self.keys(namespace=namespace), None
-            while keys and keys != before:
+            keys, patience = self.keys(namespace=namespace), 50
+            while keys and patience > 0:
                 for key in keys:
                     try:
                         self.remove(key, namespace=namespace)
                     except GLib.Error:
                         pass
-                keys, before = self.keys(namespace=namespace), keys
+                before, keys = keys, self.keys(namespace=namespace)
+                if keys == before:  # what is still mounted, if only for a moment
+                    patience -= 1
+                    time.sleep(0.1)
         try:
             self.call("Cleanup")  # at once, where it can
         except GLib.Error:
@@ -130,11 +134,30 @@ class Tree:
         if libc.syscall(429, self.fd, b"", -100, self.path.encode(), 4) < 0:
             raise OSError(ctypes.get_errno(), "move_mount")
         os.close(self.fd)
+        self.watch = watch_end(self.path)
         return self.path
 
     def __exit__(self, *_):
         unmount(self.path)
         os.rmdir(self.path)
+        # Who has begun meanwhile may have a copy of the mount in a mount namespace of their own, for a moment.
+        if self.watch:
+            select.select([self.watch], [], [], 20)
+            os.close(self.watch)
+
+
+OVERLAYFS = 0x794c7630
+
+
+def watch_end(path):
+    """A descriptor that can be read when the file system is gone, if it is a writable overlay, which is mounted once
+    at a time; else None."""
+    kind = int(run("stat", "-f", "-c", "%t", path), 16)
+    if kind != OVERLAYFS or os.statvfs(path).f_flag & os.ST_RDONLY:
+        return None
+    watch = libc.inotify_init1(os.O_CLOEXEC)
+    libc.inotify_add_watch(watch, path.encode(), 0x400)  # IN_DELETE_SELF; the end of the file system is always told
+    return watch
 
 
 def memfd(data):
