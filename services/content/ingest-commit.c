@@ -322,11 +322,13 @@ void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
 
 static int commit_begin(Ingest *ingest, Fault *fault) {
         IngestMessage message = { .type = INGEST_FINISH, .size = ingest->promise.size };
+        int r;
         switch (ingest->phase) {
         case INGEST_IDLE:
                 return commit_reopen(ingest, fault);
         case INGEST_RECEIVING:
-                return worker_send(ingest->worker, &message, sizeof(message), NULL, 0);
+                r = worker_send(ingest->worker, &message, sizeof(message), NULL, 0);
+                return r == -EPIPE ? 0 : r; /* it has just died, and its end will be the answer */
         default:
                 commit_judge(ingest);
                 return 0;

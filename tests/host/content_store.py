@@ -53,13 +53,16 @@ class Lease:
 
 
 class Waiting:
-    """A Commit that the service has, and whose answer is not there yet: "digest size" or the name of the error."""
+    """A Commit that the service has (if it runs), and whose answer is not there yet: "digest size" or the name of the
+    error."""
 
-    def __init__(self, store, reference, options):
+    def __init__(self, store, reference, options, runs=True):
         self.answer = None
         store.connection.call(NAME, PATH, INTERFACE, "Commit", GLib.Variant("(sa{sv})", (reference, variants(options))),
                               None, Gio.DBusCallFlags.NONE, 300000, None, self.take)
-        store.ingests()  # which is answered when the other call has been seen
+        store.connection.flush_sync(None)
+        if runs:
+            store.ingests()  # which is answered when the other call has been seen
 
     def take(self, connection, result):
         self.answer = outcome(lambda: connection.call_finish(result).unpack())

@@ -12,8 +12,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, rows, run_cases,  # noqa: E402
-                           sha256, systemctl, wait_for, worker_pids, write)
+from content_store import (STATE, GLib, Store, Waiting, check_disk, equal, failure, files, rows,  # noqa: E402
+                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
 from interfaces import daemon_pid, kill_daemons, kill_processes, wait_for_answer  # noqa: E402
 
 MIB = 1024 * 1024
@@ -104,6 +104,38 @@ def test_worker_is_killed_while_commit_waits():
     close(stream)
     message = failure("FailedPrecondition", lambda: store.commit("r"))
     assert "broke off" in message, message
+    finish(8 * MIB)
+
+
+def is_held(pid):
+    """By a tracer."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] == "t"
+
+
+def commit_to_dying_worker():
+    daemon = daemon_pid("Content")
+    with open("/tmp/strace", "w+", encoding="utf-8") as said, \
+            subprocess.Popen(["strace", "-o", "/dev/null", "-e", "trace=sendmsg", "-e",
+                              "inject=sendmsg:delay_enter=2000000:when=1", "-p", str(daemon)], stderr=said) as tracer:
+        wait_for(lambda: said.seek(0) or "attached" in said.read(), what="the tracer")
+        waiting = Waiting(store, "r", PROMISE, runs=False)
+        wait_for(lambda: is_held(daemon), what="the message to the worker")
+        kill_processes(worker_pids())
+        result = waiting.result()
+        tracer.kill()
+    return result
+
+
+def test_worker_is_killed_as_commit_comes():
+    """The service is held as it is about to tell the worker that the stream is over."""
+    for _ in range(5):
+        stream, _ = begin()
+        result = commit_to_dying_worker()
+        close(stream)
+        if result != "org.crt.Error.FailedPrecondition":  # it was another message, and the end was seen first
+            break
+    equal("org.crt.Error.Unavailable", result)
     finish(8 * MIB)
 
 
