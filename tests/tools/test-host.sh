@@ -100,6 +100,8 @@ test_terminal_passes_size_status_and_input() {
 
 test_sources_are_visible_and_read_only() {
         on "$one" test -x /usr/src/crt/tools/host
+        contains "$(on "$one" tools/host --help)" "a private host"
+        equal /usr/src/crt "$(on "$one" tools/../../../../bin/pwd)"
         fails on "$one" touch /usr/src/crt/x
 }
 
