@@ -10,6 +10,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-names.h"
+#include "bus/call-copy.h"
 #include "bus/options.h"
 #include "ctl/ask-agent.h"
 #include "lib/identifier.h"
@@ -85,14 +86,7 @@ static int send_copy(Client *client, sd_bus_message *message, bool interactive, 
                      sd_bus_message **ret_reply) {
         _cleanup_message_ sd_bus_message *copy = NULL;
 
-        int r = sd_bus_message_new_method_call(client->bus, &copy, sd_bus_message_get_destination(message),
-                                               sd_bus_message_get_path(message),
-                                               sd_bus_message_get_interface(message),
-                                               sd_bus_message_get_member(message));
-        if (r >= 0)
-                r = sd_bus_message_rewind(message, true);
-        if (r >= 0)
-                r = sd_bus_message_copy(copy, message, true);
+        int r = call_copy(message, &copy);
         if (r >= 0)
                 r = sd_bus_message_set_allow_interactive_authorization(copy, interactive);
         if (r < 0)

@@ -7,6 +7,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-names.h"
+#include "bus/call-copy.h"
 #include "lib/fd.h"
 #include "lib/strv.h"
 
@@ -81,24 +82,13 @@ static bool is_lost(const SiblingCall *call, const sd_bus_error *error) {
                now < call->sent + TIMEOUT; /* sd-bus answers so, too, when the time is up */
 }
 
-static int send_copy(SiblingCall *call) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *copy = NULL;
-        sd_bus_message *message = call->message;
-        int r = sd_bus_message_new_method_call(
-                call->siblings->bus, &copy, sd_bus_message_get_destination(message),
-                sd_bus_message_get_path(message), sd_bus_message_get_interface(message),
-                sd_bus_message_get_member(message));
-        if (r >= 0)
-                r = sd_bus_message_rewind(message, true);
-        if (r >= 0)
-                r = sd_bus_message_copy(copy, message, true);
-        return r < 0 ? r : send_message(call, copy);
-}
-
 static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
         SiblingCall *call = userdata;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *copy = NULL;
         call->timer = sd_event_source_disable_unref(call->timer);
-        int r = send_copy(call);
+        int r = call_copy(call->message, &copy);
+        if (r >= 0)
+                r = send_message(call, copy);
         if (r < 0)
                 sibling_call_answer(call, r, NULL, NULL);
         return 0;
