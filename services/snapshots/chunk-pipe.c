@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -57,6 +58,7 @@ static int memory_new_sealed(size_t size, ChunkPipe *pipe) {
 int chunk_pipe_new(unsigned count, ChunkPipe *ret) {
         ChunkPipe pipe = CHUNK_PIPE_NULL;
         int sockets[2];
+        assert(count > 0 && count <= CHUNKS_MAX);
         pipe.count = count;
         if (memory_new_huge(memory_size(count), &pipe) < 0) {
                 int r = memory_new_sealed(memory_size(count), &pipe);
@@ -113,8 +115,16 @@ void chunk_end_done(ChunkEnd *end) {
         end->socket = fd_close(end->socket);
 }
 
-static uint8_t *chunk_at(const ChunkEnd *end, uint64_t number) {
-        return end->data + number % end->count * CHUNK_SIZE;
+static uint8_t *chunk_at(const ChunkEnd *end, unsigned number) {
+        return end->data + number * CHUNK_SIZE;
+}
+
+static uint64_t chunk_bit(uint64_t number) {
+        return (uint64_t) 1 << number;
+}
+
+bool chunk_end_is_full(const ChunkEnd *end) {
+        return (unsigned) __builtin_popcountll(end->busy) == end->count;
 }
 
 static int note_send(ChunkEnd *end, const ChunkNote *note) {
@@ -138,7 +148,7 @@ int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_rep
         if (n == sizeof(ChunkNote)) {
                 *ret_note = message.note;
                 if (message.note.type == 0 || message.note.type >= _CHUNK_NOTE_TYPE_MAX ||
-                    message.note.size > CHUNK_SIZE ||
+                    message.note.size > CHUNK_SIZE || message.note.chunk >= end->count ||
                     (message.note.size == 0) != (message.note.type != CHUNK_NOTE_DATA))
                         return -EBADMSG;
                 return 1;
@@ -147,34 +157,48 @@ int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_rep
         return r < 0 ? r : 2;
 }
 
+int chunk_end_take_back(ChunkEnd *end, const ChunkNote *note) {
+        if (note->type != CHUNK_NOTE_FREE || !(end->busy & chunk_bit(note->chunk)))
+                return -EBADMSG;
+        end->busy &= ~chunk_bit(note->chunk);
+        return 0;
+}
+
+/* The first one, so that as few as possible are in use: those are still in the processor's cache. */
+uint8_t *chunk_end_pick(ChunkEnd *end) {
+        assert(!chunk_end_is_full(end));
+        end->current = (unsigned) __builtin_ctzll(~end->busy);
+        return chunk_at(end, end->current);
+}
+
+/* Takes back what is there, and one in any case if there is no other. */
 uint8_t *chunk_end_reserve(ChunkEnd *end) {
+        struct pollfd poll_fd = { .fd = end->socket, .events = POLLIN };
         ChunkNote note;
         WorkerMessage report;
-        while (end->outstanding == end->count) {
-                if (chunk_end_receive(end, &note, &report) != 1 || note.type != CHUNK_NOTE_FREE)
+        while (chunk_end_is_full(end) || (end->busy != 0 && poll(&poll_fd, 1, 0) > 0))
+                if (chunk_end_receive(end, &note, &report) != 1 || chunk_end_take_back(end, &note) < 0)
                         return NULL;
-                end->outstanding--;
-        }
-        return chunk_at(end, end->chunks);
+        return chunk_end_pick(end);
 }
 
 int chunk_end_publish(ChunkEnd *end, size_t size, uint64_t taken) {
         const ChunkNote note = { .type = size > 0 ? CHUNK_NOTE_DATA : CHUNK_NOTE_END,
                                  .size = (uint32_t) size,
+                                 .chunk = end->current,
                                  .taken = taken };
-        int r = note_send(end, &note);
-        end->chunks++;
-        end->outstanding++;
-        return r;
+        if (size > 0)
+                end->busy |= chunk_bit(end->current);
+        return note_send(end, &note);
 }
 
 const uint8_t *chunk_end_data(const ChunkEnd *end) {
-        return chunk_at(end, end->chunks);
+        return chunk_at(end, end->current);
 }
 
 int chunk_end_give_back(ChunkEnd *end) {
-        end->chunks++;
-        return note_send(end, &(ChunkNote){ .type = CHUNK_NOTE_FREE });
+        end->busy = 0;
+        return note_send(end, &(ChunkNote){ .type = CHUNK_NOTE_FREE, .chunk = end->current });
 }
 
 int chunk_end_next(ChunkEnd *end, const uint8_t **ret_data, size_t *ret_size) {
@@ -182,19 +206,17 @@ int chunk_end_next(ChunkEnd *end, const uint8_t **ret_data, size_t *ret_size) {
         WorkerMessage report;
         if (end->ended)
                 return 0;
-        if (end->outstanding > 0) {
-                end->outstanding = 0;
-                int r = chunk_end_give_back(end);
-                if (r < 0)
-                        return r;
-        }
-        int r = chunk_end_receive(end, &note, &report);
+        int r = end->busy != 0 ? chunk_end_give_back(end) : 0;
+        if (r < 0)
+                return r;
+        r = chunk_end_receive(end, &note, &report);
         if (r != 1 || note.type == CHUNK_NOTE_FREE)
                 return r < 0 ? r : -EPIPE;
         end->ended = note.type == CHUNK_NOTE_END;
         if (end->ended)
                 return 0;
-        end->outstanding = 1;
+        end->busy = chunk_bit(note.chunk);
+        end->current = (unsigned) note.chunk;
         *ret_data = chunk_end_data(end);
         *ret_size = note.size;
         return 1;

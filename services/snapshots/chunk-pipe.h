@@ -6,7 +6,6 @@
  * the consumer copies it before it believes it). Chunks are announced and given back on a socket, so whoever
  * dies is noticed, and at the end each says how it went. */
 
-#include <stdbool.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +15,8 @@
 
 /* Large, as each costs two messages, and who waits for them may have to be woken. */
 #define CHUNK_SIZE ((size_t) 1024 * 1024)
+/* Of one pipe: the bits of ChunkEnd.busy. */
+#define CHUNKS_MAX 64
 
 /* Before it is known who is who. */
 typedef struct ChunkPipe {
@@ -35,8 +36,8 @@ typedef struct ChunkEnd {
         uint8_t *data;
         int socket;
         unsigned count;
-        uint64_t chunks;      /* that were sent, or arrived */
-        unsigned outstanding; /* sent and not given back, or arrived and not given back */
+        uint64_t busy;    /* a bit for each chunk that was sent, or arrived, and was not given back */
+        unsigned current; /* the chunk that is filled, or was announced last */
         bool ended;
 } ChunkEnd;
 
@@ -52,15 +53,16 @@ int chunk_pipe_consume(ChunkPipe *pipe, ChunkEnd *ret);
 void chunk_end_done(ChunkEnd *end);
 
 typedef enum ChunkNoteType {
-        CHUNK_NOTE_DATA = 1, /* size bytes in the next chunk */
+        CHUNK_NOTE_DATA = 1, /* size bytes in the chunk */
         CHUNK_NOTE_END,
-        CHUNK_NOTE_FREE, /* the oldest chunk is given back */
+        CHUNK_NOTE_FREE, /* the chunk is given back */
         _CHUNK_NOTE_TYPE_MAX,
 } ChunkNoteType;
 
 typedef struct ChunkNote {
         uint32_t type;
         uint32_t size;
+        uint64_t chunk; /* which one, from 0 */
         uint64_t taken; /* what the producer has read for it so far */
 } ChunkNote;
 
@@ -80,6 +82,11 @@ int chunk_end_report(ChunkEnd *end, const WorkerMessage *report);
 /* One message that is there: 1 a note, 2 a report, 0 the other side is gone. What the other side says is
  * checked: -EBADMSG. */
 int chunk_end_receive(ChunkEnd *end, ChunkNote *ret_note, WorkerMessage *ret_report);
+/* Who produces got this note. -EBADMSG: it gives back what was not sent. */
+int chunk_end_take_back(ChunkEnd *end, const ChunkNote *note);
+bool chunk_end_is_full(const ChunkEnd *end);
+/* A free chunk of one that is not full. */
+uint8_t *chunk_end_pick(ChunkEnd *end);
 /* The chunk that a CHUNK_NOTE_DATA announced. */
 const uint8_t *chunk_end_data(const ChunkEnd *end);
 int chunk_end_give_back(ChunkEnd *end);

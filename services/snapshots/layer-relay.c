@@ -69,6 +69,7 @@ static int on_decompressor(RelayRun *run, Fault *fault) {
                 return 0;
         }
         run->pending = note.size;
+        run->relay->from.current = (unsigned) note.chunk;
         run->taken = note.taken;
         run->size += note.size;
         if (run->size > run->size_max)
@@ -91,16 +92,13 @@ static int on_writer(RelayRun *run, Fault *fault) {
                 run->result_size = report.bytes;
                 return 0;
         }
-        if (r != 1 || note.type != CHUNK_NOTE_FREE || to->outstanding == 0)
-                return bad_message(fault);
-        to->outstanding--;
-        return 0;
+        return r != 1 || chunk_end_take_back(to, &note) < 0 ? bad_message(fault) : 0;
 }
 
 /* The copy is what is hashed, and what the writer sees. */
 static int pass_on(RelayRun *run, Fault *fault) {
         LayerRelay *relay = run->relay;
-        uint8_t *to = chunk_end_reserve(&relay->to);
+        uint8_t *to = chunk_end_pick(&relay->to);
         const uint8_t *from = chunk_end_data(&relay->from);
         size_t size = run->pending;
         for (size_t done = 0, n; done < size; done += n) {
@@ -170,7 +168,7 @@ static int wait_for_one(RelayRun *run, bool wants_input, short *ret_from, short 
 static int relay_step(RelayRun *run, Fault *fault) {
         short from = 0, to = 0;
         bool wants_input = run->pending == 0 && !run->has_end;
-        if (run->pending > 0 && run->relay->to.outstanding < run->relay->to.count)
+        if (run->pending > 0 && !chunk_end_is_full(&run->relay->to))
                 return pass_on(run, fault);
         int r = wait_for_one(run, wants_input, &from, &to, fault);
         if (r >= 0 && to != 0)

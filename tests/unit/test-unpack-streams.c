@@ -359,6 +359,29 @@ static void a_producer_waits_until_chunks_are_given_back(void) {
         CHECK(pthread_join(thread, &result) == 0 && result);
 }
 
+static void what_was_given_back_is_used_first(void) {
+        _cleanup_(ends_done) Ends ends = make_ends();
+        const uint8_t *data;
+        size_t size;
+        for (unsigned i = 0; i < 5 * TEST_CHUNKS; i++) {
+                CHECK(chunk_end_reserve(&ends.from) == ends.from.data);
+                CHECK_OK(chunk_end_publish(&ends.from, 1, 0));
+                CHECK(chunk_end_reserve(&ends.from) == ends.from.data + CHUNK_SIZE);
+                CHECK_INT(chunk_end_next(&ends.to, &data, &size), 1);
+                CHECK(data == ends.to.data && chunk_end_give_back(&ends.to) >= 0);
+        }
+}
+
+static void what_was_not_sent_can_not_be_given_back(void) {
+        _cleanup_(ends_done) Ends ends = make_ends();
+        const ChunkNote note = { .type = CHUNK_NOTE_FREE, .chunk = 1 };
+        CHECK(chunk_end_reserve(&ends.from));
+        CHECK_OK(chunk_end_publish(&ends.from, 1, 0));
+        CHECK_INT(chunk_end_take_back(&ends.from, &note), -EBADMSG);
+        CHECK(send(ends.to.socket, &note, sizeof(note), 0) > 0);
+        CHECK(!chunk_end_reserve(&ends.from));
+}
+
 static void whoever_is_gone_is_noticed(void) {
         const uint8_t *data;
         size_t size;
@@ -368,7 +391,7 @@ static void whoever_is_gone_is_noticed(void) {
         _cleanup_(ends_done) Ends others = make_ends();
         others.to.socket = fd_close(others.to.socket);
         CHECK_INT(chunk_end_publish(&others.from, 1, 0), -EPIPE);
-        others.from.outstanding = TEST_CHUNKS;
+        others.from.busy = ((uint64_t) 1 << TEST_CHUNKS) - 1;
         CHECK(!chunk_end_reserve(&others.from));
 }
 
@@ -410,6 +433,8 @@ static void what_is_no_message_is_refused(void) {
                 { .type = CHUNK_NOTE_DATA, .size = 0 },
                 { .type = CHUNK_NOTE_DATA, .size = CHUNK_SIZE + 1 },
                 { .type = CHUNK_NOTE_END, .size = 1 },
+                { .type = CHUNK_NOTE_DATA, .size = 1, .chunk = TEST_CHUNKS },
+                { .type = CHUNK_NOTE_FREE, .chunk = UINT64_MAX },
         };
         _cleanup_(ends_done) Ends ends = make_ends();
         ChunkNote note;
@@ -436,6 +461,8 @@ int main(void) {
                 CHECK_CASE(what_has_arrived_is_passed_on),
                 CHECK_CASE(chunks_arrive_in_order),
                 CHECK_CASE(a_producer_waits_until_chunks_are_given_back),
+                CHECK_CASE(what_was_given_back_is_used_first),
+                CHECK_CASE(what_was_not_sent_can_not_be_given_back),
                 CHECK_CASE(whoever_is_gone_is_noticed),
                 CHECK_CASE(nobody_else_can_write_to_the_memory),
                 CHECK_CASE(what_is_no_message_is_refused),
