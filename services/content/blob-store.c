@@ -335,6 +335,14 @@ int blob_delete(ContentState *state, const char *namespace, const Digest *digest
         return r >= 0 && gone == 0 ? -ENOENT : r;
 }
 
+/* What stands there has no record, and so is from an end in the middle, or is damaged. */
+static int link_instead(int directory, const char *name, int place, const char *hex) {
+        int r = linkat(directory, name, place, hex, 0);
+        if (r < 0 && errno == EEXIST && unlinkat(place, hex, 0) >= 0)
+                r = linkat(directory, name, place, hex, 0);
+        return r < 0 ? -errno : 0;
+}
+
 int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,
                int ret_directories[BLOB_DIRECTORIES_MAX], size_t *ret_count) {
         const char *algorithm = digest_algorithm_to_string(digest->algorithm);
@@ -354,9 +362,8 @@ int blob_place(ContentState *state, const Digest *digest, int directory, const c
                 fds[i] = openat(state->blobs, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 r = fds[i] < 0 ? -errno : 0;
         }
-        /* What may stand there has no record, and so is from an end in the middle. */
-        if (r >= 0 && renameat(directory, name, fds[0], hex) < 0)
-                r = -errno;
+        if (r >= 0)
+                r = link_instead(directory, name, fds[0], hex);
         if (r < 0) {
                 fd_close_many(fds, count);
                 return r;
@@ -366,9 +373,9 @@ int blob_place(ContentState *state, const Digest *digest, int directory, const c
         return 0;
 }
 
-int blob_displace(ContentState *state, const Digest *digest, int directory, const char *name) {
+int blob_displace(ContentState *state, const Digest *digest) {
         char path[BLOB_PATH_SIZE];
-        return renameat(state->blobs, blob_path(digest, path), directory, name) < 0 ? -errno : 0;
+        return unlinkat(state->blobs, blob_path(digest, path), 0) < 0 ? -errno : 0;
 }
 
 int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity) {

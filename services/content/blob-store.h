@@ -80,16 +80,17 @@ int blob_open_file(ContentState *state, const Digest *digest);
 
 /* The way of new bytes, which are synced, into the store:
  *
- *   1. blob_place() moves the file to its place, where no record names it yet, or that of damaged bytes
+ *   1. blob_place() links the file to its place, where no record names it yet, or that of damaged bytes
  * does. It gives the directories whose entries changed.
  *   2. The caller has these synced.
  *   3. blob_record() and blob_grant() in a transaction of the caller's. When that fails, blob_displace()
- * moves the file back.
+ * takes the link away.
+ *   4. The caller removes the file's old name: until there is a record, that is what keeps the bytes.
  */
 #define BLOB_DIRECTORIES_MAX 3
 int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,
                int ret_directories[BLOB_DIRECTORIES_MAX], size_t *ret_count);
-int blob_displace(ContentState *state, const Digest *digest, int directory, const char *name);
+int blob_displace(ContentState *state, const Digest *digest);
 int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity);
 
 /* The namespace gets what is recorded. 1 if it did not have it. */

@@ -3,6 +3,7 @@
 #include "services/content/ingest-checkpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -91,6 +92,11 @@ static void resume_from(const IngestCheckpoint *read, IngestCheckpoint *expected
         *ret = (IngestResume){ .offset = read->state.bytes, .complete = read->complete > 0 };
 }
 
+bool ingest_data_is_whole(int data) {
+        int flags = fcntl(data, F_GETFL);
+        return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+}
+
 int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, IngestResume *ret) {
         DigestAlgorithm algorithm = (DigestAlgorithm) expected->state.algorithm;
         IngestCheckpoint read;
@@ -107,6 +113,8 @@ int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected,
                         : read_durable(checkpoint, algorithm, size, &read);
         if (r > 0)
                 resume_from(&read, expected, ret);
+        if (r >= 0 && ingest_data_is_whole(data))
+                *ret = (IngestResume){ .offset = size, .complete = true };
         return r < 0 ? r : 0;
 }
 

@@ -40,7 +40,11 @@ typedef struct IngestResume {
         bool complete;
 } IngestResume;
 
-/* data and checkpoint are its files; *expected becomes what they say. */
+/* The file is open for reading only: it has fs-verity, so all of its bytes are there, and on the disk. */
+bool ingest_data_is_whole(int data);
+
+/* data and checkpoint are its files; *expected becomes what they say. That may be of fewer bytes than
+ * ret->offset if the file is whole: these are to be hashed. */
 int ingest_checkpoint_read(int checkpoint, int data, IngestCheckpoint *expected, IngestResume *ret);
 
 /* The bytes could not be synced: only what was synced before counts any longer. */

@@ -6,13 +6,15 @@
  * earlier one left.
  *   2. Size and digest are held against what was promised at the beginning and now.
  *   3. If the bytes are in the store already, the record is all that is missing: 6.
- *   4. The file, which is synced, is moved to its place. Only one ingest at a time does this for one digest;
- *      others wait and look again.
+ *   4. The file, which is synced, is linked to its place. Only one ingest at a time does this for one
+ * digest; others wait and look again.
  *   5. The worker syncs the directories, and whatever of the file is not synced yet.
- *   6. One transaction writes the blob and takes the ingest. If it fails, the file goes back.
+ *   6. One transaction writes the blob and takes the ingest. If it fails, the link goes.
+ *   7. The ingest's own names of its files go.
  *
- * Killed before 6, the next start finds a file without record and removes it, and finds the ingest's record
- * without file and removes that. */
+ * Killed before 6, the next start finds a link without record and removes it, and the ingest is as it was:
+ * whole, and committed by the next Commit. Killed before 7, it finds files without record, and removes
+ * these. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,15 +87,19 @@ static bool is_beyond_at_most(const Ingest *ingest) {
                ingest_room(ingest, &room) >= 0 && room >= ingest->record.at_most;
 }
 
+static uint64_t expected_size(const Ingest *ingest) {
+        if (ingest->record.size != INGEST_SIZE_UNKNOWN)
+                return ingest->record.size;
+        return ingest->promise.size != INGEST_SIZE_UNKNOWN ? ingest->promise.size : ingest->ended.bytes;
+}
+
 /* -ENODATA fewer bytes than promised, -E2BIG more, -EUCLEAN others. */
 static int check_promises(const Ingest *ingest, Fault *fault) {
         const IngestRecord *record = &ingest->record;
         const IngestMessage *ended = &ingest->ended;
         if (ended->error == -E2BIG)
                 return fault_set(fault, -E2BIG, "more than the promised %llu bytes came",
-                                 (unsigned long long) (record->size == INGEST_SIZE_UNKNOWN
-                                                               ? ingest->promise.size
-                                                               : record->size));
+                                 (unsigned long long) expected_size(ingest));
         if (ended->error == -EDQUOT)
                 return is_beyond_at_most(ingest)
                                ? fault_set(fault, -EDQUOT, "more than the %llu bytes that are taken came",
@@ -123,20 +129,15 @@ static int place(Ingest *ingest, int *directories, size_t *ret_count) {
         return r;
 }
 
-/* Whether the ingest can be continued: a file with fs-verity can't be written to any more. */
-static bool take_back(Ingest *ingest) {
+static void take_back(Ingest *ingest) {
         ContentState *state = ingest->table->state;
         char name[INGEST_NAME_SIZE];
-        struct statx st;
-        ingest_data_name(&ingest->record, name);
-        int r = blob_displace(state, &ingest->ended.digest, state->ingests, name);
-        if (r >= 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
+        int r = blob_displace(state, &ingest->ended.digest);
+        if (r >= 0 && fchmodat(state->ingests, ingest_data_name(&ingest->record, name), 0600, 0) < 0)
                 r = -errno;
         if (r < 0)
                 log_error("ingest '%s' of %s can't be restored: %s", ingest->record.reference,
                           ingest->record.namespace, strerror(-r));
-        return statx(state->ingests, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &st) < 0 ||
-               !(st.stx_attributes & STATX_ATTR_VERITY);
 }
 
 static void judge_blocked(IngestTable *table, const Digest *digest);
@@ -174,7 +175,6 @@ static void commit_record(Ingest *ingest, bool verity) {
                 .verity = verity,
                 .labels = ingest->promise.labels,
         };
-        bool useless = false;
         if (must_wait(ingest)) {
                 ingest->verity = verity;
                 content_state_wait(state, &ingest->waiter, on_released, ingest);
@@ -183,11 +183,11 @@ static void commit_record(Ingest *ingest, bool verity) {
         int r = ingest_record_commit(state, &ingest->record, &blob, &fault);
         if (r < 0) {
                 if (ingest->phase == INGEST_SYNCING)
-                        useless = !take_back(ingest);
+                        take_back(ingest);
                 ingest->phase = INGEST_RECEIVED;
                 fault_set_errno(&fault, r, "the blob can't be recorded");
         }
-        answer(ingest, r, &fault, /* remove= */ r >= 0 || useless);
+        answer(ingest, r, &fault, /* remove= */ r >= 0);
 }
 
 bool ingest_commit_is_placing(const Digest *digest, void *userdata) {
@@ -210,7 +210,7 @@ static int place_and_sync(Ingest *ingest) {
         r = fds[0] < 0 ? fds[0] : worker_send(ingest->worker, &message, sizeof(message), fds, 1 + count);
         fd_close_many(fds, 1 + count);
         if (r < 0)
-                (void) take_back(ingest);
+                take_back(ingest);
         else
                 ingest->phase = INGEST_SYNCING;
         return r;
@@ -298,10 +298,12 @@ void ingest_commit_on_ended(Ingest *ingest) {
                 commit_judge(ingest);
 }
 
-/* What the worker knew does not count any longer: the files say how the ingest goes on. */
+/* What the worker knew does not count any longer: the files say how the ingest goes on. Of a file with
+ * fs-verity, which can't be written again, an error of the disk leaves nothing to rely on. */
 static void commit_fail_synced(Ingest *ingest, int error) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
-        bool useless = !take_back(ingest);
+        bool useless = error != -EAGAIN && ingest_data_is_sealed(ingest->table->state, &ingest->record);
+        take_back(ingest);
         fault_set_errno(&fault, error, "the blob or its directory can't be synced");
         ingest_become_idle(ingest);
         answer(ingest, error, &fault, /* remove= */ useless);

@@ -54,16 +54,30 @@ static void files_remove(ContentState *state, const IngestRecord *record) {
 }
 
 static int file_open(ContentState *state, const char *name, int flags) {
-        int fd = openat(state->ingests, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+        int fd = openat(state->ingests, name, O_NOFOLLOW | O_CLOEXEC | flags, 0600);
         return fd < 0 ? -errno : fd;
+}
+
+bool ingest_data_is_sealed(ContentState *state, const IngestRecord *record) {
+        char name[INGEST_NAME_SIZE];
+        struct statx st;
+        return statx(state->ingests, ingest_data_name(record, name), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &st) >=
+                       0 &&
+               (st.stx_attributes & STATX_ATTR_VERITY);
+}
+
+static int data_open(ContentState *state, const IngestRecord *record) {
+        char name[INGEST_NAME_SIZE];
+        int fd = file_open(state, ingest_data_name(record, name), O_RDWR);
+        return fd == -EPERM && ingest_data_is_sealed(state, record) ? file_open(state, name, O_RDONLY) : fd;
 }
 
 int ingest_files_open(ContentState *state, const IngestRecord *record, int *ret_data, int *ret_checkpoint) {
         char name[INGEST_NAME_SIZE];
-        _cleanup_close_ int data = file_open(state, ingest_data_name(record, name), 0);
+        _cleanup_close_ int data = data_open(state, record);
         if (data < 0)
                 return data;
-        _cleanup_close_ int checkpoint = file_open(state, checkpoint_name(record, name), 0);
+        _cleanup_close_ int checkpoint = file_open(state, checkpoint_name(record, name), O_RDWR);
         if (checkpoint < 0)
                 return checkpoint;
         *ret_data = TAKE_FD(data);
@@ -73,10 +87,12 @@ int ingest_files_open(ContentState *state, const IngestRecord *record, int *ret_
 
 static int files_make(ContentState *state, const IngestRecord *record) {
         char name[INGEST_NAME_SIZE];
-        _cleanup_close_ int data = file_open(state, ingest_data_name(record, name), O_CREAT | O_TRUNC);
+        _cleanup_close_ int data =
+                file_open(state, ingest_data_name(record, name), O_RDWR | O_CREAT | O_TRUNC);
         if (data < 0)
                 return data;
-        _cleanup_close_ int checkpoint = file_open(state, checkpoint_name(record, name), O_CREAT | O_TRUNC);
+        _cleanup_close_ int checkpoint =
+                file_open(state, checkpoint_name(record, name), O_RDWR | O_CREAT | O_TRUNC);
         return checkpoint < 0 ? checkpoint : 0;
 }
 
@@ -282,8 +298,7 @@ static int sweep_file(int directory, const char *name, void *userdata) {
         return 0;
 }
 
-/* A commit that was ended in the middle leaves bytes that can only be read; with fs-verity that cannot be
- * changed any more. */
+/* A commit that was ended in the middle leaves bytes that can only be read. */
 static int open_left(ContentState *state, const IngestRecord *record, int *ret_data, int *ret_checkpoint) {
         char name[INGEST_NAME_SIZE];
         int r = ingest_files_open(state, record, ret_data, ret_checkpoint);

@@ -49,15 +49,18 @@ int ingest_record_visit(ContentState *state, uint64_t after, uint32_t limit, Ing
                         void *userdata);
 bool ingest_record_is_expired(const IngestRecord *record, uint64_t now);
 
-/* Both for reading and writing. */
+/* Both for reading and writing; the bytes only for reading if they have fs-verity, which they get when all of
+ * them are there. */
 int ingest_files_open(ContentState *state, const IngestRecord *record, int *ret_data, int *ret_checkpoint);
 /* The name of the bytes in state->ingests. */
 #define INGEST_NAME_SIZE 32
 const char *ingest_data_name(const IngestRecord *record, char buffer[INGEST_NAME_SIZE]);
 
+bool ingest_data_is_sealed(ContentState *state, const IngestRecord *record);
+
 /* The bytes become a blob of the namespace: the blob's record and labels are written, leases that name the
  * ingest name the blob, and the ingest's record goes; all of that or nothing. The files of the ingest are
- * removed, as far as blob_place() has not moved them. */
+ * removed. */
 typedef struct IngestBlob {
         const Digest *digest;
         uint64_t size;
@@ -69,5 +72,5 @@ int ingest_record_commit(ContentState *state, const IngestRecord *record, const 
                          Fault *fault);
 
 /* After an end that was not orderly: removes files that no record names, and records whose files are not
- * there or can't be written to. Before the ingests are taken up. */
+ * there or can neither be written to nor have fs-verity. Before the ingests are taken up. */
 int ingest_store_sweep(ContentState *state);

@@ -26,6 +26,7 @@ typedef struct Stream {
         uint64_t received; /* bytes in the file */
         bool finish;       /* Commit waits: all that was promised is enough */
         bool ended;        /* end of file was read */
+        bool whole;        /* no more can come (ingest-checkpoint.h) */
         uint64_t reported;
         int64_t reported_ms;
 } Stream;
@@ -170,7 +171,8 @@ static int stream_receive(Stream *stream) {
 
 /* From here on checkpoint and bytes are those of an unfinished ingest at the offset that the client knows.
  */
-static int stream_prepare(const IngestStreamSpec *spec, IngestCheckpoint *checkpoint) {
+static int stream_prepare(const Stream *stream, IngestCheckpoint *checkpoint) {
+        const IngestStreamSpec *spec = stream->spec;
         const IngestResume *resume = &spec->start->resume;
         *checkpoint = spec->start->checkpoint;
         int r = checkpoint->state.version > 0
@@ -179,8 +181,8 @@ static int stream_prepare(const IngestStreamSpec *spec, IngestCheckpoint *checkp
                                             (DigestAlgorithm) checkpoint->state.algorithm);
         if (r < 0)
                 return r;
-        if (ftruncate(spec->data, (off_t) resume->offset) < 0 ||
-            lseek(spec->data, (off_t) resume->offset, SEEK_SET) < 0)
+        if (!stream->whole && (ftruncate(spec->data, (off_t) resume->offset) < 0 ||
+                               lseek(spec->data, (off_t) resume->offset, SEEK_SET) < 0))
                 return -errno;
         checkpoint->complete = 0;
         r = ingest_checkpoint_write(spec->checkpoint, checkpoint);
@@ -205,6 +207,17 @@ static int stream_sync(Stream *stream, const IngestMessage *ended, const IngestC
         return ingest_checkpoint_fall_back(spec->checkpoint, spec->data) < 0 ? -EIO : r;
 }
 
+/* What is in the file already: nothing, unless that is whole, and the power has taken the rest of the
+ * checkpoint. */
+static int stream_hash_rest(Stream *stream, uint64_t hashed) {
+        int r = 0;
+        for (uint64_t n; hashed < stream->received && r >= 0; hashed += n) {
+                n = MIN_OF(stream->received - hashed, (uint64_t) HASHER_PIECE);
+                r = hasher_push(stream->hasher, (size_t) n);
+        }
+        return r;
+}
+
 static int stream_run(Stream *stream, IngestCheckpoint *checkpoint) {
         const IngestStreamSpec *spec = stream->spec;
         _cleanup_(hasher_freep) Hasher *hasher = NULL;
@@ -212,13 +225,15 @@ static int stream_run(Stream *stream, IngestCheckpoint *checkpoint) {
         if (r < 0)
                 return r;
         stream->hasher = hasher;
-        r = stream_receive(stream);
+        r = stream_hash_rest(stream, checkpoint->state.bytes);
+        if (r >= 0)
+                r = stream_receive(stream);
         /* Too few and too many have been read to the end as well: what is there is whole. */
         bool complete = r >= 0 || r == -ENODATA || r == -E2BIG;
         int drained = hasher_drain(hasher, complete, checkpoint);
         if (drained < 0)
                 return r < 0 ? r : drained;
-        if (ftruncate(spec->data, (off_t) checkpoint->state.bytes) < 0 && r >= 0)
+        if (!stream->whole && ftruncate(spec->data, (off_t) checkpoint->state.bytes) < 0 && r >= 0)
                 r = -errno;
         return r;
 }
@@ -239,9 +254,12 @@ void ingest_stream_run(const IngestStreamSpec *spec, IngestMessage *ret_ended) {
                 .received = spec->start->resume.offset,
                 .reported = spec->start->resume.offset,
                 .reported_ms = now_ms(),
+                .whole = ingest_data_is_whole(spec->data),
         };
+        if (stream.whole && stream.size == INGEST_SIZE_UNKNOWN)
+                stream.size = stream.received;
 
-        int r = stream_prepare(spec, &checkpoint);
+        int r = stream_prepare(&stream, &checkpoint);
         if (r >= 0)
                 r = syncer_new(&syncer_spec, &syncer);
         if (r >= 0) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Whoever is killed while something comes into the content store: nothing is lost, left, sent or hashed twice."""
 
+import contextlib
 import glob
 import os
 import random
@@ -113,18 +114,26 @@ def is_held(pid):
         return stat.read().rsplit(")", 1)[1].split()[0] == "t"
 
 
+@contextlib.contextmanager
+def held(pid, name, *options, when=""):
+    """A process that strace stops as it is about to make that system call, until the end."""
+    with open("/tmp/strace", "w+", encoding="utf-8") as said, \
+            subprocess.Popen(["strace", "-o", "/dev/null", "-f", *options, "-e", f"trace={name}", "-e",
+                              f"inject={name}:delay_enter=600000000{when}", "-p", str(pid)], stderr=said) as tracer:
+        try:
+            wait_for(lambda: said.seek(0) or "attached" in said.read(), what="the tracer")
+            yield
+        finally:
+            tracer.kill()
+
+
 def commit_to_dying_worker():
     daemon = daemon_pid("Content")
-    with open("/tmp/strace", "w+", encoding="utf-8") as said, \
-            subprocess.Popen(["strace", "-o", "/dev/null", "-e", "trace=sendmsg", "-e",
-                              "inject=sendmsg:delay_enter=2000000:when=1", "-p", str(daemon)], stderr=said) as tracer:
-        wait_for(lambda: said.seek(0) or "attached" in said.read(), what="the tracer")
+    with held(daemon, "sendmsg", when=":when=1"):
         waiting = Waiting(store, "r", PROMISE, runs=False)
         wait_for(lambda: is_held(daemon), what="the message to the worker")
         kill_processes(worker_pids())
-        result = waiting.result()
-        tracer.kill()
-    return result
+    return waiting.result()
 
 
 def test_worker_is_killed_as_commit_comes():
@@ -176,6 +185,76 @@ def test_complete_ingest_is_committed_by_the_next_daemon():
     kill_daemons("Content")
     equal((sha256(DATA), len(DATA)), store.commit("r"))
     equal(DATA, store.read(sha256(DATA)))
+
+
+@contextlib.contextmanager
+def while_it_is_placed(**promise):
+    """The bytes have their place, and what makes that outlive the power is about to begin: (path, answer)."""
+    stream, _, path = store.ingest("r", **promise)
+    write(stream, DATA)
+    waiting = store.commit_later("r")
+    (worker,) = worker_pids()
+    with held(worker, "fsync", "-P", f"{STATE}/blobs/sha256/{sha256(DATA)[7:9]}"):
+        os.close(stream)
+        wait_for(lambda: is_held(worker) and is_placed(), what="the worker to sync")
+        yield path, waiting
+
+
+def is_placed():
+    return any(os.stat(f"{STATE}/blobs/{name}").st_nlink == 2 for name in files("blobs"))
+
+
+def check_that_all_is_there(path):
+    equal(len(DATA), store.ingests()[path]["Offset"])
+    check_disk()
+    equal(set(), files("blobs"))
+    spoil_first_byte()
+    equal((sha256(DATA), len(DATA)), store.commit("r"))
+    equal(DATA[1:], store.read(sha256(DATA))[1:])
+
+
+def test_daemon_is_killed_while_the_bytes_are_placed():
+    """Neither those that were promised nor others are sent again."""
+    for promise in ({"digest": sha256(DATA)}, {}):
+        with while_it_is_placed(**promise) as (path, _):
+            kill_daemons("Content")
+        check_that_all_is_there(path)
+        store.delete(sha256(DATA))
+
+
+def test_worker_is_killed_while_the_bytes_are_placed():
+    with while_it_is_placed() as (path, waiting):
+        kill_processes(worker_pids())
+    equal("org.crt.Error.Unavailable", waiting.result())  # who is traced ends when the tracer has seen it
+    check_that_all_is_there(path)
+
+
+def test_service_is_killed_since_it_stops_too_slowly():
+    with while_it_is_placed() as (path, _):
+        subprocess.run(["systemctl", "stop", "--no-block", "crt-content"], check=True)
+        wait_for(lambda: active_state() == "deactivating", what="the service to stop")
+        kill_daemons("Content")
+        wait_for(lambda: active_state() not in ("deactivating", "active"), what="the end of the service")
+    check_that_all_is_there(path)
+
+
+def test_damaged_bytes_are_replaced_by_what_a_killed_daemon_had_placed():
+    store.put(DATA)
+    (blob,) = files("blobs")
+    os.truncate(f"{STATE}/blobs/{blob}", 1)
+    failure("DigestMismatch", lambda: store.read(sha256(DATA)))
+    with while_it_is_placed(digest=sha256(DATA)) as (path, _):
+        kill_daemons("Content")
+    failure("DigestMismatch", lambda: store.read(sha256(DATA)))
+    equal(len(DATA), store.ingests()[path]["Offset"])
+    equal((sha256(DATA), len(DATA)), store.commit("r"))
+    equal(DATA, store.read(sha256(DATA)))
+    check_disk()
+
+
+def active_state():
+    return subprocess.run(["systemctl", "show", "--property=ActiveState", "--value", "crt-content"], check=True,
+                          text=True, capture_output=True).stdout.strip()
 
 
 def set_rows(sql, *values):

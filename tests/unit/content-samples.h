@@ -39,17 +39,23 @@ __attribute__((unused)) static bool sample_exists(int directory, const char *nam
         return fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) >= 0;
 }
 
+/* Bytes at their place, without a record. */
+__attribute__((unused)) static void sample_place(ContentState *state, const Digest *digest,
+                                                 const char *text) {
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+        sample_file(state->ingests, "new", text);
+        CHECK_OK(blob_place(state, digest, state->ingests, "new", directories, &count));
+        fd_close_many(directories, count);
+        CHECK_OK(unlinkat(state->ingests, "new", 0));
+}
+
 /* As a commit does it. */
 __attribute__((unused)) static Digest sample_blob(ContentState *state, const char *namespace,
                                                   const char *text) {
         Digest digest = sample_digest(text);
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
-        if (blob_is_stored(state, &digest) == 0) {
-                sample_file(state->ingests, "new", text);
-                CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
-                fd_close_many(directories, count);
-        }
+        if (blob_is_stored(state, &digest) == 0)
+                sample_place(state, &digest, text);
         CHECK_OK(blob_record(state, &digest, strlen(text), /* verity= */ false));
         CHECK_OK(blob_grant(state, namespace, &digest));
         return digest;

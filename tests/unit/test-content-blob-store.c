@@ -103,11 +103,12 @@ static void new_directories_are_given_to_be_synced(void) {
         for (size_t i = 0; i < count; i++)
                 CHECK_OK(fsync(directories[i]));
         fd_close_many(directories, count);
-        CHECK(!sample_exists(state->ingests, "new"));
+        CHECK(sample_exists(state->ingests, "new"));
         CHECK_INT(blob_is_stored(state, &digest), 0);
 
-        CHECK_OK(blob_displace(state, &digest, state->ingests, "new"));
+        CHECK_OK(blob_displace(state, &digest));
         CHECK(sample_exists(state->ingests, "new"));
+        CHECK_ERROR(blob_open_file(state, &digest), -ENOENT);
         CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
         CHECK_INT(count, 1);
         fd_close_many(directories, count);
@@ -128,16 +129,12 @@ static void placing_fails_without_leaving_descriptors(void) {
 static void sweep_removes_what_has_no_record(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("sweep-files");
         Digest kept = sample_blob(state, "one", "kept"), left = sample_digest("left");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
         Blob blob;
 
-        sample_file(state->ingests, "new", "left");
-        CHECK_OK(blob_place(state, &left, state->ingests, "new", directories, &count));
-        fd_close_many(directories, count);
+        sample_place(state, &left, "left");
         sample_file(state->blobs, "lost+found", "somebody else's");
         sample_sweep(state);
-        CHECK_ERROR(blob_displace(state, &left, state->ingests, "new"), -ENOENT);
+        CHECK_ERROR(blob_displace(state, &left), -ENOENT);
         _cleanup_close_ int fd = blob_open(state, "one", &kept, &blob);
         CHECK_OK(fd);
         CHECK(sample_exists(state->blobs, "lost+found"));
@@ -147,15 +144,10 @@ static void sweep_finds_what_has_no_file(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("sweep-records");
         Digest kept = sample_blob(state, "one", "kept"), lost = sample_blob(state, "one", "lost"),
                shorter = sample_blob(state, "two", "shorter");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
         Blob blob;
 
-        CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
-        CHECK_OK(blob_displace(state, &shorter, state->ingests, "shorter"));
-        sample_file(state->ingests, "shorter", "sh");
-        CHECK_OK(blob_place(state, &shorter, state->ingests, "shorter", directories, &count));
-        fd_close_many(directories, count);
+        CHECK_OK(blob_displace(state, &lost));
+        sample_place(state, &shorter, "sh");
 
         sample_sweep(state);
         CHECK_OK(blob_find(state, "one", &kept, &blob));
@@ -174,22 +166,18 @@ static bool is_placing(const Digest *digest, void *userdata) {
 static void what_is_being_placed_is_left_alone(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("placing");
         Digest digest = sample_digest("bytes"), damaged = sample_blob(state, "one", "damaged");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
-        sample_file(state->ingests, "new", "bytes");
-        CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
-        fd_close_many(directories, count);
+        sample_place(state, &digest, "bytes");
         state->placing = is_placing;
         state->placing_userdata = &digest;
         sample_sweep(state);
-        CHECK_OK(blob_displace(state, &digest, state->ingests, "new"));
+        CHECK_OK(blob_displace(state, &digest));
 
         /* The record of damaged bytes may go while new ones come; these stay. */
         CHECK_OK(blob_mark_damaged(state, &damaged, "test"));
         state->placing_userdata = &damaged;
         CHECK_OK(blob_delete(state, "one", &damaged));
         CHECK_INT(blob_is_recorded(state, &damaged), 0);
-        CHECK_OK(blob_displace(state, &damaged, state->ingests, "damaged"));
+        CHECK_OK(blob_displace(state, &damaged));
 }
 
 static void many_are_swept_in_steps(void) {
@@ -202,7 +190,7 @@ static void many_are_swept_in_steps(void) {
                 (void) snprintf(text, sizeof(text), "%i", i);
                 last = sample_blob(state, "one", text);
         }
-        CHECK_OK(blob_displace(state, &last, state->ingests, "gone"));
+        CHECK_OK(blob_displace(state, &last));
         sample_sweep(state);
         CHECK_OK(blob_find(state, "one", &last, &blob));
         CHECK(blob.damaged > 0);
@@ -213,7 +201,7 @@ static void damage_is_found_where_it_is_opened(void) {
         Digest lost = sample_blob(state, "one", "lost");
         Blob blob;
         sample_blob(state, "two", "lost");
-        CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
+        CHECK_OK(blob_displace(state, &lost));
         CHECK_ERROR(blob_open(state, "one", &lost, &blob), -EUCLEAN);
         CHECK_OK(blob_find(state, "two", &lost, &blob));
         CHECK(blob.damaged > 0);
@@ -231,13 +219,9 @@ static void what_is_stored_is_looked_at(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("looked-at");
         Digest lost = sample_blob(state, "one", "lost"), shorter = sample_blob(state, "one", "shorter"),
                kept = sample_blob(state, "one", "kept");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
         Blob blob;
-        CHECK_OK(blob_displace(state, &lost, state->ingests, "gone"));
-        sample_file(state->ingests, "new", "sh");
-        CHECK_OK(blob_place(state, &shorter, state->ingests, "new", directories, &count));
-        fd_close_many(directories, count);
+        CHECK_OK(blob_displace(state, &lost));
+        sample_place(state, &shorter, "sh");
         CHECK_INT(blob_is_stored(state, &lost), 0);
         CHECK_INT(blob_is_stored(state, &shorter), 0);
         CHECK_INT(blob_is_stored(state, &kept), 1);

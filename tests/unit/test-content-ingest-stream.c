@@ -362,6 +362,59 @@ static void a_file_that_lost_bytes_begins_anew(void) {
         trial_done(&trial);
 }
 
+/* With fs-verity: a file that is open for reading only stands for it. */
+static void trial_seal(Trial *trial, const char *name) {
+        char path[64];
+        (void) snprintf(path, sizeof(path), "%s.data", name);
+        fd_close(trial->data);
+        trial->data = openat(trial->directory, path, O_RDONLY | O_CLOEXEC);
+        CHECK_OK(trial->data);
+}
+
+/* What a commit that was ended in the middle has sealed is whole, and only hashed from where that stands:
+ * after a loss of power, where it was synced. */
+static void what_is_sealed_needs_no_more_bytes(void) {
+        static const struct {
+                const char *name, *boot;
+                uint64_t hashed;
+        } cases[] = { { "sealed", BOOT, 6 * MIB + 5 }, { "sealed-cut", "another", 5 * MIB } };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                Trial trial = trial_files(cases[i].name);
+                trial_begin(&trial, BOOT, 6 * MIB + 5, NULL);
+                trial_write(&trial, 0, 5 * MIB);
+                trial_end(&trial);
+                const Digest digest = digest_of_first(6 * MIB + 5);
+                trial_begin(&trial, BOOT, 6 * MIB + 5, &digest);
+                trial_write(&trial, 5 * MIB, 6 * MIB + 5);
+                trial_end(&trial);
+                CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7);
+                trial_seal(&trial, cases[i].name);
+                trial_begin(&trial, cases[i].boot, INGEST_SIZE_UNKNOWN, NULL);
+                CHECK_INT(trial.start.resume.offset, 6 * MIB + 5);
+                CHECK(trial.start.resume.complete);
+                CHECK_INT(trial.start.checkpoint.state.bytes, cases[i].hashed);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, 0);
+                CHECK_INT(trial.ended.bytes, 6 * MIB + 5);
+                CHECK(digest_equal(&trial.ended.digest, &digest));
+                trial_done(&trial);
+        }
+}
+
+static void what_is_sealed_takes_no_more_bytes(void) {
+        Trial trial = trial_files("sealed-more");
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 0, 1000);
+        trial_end(&trial);
+        trial_seal(&trial, "sealed-more");
+        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+        trial_write(&trial, 1000, 1001);
+        trial_end(&trial);
+        CHECK_INT(trial.ended.error, -E2BIG);
+        check_holds(&trial, 1000);
+        trial_done(&trial);
+}
+
 static void more_than_promised_is_noticed_at_the_first_byte(void) {
         static const size_t sizes[] = { 0, 10, MIB, 3 * MIB + 1 };
         for (size_t i = 0; i < ELEMENTS_OF(sizes); i++) {
@@ -473,6 +526,8 @@ int main(void) {
                 CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
                 CHECK_CASE(damaged_checkpoints_do_not_count),
                 CHECK_CASE(a_file_that_lost_bytes_begins_anew),
+                CHECK_CASE(what_is_sealed_needs_no_more_bytes),
+                CHECK_CASE(what_is_sealed_takes_no_more_bytes),
                 CHECK_CASE(more_than_promised_is_noticed_at_the_first_byte),
                 CHECK_CASE(finish_does_not_wait_for_the_end),
                 CHECK_CASE(finish_overlooks_nothing_that_was_written),

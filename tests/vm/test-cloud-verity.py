@@ -15,11 +15,13 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "host"))
 from content_store import Store, equal, failure, run_cases, sha256  # noqa: E402
 import content_store  # noqa: E402
+from interfaces import kill_daemons  # noqa: E402
 from snapshot_trees import Snapshots, check_disk, entry, layer  # noqa: E402
 import snapshot_trees  # noqa: E402
 from vm_disk import IMAGE, MIB, Disk, drop_caches, number_of, put, read_error, stop  # noqa: E402
 
 FS_IOC_MEASURE_VERITY = 0xC0046686
+FS_IOC_ENABLE_VERITY = 0x40806685
 
 
 # ---- files and what is below them ----
@@ -40,6 +42,12 @@ def is_sealed(path):
                 return None
             raise
     return bytes(buffer[4:])
+
+
+def seal(path):
+    """As a worker does it."""
+    with open(path, "rb") as file:
+        fcntl.ioctl(file, FS_IOC_ENABLE_VERITY, struct.pack("IIIIQIIQ88x", 1, 1, 4096, *5 * (0,)))
 
 
 def damage(path, offset):
@@ -171,6 +179,51 @@ def check_that_the_seal_is_required():
     exchange(blob_file(sha256(data)))
     check_repair(store, data)
     assert is_sealed(blob_file(sha256(data)))
+
+
+def kill_when_sealed(store, data, lost_state):
+    """All that a commit does before the record, and the service is gone, or all of the machine."""
+    stream, _, path = store.ingest("r", size=len(data))
+    content_store.write(stream, data)
+    os.close(stream)
+    content_store.wait_for(lambda: not store.ingests()[path]["Writing"])
+    kill_daemons("Content")
+    (number,) = content_store.rows("SELECT number FROM ingests")[0]
+    file, blob = f"{content_store.STATE}/ingest/{number}.data", blob_file(sha256(data))
+    seal(file)
+    os.chmod(file, 0o444)
+    os.makedirs(os.path.dirname(blob), mode=0o700, exist_ok=True)
+    os.link(file, blob)
+    if lost_state:
+        os.truncate(f"{content_store.STATE}/ingest/{number}.state", 0)
+    subprocess.run(["chown", "-R", "crt-content:", content_store.STATE], check=True)
+    return path
+
+
+def check_that_a_sealed_ingest_goes_on(lost_state):
+    """It needs no more bytes, and takes none."""
+    store, data = Store(), os.urandom(2 * MIB + 17)
+    path = kill_when_sealed(store, data, lost_state)
+    equal(len(data), store.ingests()[path]["Offset"])
+    content_store.check_disk()
+    equal(set(), content_store.files("blobs"))
+    stream, offset, _ = store.ingest("r")
+    equal(len(data), offset)
+    os.close(stream)
+    equal((sha256(data), len(data)), store.commit("r"))
+    assert is_sealed(blob_file(sha256(data))) and store.call("Stat", sha256(data))[0][0]["verity"] is True
+    equal(data, store.read(sha256(data)))
+    store.delete(sha256(data))
+    kill_when_sealed(store, data, lost_state)
+    store.abort("r")
+    content_store.check_disk()
+    equal(set(), content_store.files("blobs") | content_store.files("ingest"))
+
+
+def test_killed_when_it_was_sealed():
+    with Disk("ext4", ["-O", "verity"]):
+        for lost_state in (False, True):
+            check_that_a_sealed_ingest_goes_on(lost_state)
 
 
 def test_verifications_beside_each_other():
