@@ -184,7 +184,7 @@ static void commit_record(Ingest *ingest, bool verity) {
         if (r < 0) {
                 if (ingest->phase == INGEST_SYNCING)
                         take_back(ingest);
-                ingest->phase = INGEST_RECEIVED;
+                ingest->phase = ingest->worker ? INGEST_RECEIVED : INGEST_IDLE;
                 fault_set_errno(&fault, r, "the blob can't be recorded");
         }
         answer(ingest, r, &fault, /* remove= */ r >= 0);
@@ -203,6 +203,8 @@ static int place_and_sync(Ingest *ingest) {
         int fds[1 + BLOB_DIRECTORIES_MAX];
         size_t count;
 
+        if (!ingest->worker)
+                return -EPIPE;
         int r = place(ingest, fds + 1, &count);
         if (r < 0)
                 return r;
@@ -275,7 +277,7 @@ static void commit_judge(Ingest *ingest) {
         if (r == 0)
                 r = place_and_sync(ingest);
         if (r == -EPIPE) {
-                /* It had waited long enough and was just going. */
+                /* It had waited long enough, and is going or gone. */
                 ingest_become_idle(ingest);
                 r = commit_reopen(ingest, &fault);
         }

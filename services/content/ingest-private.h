@@ -32,7 +32,7 @@ struct Ingest {
         void *userdata;
         IngestPromise promise;
         char **labels; /* those of the promise */
-        bool blocked;  /* another ingest is placing the same bytes */
+        bool blocked;  /* another ingest is placing the same bytes; its worker may have left meanwhile */
         bool verity;   /* of a commit that waits until nothing is held */
         ContentWaiter waiter;
 };

@@ -49,8 +49,8 @@ int ingest_record_visit(ContentState *state, uint64_t after, uint32_t limit, Ing
                         void *userdata);
 bool ingest_record_is_expired(const IngestRecord *record, uint64_t now);
 
-/* Both for reading and writing; the bytes only for reading if they have fs-verity, which they get when all of
- * them are there. */
+/* Both for reading and writing; the bytes only for reading if they have fs-verity, which they get when all
+ * of them are there. */
 int ingest_files_open(ContentState *state, const IngestRecord *record, int *ret_data, int *ret_checkpoint);
 /* The name of the bytes in state->ingests. */
 #define INGEST_NAME_SIZE 32

@@ -116,9 +116,10 @@ bool ingest_table_is_syncing(const IngestTable *table) {
 void ingest_table_stop(IngestTable *table) {
         table->stopping = true;
         for (Ingest *ingest = table->ingests; ingest; ingest = ingest->next) {
-                if (!ingest->worker || ingest->phase == INGEST_SYNCING)
+                if (ingest->phase == INGEST_SYNCING)
                         continue;
-                ingest_become_idle(ingest);
+                if (ingest->worker)
+                        ingest_become_idle(ingest);
                 ingest_commit_fail(ingest, -EAGAIN, "the service stops; the ingest can be continued");
         }
 }
@@ -132,7 +133,8 @@ static void table_expire(IngestTable *table) {
         uint64_t now = content_now();
         for (Ingest *ingest = table->ingests, *next; ingest; ingest = next) {
                 next = ingest->next;
-                if (ingest->worker || !ingest_record_is_expired(&ingest->record, now) || is_leased(ingest))
+                if (ingest->worker || ingest->committed || !ingest_record_is_expired(&ingest->record, now) ||
+                    is_leased(ingest))
                         continue;
                 log_info("ingest '%s' of %s has waited long enough and goes", ingest->record.reference,
                          ingest->record.namespace);

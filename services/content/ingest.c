@@ -160,6 +160,10 @@ static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata
                             info->si_status);
         if (ingest->waiter.state)
                 return; /* all that is missing is the record, which needs no worker */
+        if (ingest->blocked) {
+                ingest_become_idle(ingest); /* it is judged by what is known when the other one is done */
+                return;
+        }
         if (ingest->phase == INGEST_SYNCING) {
                 ingest_commit_on_synced(ingest, -EAGAIN, /* verity= */ false);
                 return;

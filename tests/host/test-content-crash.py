@@ -148,6 +148,44 @@ def test_worker_is_killed_as_commit_comes():
     finish(8 * MIB)
 
 
+def commit_in(namespace):
+    """The same bytes once more."""
+    other = Store(namespace=namespace)
+    stream, _, path = other.ingest("r")
+    write(stream, DATA)
+    waiting = other.commit_later("r")
+    os.close(stream)
+    wait_for(lambda: not store.ingests()[path]["Writing"], what="the end of the stream")
+    return waiting
+
+
+def test_workers_leave_while_others_place_the_same_bytes():
+    """They have waited long enough, which is nobody's failure."""
+    expected = f"{sha256(DATA)} {len(DATA)}"
+    with while_it_is_placed() as (_, first):
+        workers = worker_pids()
+        others = [commit_in(namespace) for namespace in ("one", "two")]
+        wait_for(lambda: worker_pids() == workers, 15, "the other workers to leave")
+        equal([None] * 3, [waiting.poll() for waiting in (first, *others)])
+    equal([expected] * 3, [waiting.result() for waiting in (first, *others)])
+    equal(DATA, Store(namespace="two").read(sha256(DATA)))
+
+
+def test_workers_die_while_others_place_the_same_bytes():
+    """And then the one dies for whom they had waited."""
+    with while_it_is_placed() as (_, first):
+        workers = worker_pids()
+        others = [commit_in(namespace) for namespace in ("one", "two")]
+        kill_processes(set(worker_pids()) - set(workers))
+        wait_for(lambda: worker_pids() == workers, what="the end of the other workers")
+        equal([None] * 3, [waiting.poll() for waiting in (first, *others)])
+        kill_processes(workers)
+    equal("org.crt.Error.Unavailable", first.result())
+    equal([f"{sha256(DATA)} {len(DATA)}"] * 2, [waiting.result() for waiting in others])
+    equal((sha256(DATA), len(DATA)), store.commit("r"))
+    equal(DATA, Store(namespace="two").read(sha256(DATA)))
+
+
 def test_worker_that_broke_off_is_not_taken_for_an_end():
     stream, _, path = store.ingest("r")
     write(stream, DATA[:MIB])
