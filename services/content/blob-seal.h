@@ -5,16 +5,13 @@
  * its owner write to the file for as long (blob_begin_sealing()). */
 
 #include <linux/fsverity.h>
+#include <stdbool.h>
 
 /* What a worker's filter must let through. */
 #define BLOB_SEAL_IOCTL FS_IOC_ENABLE_VERITY
 
-/* As it is in messages. */
-typedef enum BlobSeal {
-        BLOB_SEAL_FAILED, /* of this file; or it was not tried */
-        BLOB_SEAL_DONE,   /* it has fs-verity, for good */
-        BLOB_SEAL_NONE,   /* the file system does not have that */
-} BlobSeal;
-
-/* Nobody may have it open for writing then. */
-BlobSeal blob_seal(int file);
+/* 1: it has fs-verity, for good. 0: the file system, or the kernel with files like this, does not have that.
+ * -ENOSPC, -EDQUOT, -EIO, -EROFS: the disk is at fault (blob_seal_is_fatal()); any other error, as -ENOMEM
+ * or -ETXTBSY, may be gone the next time. Nobody may have it open for writing. */
+int blob_seal(int file);
+bool blob_seal_is_fatal(int r);

@@ -302,25 +302,32 @@ void ingest_commit_on_ended(Ingest *ingest) {
 
 /* What the worker knew does not count any longer: the files say how the ingest goes on. Of a file with
  * fs-verity, which can't be written again, an error of the disk leaves nothing to rely on. */
-static void commit_fail_synced(Ingest *ingest, int error) {
+static void commit_fail_synced(Ingest *ingest, int error, const char *why) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         bool useless = error != -EAGAIN && ingest_data_is_sealed(ingest->table->state, &ingest->record);
         take_back(ingest);
-        fault_set_errno(&fault, error, "the blob or its directory can't be synced");
+        fault_set_errno(&fault, error, "%s", why);
         ingest_become_idle(ingest);
         answer(ingest, error, &fault, /* remove= */ useless);
 }
 
-void ingest_commit_on_synced(Ingest *ingest, int error, bool verity) {
+void ingest_commit_on_synced(Ingest *ingest, int error, int seal) {
         IngestTable *table = ingest->table;
         Digest digest = ingest->ended.digest;
+        char text[DIGEST_STRING_MAX];
+
+        if (error >= 0 && seal < 0)
+                log_warning("%s can't get fs-verity now: %s; the next Verify tries again",
+                            digest_to_string(&digest, text), strerror(-seal));
 
         if (error >= 0)
                 error = blob_make_read_only(table->state, &digest);
         if (error < 0)
-                commit_fail_synced(ingest, error);
+                commit_fail_synced(ingest, error,
+                                   error == seal ? "fs-verity can't be enabled for the blob"
+                                                 : "the blob or its directory can't be synced");
         else
-                commit_record(ingest, verity);
+                commit_record(ingest, seal > 0);
         judge_blocked(table, &digest);
 }
 

@@ -71,7 +71,8 @@ void ingest_notify(Ingest *ingest);
 bool ingest_commit_is_placing(const Digest *digest, void *userdata);
 /* The worker has reported. */
 void ingest_commit_on_ended(Ingest *ingest);
-/* error may also be that the worker is gone. The ingest is idle then, or gone too. */
-void ingest_commit_on_synced(Ingest *ingest, int error, bool verity);
+/* error may also be that the worker is gone. The ingest is idle then, or gone too. seal: as of blob_seal().
+ */
+void ingest_commit_on_synced(Ingest *ingest, int error, int seal);
 /* The worker is gone, or the daemon stops: who waits gets this answer. */
 void ingest_commit_fail(Ingest *ingest, int r, const char *why);

@@ -12,7 +12,7 @@
  *                                              can be committed
  *   SYNC + file, directories ----->            the bytes have their place: fs-verity for the file, if it has
  *                                              that, and these directories are synced
- *          <----------------------- SYNCED     error, verity
+ *          <----------------------- SYNCED     error, seal
  *
  * Descriptors of crt-ingest: 3 this socket, 4 the stream, 5 the bytes, 6 the checkpoint, 7 the directory
  * that names these two. */
@@ -51,7 +51,7 @@ typedef struct IngestMessage {
         uint64_t durable; /* bytes that outlive the machine's power */
         uint64_t size;    /* promised, or INGEST_SIZE_UNKNOWN */
         uint64_t at_most; /* unless a size is promised; or INGEST_SIZE_UNKNOWN */
-        uint32_t verity;
+        int32_t seal;     /* of SYNCED: as of blob_seal() */
         uint32_t has_digest;
         Digest digest; /* promised; that of the bytes in ENDED */
         IngestResume resume;

@@ -46,7 +46,10 @@ static int sync_place(int *data, const int *fds, size_t count) {
                 if (fsync(fds[i]) < 0 && message.error >= 0)
                         message.error = -errno;
         *data = fd_close(*data); /* open for writing; the next that is received may get its number */
-        message.verity = count > 0 && message.error >= 0 && blob_seal(fds[0]) == BLOB_SEAL_DONE;
+        if (count > 0 && message.error >= 0)
+                message.seal = blob_seal(fds[0]);
+        if (blob_seal_is_fatal(message.seal))
+                message.error = message.seal;
         return reply(&message);
 }
 

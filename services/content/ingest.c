@@ -149,7 +149,7 @@ static void worker_on_message(Worker *worker, const void *data, size_t size, int
         else if (message->type == INGEST_ENDED && ingest->phase == INGEST_RECEIVING)
                 worker_on_ended(ingest, message);
         else if (message->type == INGEST_SYNCED && ingest->phase == INGEST_SYNCING)
-                ingest_commit_on_synced(ingest, message->error, message->verity != 0);
+                ingest_commit_on_synced(ingest, message->error, message->seal);
 }
 
 static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata) {
@@ -165,7 +165,7 @@ static void worker_on_exit(Worker *worker, const siginfo_t *info, void *userdata
                 return;
         }
         if (ingest->phase == INGEST_SYNCING) {
-                ingest_commit_on_synced(ingest, -EAGAIN, /* verity= */ false);
+                ingest_commit_on_synced(ingest, -EAGAIN, /* seal= */ 0);
                 return;
         }
         ingest_become_idle(ingest);

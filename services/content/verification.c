@@ -34,6 +34,7 @@ struct Verification {
         bool unsealed;    /* it has no fs-verity, and its owner may write to it so that it gets it */
         BlobSealing sealing;
         bool no_seals; /* the file system does not have it */
+        bool told;     /* that one could not be sealed */
         VerificationResult result;
         int error; /* of the first one that was unreadable, and a sentence about it */
         Fault fault;
@@ -117,15 +118,26 @@ static void begin_seal(Verification *verification) {
                 blob_begin_sealing(verification->state, &verification->sealing, &blob->digest) >= 0;
 }
 
-static void end_seal(Verification *verification, bool right, BlobSeal seal) {
+static void tell_unsealed(Verification *verification, int error) {
+        char text[DIGEST_STRING_MAX];
+        if (!verification->told)
+                log_warning("%s can't get fs-verity now: %s; the next Verify tries again",
+                            digest_to_string(&verification->blob.digest, text), strerror(-error));
+        verification->told = true;
+}
+
+/* seal: as of blob_seal(), or -ECANCELED. */
+static void end_seal(Verification *verification, bool right, int seal) {
         const Digest *digest = &verification->blob.digest;
         if (!verification->unsealed)
                 return;
         bool same = is_the_same_file(verification);
         verification->unsealed = false;
-        verification->no_seals = seal == BLOB_SEAL_NONE;
+        verification->no_seals = seal == 0;
         blob_end_sealing(verification->state, &verification->sealing, same);
-        if (same && right && seal == BLOB_SEAL_DONE && blob_mark_verity(verification->state, digest) < 0)
+        if (seal < 0 && seal != -ECANCELED)
+                tell_unsealed(verification, seal);
+        if (same && right && seal > 0 && blob_mark_verity(verification->state, digest) < 0)
                 log_warning("a blob has fs-verity, but that can't be recorded");
 }
 
@@ -290,7 +302,7 @@ Verification *verification_free(Verification *verification) {
         if (!verification)
                 return NULL;
         worker_free(verification->worker);
-        end_seal(verification, /* right= */ false, BLOB_SEAL_FAILED);
+        end_seal(verification, /* right= */ false, -ECANCELED);
         sd_event_source_disable_unref(verification->next);
         sd_event_unref(verification->event);
         free(verification->result.digests);

@@ -12,7 +12,7 @@
  *          <----------------------- PROGRESS   bytes of this file
  *          <----------------------- VERIFIED   error: 0, -EUCLEAN other bytes, or why they can't be
  *                                              read, now and once more; disk_reads: other things can be;
- *                                              seal: BlobSeal, what came of that
+ *                                              seal: what came of that, as of blob_seal()
  *
  * And so on; the end of the socket is the end. */
 
@@ -35,7 +35,7 @@ typedef struct VerifyMessage {
         int32_t error;
         uint64_t bytes;
         uint64_t size;
-        uint32_t seal;
+        int32_t seal;
         uint32_t disk_reads;
         Digest digest;
 } VerifyMessage;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """org.crt.Content as its tests use it, and what it keeps on disk."""
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -241,6 +242,18 @@ def wait_until_equal(both):
 
 def systemctl(*arguments):
     subprocess.run(["systemctl", *arguments], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def traced(pid, *options):
+    """By strace, from here to the end."""
+    with open("/tmp/strace", "w+", encoding="utf-8") as said, \
+            subprocess.Popen(["strace", "-o", "/dev/null", "-f", *options, "-p", str(pid)], stderr=said) as tracer:
+        try:
+            wait_for(lambda: said.seek(0) or "attached" in said.read(), what="the tracer")
+            yield
+        finally:
+            tracer.kill()
 
 
 def worker_pids():

@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (STATE, GLib, Store, Waiting, check_disk, equal, failure, files, rows,  # noqa: E402
-                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
+                           run_cases, sha256, systemctl, traced, wait_for, worker_pids, write)
 from interfaces import daemon_pid, kill_daemons, kill_processes, wait_for_answer  # noqa: E402
 
 MIB = 1024 * 1024
@@ -114,17 +114,9 @@ def is_held(pid):
         return stat.read().rsplit(")", 1)[1].split()[0] == "t"
 
 
-@contextlib.contextmanager
 def held(pid, name, *options, when=""):
-    """A process that strace stops as it is about to make that system call, until the end."""
-    with open("/tmp/strace", "w+", encoding="utf-8") as said, \
-            subprocess.Popen(["strace", "-o", "/dev/null", "-f", *options, "-e", f"trace={name}", "-e",
-                              f"inject={name}:delay_enter=600000000{when}", "-p", str(pid)], stderr=said) as tracer:
-        try:
-            wait_for(lambda: said.seek(0) or "attached" in said.read(), what="the tracer")
-            yield
-        finally:
-            tracer.kill()
+    """A process that is stopped as it is about to make that system call, until the end."""
+    return traced(pid, *options, "-e", f"trace={name}", "-e", f"inject={name}:delay_enter=600000000{when}")
 
 
 def commit_to_dying_worker():

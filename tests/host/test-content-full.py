@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure,  # noqa: E402
-                           run_cases, sha256, systemctl, wait_for, worker_pids, write)
+from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure, files,  # noqa: E402
+                           run_cases, sha256, systemctl, traced, wait_for, worker_pids, write)
 from interfaces import kill_daemons, kill_processes, wait_for_answer  # noqa: E402
 from interfaces import unmount as unmount_idle  # noqa: E402
 
@@ -88,6 +88,47 @@ def test_disk_is_full():
         if os.path.exists(room):
             os.unlink(room)
         store.clear()
+
+
+def commit_unsealed(data, error):
+    """The hashes of fs-verity can't be written; what Commit answered. A system call that the sandbox lets through takes
+    the place of that one."""
+    stream, _, _ = store.ingest("r", digest=sha256(data))
+    (worker,) = worker_pids()
+    with traced(worker, "-e", "trace=ioctl", "-e", f"inject=ioctl:error={error}:syscall=getpid"):
+        write(stream, data)
+        waiting = store.commit_later("r")
+        os.close(stream)
+        return waiting.result()
+
+
+def test_a_blob_that_cannot_be_sealed():
+    """It is not taken when the disk is at fault, and what keeps it for the moment only is said."""
+    for error, answer in (("ENOSPC", "NoSpace"), ("EIO", "Failed"), ("EDQUOT", "LimitsExceeded")):
+        data = os.urandom(MIB)
+        equal(ERROR + answer, commit_unsealed(data, error))
+        equal(set(), files("blobs"))
+        check_disk()
+        stream, offset, _ = store.ingest("r")
+        equal(MIB, offset)
+        os.close(stream)
+        equal((sha256(data), MIB), store.commit("r"))
+        equal(data, store.read(sha256(data)))
+        store.delete(sha256(data))
+    for error, is_said in (("ENOMEM", True), ("ETXTBSY", True), ("ENOTTY", False), ("EOPNOTSUPP", False)):
+        data = os.urandom(MIB)
+        equal(f"{sha256(data)} {MIB}", commit_unsealed(data, error))
+        assert store.call("Stat", sha256(data))[0][0]["verity"] is False
+        equal(data, store.read(sha256(data)))
+        equal(is_said, is_logged(f"{sha256(data)} can't get fs-verity now"))
+        store.delete(sha256(data))
+
+
+def is_logged(text):
+    """If it was logged, it was so before the answer that came since."""
+    subprocess.run(["journalctl", "--sync"], check=True)
+    return text in subprocess.run(["journalctl", "-u", "crt-content", "--output=cat"], check=True, text=True,
+                                  capture_output=True).stdout
 
 
 def fill():
