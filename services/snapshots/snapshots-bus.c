@@ -46,13 +46,14 @@ typedef struct MakeOptions {
         char **labels;
         const char *driver;
         uint64_t size_max;
+        bool size_given;
 } MakeOptions;
 
 /* The last two are for trees that are written to. */
 static const BusOption make_options[] = {
         { "labels", "a{ss}", offsetof(MakeOptions, labels) },
         { "driver", "s", offsetof(MakeOptions, driver) },
-        { "size-max", "t", offsetof(MakeOptions, size_max) },
+        { "size-max", "t", offsetof(MakeOptions, size_max), NULL, offsetof(MakeOptions, size_given) },
 };
 #define VIEW_OPTIONS 1
 
@@ -68,6 +69,8 @@ static int read_request(sd_bus_message *message, size_t option_count, MakeOption
                 r = bus_options_read(message, make_options, option_count, options, error);
         if (r < 0)
                 return r;
+        if (options->size_given && options->size_max == 0)
+                return bus_invalid_argument(error, "option 'size-max': must be at least 1");
         request.labels = options->labels;
         request.driver = options->driver;
         request.size_max = options->size_max;

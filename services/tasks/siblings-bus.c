@@ -217,12 +217,20 @@ static int snapshots_call(Siblings *siblings, const char *member, sd_bus_message
         return begin(siblings, CRT_SNAPSHOTS_NAME, CRT_SNAPSHOTS_PATH, CRT_SNAPSHOTS_INTERFACE, member, ret);
 }
 
-int siblings_prepare(Siblings *siblings, const char *namespace, const char *key, const char *parent,
-                     const SiblingReceiver *receiver, SiblingCall **ret) {
+int siblings_prepare(Siblings *siblings, const SiblingTree *tree, const SiblingReceiver *receiver,
+                     SiblingCall **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r = snapshots_call(siblings, "Prepare", &message);
         if (r >= 0)
-                r = sd_bus_message_append(message, "ssa{sv}", key, parent, 1, "namespace", "s", namespace);
+                r = sd_bus_message_append(message, "ss", tree->key, tree->parent);
+        if (r >= 0)
+                r = sd_bus_message_open_container(message, 'a', "{sv}");
+        if (r >= 0)
+                r = add_namespace(message, tree->namespace);
+        if (r >= 0 && tree->size_max > 0)
+                r = sd_bus_message_append(message, "{sv}", "size-max", "t", tree->size_max);
+        if (r >= 0)
+                r = sd_bus_message_close_container(message);
         return r < 0 ? r : send_call(siblings, message, receiver, NULL, ret);
 }
 

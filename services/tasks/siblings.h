@@ -41,8 +41,14 @@ typedef struct SiblingReceiver {
 
 int siblings_resolve(Siblings *siblings, const char *namespace, const char *image,
                      const SiblingReceiver *receiver, SiblingCall **ret);
-int siblings_prepare(Siblings *siblings, const char *namespace, const char *key, const char *parent,
-                     const SiblingReceiver *receiver, SiblingCall **ret);
+
+typedef struct SiblingTree {
+        const char *namespace, *key, *parent;
+        uint64_t size_max; /* of what is written to it; 0: no limit */
+} SiblingTree;
+
+int siblings_prepare(Siblings *siblings, const SiblingTree *tree, const SiblingReceiver *receiver,
+                     SiblingCall **ret);
 int siblings_remove(Siblings *siblings, const char *namespace, const char *key,
                     const SiblingReceiver *receiver, SiblingCall **ret);
 int siblings_mount(Siblings *siblings, const char *namespace, const char *key, bool is_volatile,

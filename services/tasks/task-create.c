@@ -129,8 +129,8 @@ static int ask_for_snapshot(TaskCreation *creation) {
         int r = task_record_snapshot_key(record, &key);
         if (r < 0)
                 return r;
-        return siblings_prepare(creation->table->siblings, record->namespace, key, record->parent, &receiver,
-                                &creation->call);
+        const SiblingTree tree = { record->namespace, key, record->parent, record->rootfs_size_max };
+        return siblings_prepare(creation->table->siblings, &tree, &receiver, &creation->call);
 }
 
 static int mark(Task *task) {
@@ -291,6 +291,7 @@ static int fill_record(TaskCreation *creation) {
         /* What is thrown away at its end need not survive a crash. */
         record->is_volatile = request->is_volatile || request->auto_remove;
         record->limits = request->limits;
+        record->rootfs_size_max = request->rootfs_size_max;
         record->created = run_now();
         record->exit_status = TASK_STATUS_NONE;
         for (size_t i = 0; i < request->source_count; i++)

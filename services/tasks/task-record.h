@@ -25,6 +25,7 @@ typedef struct TaskRecord {
         bool terminal, is_volatile, auto_remove;
         int stop_signal;
         ScopeLimits limits;
+        uint64_t rootfs_size_max; /* of what is written to its tree; 0: no limit */
 
         uint64_t created, started, finished; /* microseconds since 1970; 0: never */
         int exit_status;                     /* TASK_STATUS_NONE before the end */

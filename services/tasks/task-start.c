@@ -127,8 +127,8 @@ static int prepare_again(TaskStart *start) {
         if (r < 0)
                 return r;
         start->prepared_again = true;
-        return siblings_prepare(start->task->table->siblings, record->namespace, key, record->parent,
-                                &receiver, &start->mount_call);
+        const SiblingTree tree = { record->namespace, key, record->parent, record->rootfs_size_max };
+        return siblings_prepare(start->task->table->siblings, &tree, &receiver, &start->mount_call);
 }
 
 static void on_mounted(int r, SiblingAnswer *reply, const Fault *fault, void *userdata) {

@@ -17,6 +17,8 @@ static const char *const migrations[] = {
         " created INTEGER NOT NULL, started INTEGER NOT NULL, finished INTEGER NOT NULL,"
         " exit_status INTEGER NOT NULL, error TEXT,"
         " PRIMARY KEY (namespace, id)) WITHOUT ROWID",
+
+        "ALTER TABLE containers ADD COLUMN rootfs_size_max INTEGER NOT NULL DEFAULT 0",
 };
 
 struct TaskStore {
@@ -85,14 +87,15 @@ int task_store_add(TaskStore *store, const TaskRecord *record) {
         return database_execute(
                 store->database,
                 "INSERT INTO containers VALUES"
-                " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                "ssssssbbbiiiiiiiiiiiis", record->namespace, record->id, record->image, record->image_digest,
-                record->parent, record->config, command, command_size, labels, labels_size, sources,
-                sources_size, (int64_t) record->owner, (int64_t) record->terminal,
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "ssssssbbbiiiiiiiiiiiisi", record->namespace, record->id, record->image,
+                record->image_digest, record->parent, record->config, command, command_size, labels,
+                labels_size, sources, sources_size, (int64_t) record->owner, (int64_t) record->terminal,
                 (int64_t) record->is_volatile, (int64_t) record->auto_remove, (int64_t) record->stop_signal,
                 (int64_t) record->limits.memory_max, (int64_t) record->limits.tasks_max,
                 (int64_t) record->limits.cpu_quota, (int64_t) record->created, (int64_t) record->started,
-                (int64_t) record->finished, (int64_t) record->exit_status, record->error);
+                (int64_t) record->finished, (int64_t) record->exit_status, record->error,
+                (int64_t) record->rootfs_size_max);
 }
 
 int task_store_update(TaskStore *store, const TaskRecord *record) {
@@ -165,6 +168,7 @@ static int read_record(const DatabaseRows *rows, TaskRecord *record) {
         record->started = (uint64_t) database_rows_int64(rows, column++);
         record->finished = (uint64_t) database_rows_int64(rows, column++);
         record->exit_status = (int) database_rows_int64(rows, column++);
+        record->rootfs_size_max = (uint64_t) database_rows_int64(rows, column++);
         const char *error = database_rows_string(rows, column);
         record->error = error ? strdup(error) : NULL;
         return error && !record->error ? -ENOMEM : 0;
@@ -176,7 +180,7 @@ int task_store_visit(TaskStore *store, TaskStoreVisit visit, void *userdata) {
                                "SELECT namespace, id, image, image_digest, parent, command, labels,"
                                " sources, owner, terminal, is_volatile, auto_remove, stop_signal,"
                                " memory_max, tasks_max, cpu_quota, created, started, finished, exit_status,"
-                               " error FROM containers ORDER BY namespace, id",
+                               " rootfs_size_max, error FROM containers ORDER BY namespace, id",
                                "");
         if (r < 0)
                 return r;

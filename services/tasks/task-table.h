@@ -71,6 +71,7 @@ typedef struct TaskCreateRequest {
         const char *working_directory, *user, *hostname, *stop_signal;
         bool terminal, read_only, is_volatile, auto_remove;
         ScopeLimits limits;
+        uint64_t rootfs_size_max; /* of what is written to its tree; 0: no limit */
         SpecMount *mounts;
         size_t mount_count;
         BindSource *sources; /* of mounts without a source path, in their order */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 
@@ -32,7 +33,8 @@ typedef struct CreateOptions {
         const char *image, *working_directory, *user, *hostname, *stop_signal;
         char **arguments, **entrypoint, **environment, **labels;
         bool terminal, read_only, is_volatile, auto_remove;
-        uint64_t memory_max, tasks_max, cpu_quota;
+        uint64_t memory_max, tasks_max, cpu_quota, rootfs_size_max;
+        bool rootfs_size_given;
         MountList mounts;
         BindList binds;
 } CreateOptions;
@@ -58,6 +60,8 @@ static const BusOption create_options[] = {
         { "memory-max", "t", offsetof(CreateOptions, memory_max) },
         { "tasks-max", "t", offsetof(CreateOptions, tasks_max) },
         { "cpu-quota", "t", offsetof(CreateOptions, cpu_quota) },
+        { "rootfs-size-max", "t", offsetof(CreateOptions, rootfs_size_max), NULL,
+          offsetof(CreateOptions, rootfs_size_given) },
         { "stop-signal", "s", offsetof(CreateOptions, stop_signal) },
 };
 
@@ -256,6 +260,10 @@ static int check_create(sd_bus_message *message, const CreateOptions *options, s
                                         "option 'mounts' is for root: hand over a descriptor in 'binds'");
         if (options->cpu_quota > UINT32_MAX)
                 return bus_invalid_argument(error, "option 'cpu-quota': is too large");
+        if (options->rootfs_size_given &&
+            (options->rootfs_size_max == 0 || options->rootfs_size_max > INT64_MAX))
+                return bus_invalid_argument(error, "option 'rootfs-size-max': must be from 1 to %" PRIi64,
+                                            INT64_MAX);
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         int r = label_check(options->labels, NULL, &fault);
         return r < 0 ? bus_error_set_fault(error, r, &fault) : check_size(options, error);
@@ -300,6 +308,7 @@ static int method_create(sd_bus_message *message, void *userdata, sd_bus_error *
                 .is_volatile = options.is_volatile,
                 .auto_remove = options.auto_remove,
                 .limits = { options.memory_max, options.tasks_max, options.cpu_quota },
+                .rootfs_size_max = options.rootfs_size_max,
         };
         r = join_mounts(&options, &request);
         if (r < 0)

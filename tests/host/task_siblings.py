@@ -105,11 +105,13 @@ def resolve(name):
     }
 
 
-def prepare(path):
+def prepare(path, size):
     if os.path.exists(path):
         raise Error("AlreadyExists", "there is a snapshot " + path)
     os.makedirs(os.path.join(path, "upper"))
     os.makedirs(os.path.join(path, "work"))
+    with open(os.path.join(path, "size-max"), "w") as file:
+        file.write(str(size))
 
 
 def find(path):
@@ -136,7 +138,8 @@ class Images(dbus.service.Object):
 class Snapshots(dbus.service.Object):
     @dbus.service.method("org.crt.Snapshots1", "ssa{sv}", "", async_callbacks=("ok", "error"))
     def Prepare(self, key, parent, options, ok, error):
-        reply("Prepare", lambda: prepare(key_path(options["namespace"], key)), ok, error)
+        size = options.get("size-max", "none")
+        reply("Prepare", lambda: prepare(key_path(options["namespace"], key), size), ok, error)
 
     @dbus.service.method("org.crt.Snapshots1", "sa{sv}", "", async_callbacks=("ok", "error"))
     def Remove(self, key, options, ok, error):

@@ -3,13 +3,14 @@
 """Containers are made, started, watched and ended, and leave nothing."""
 
 import os
+import shutil
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from task_containers import (MANAGER, NAME, PATH, Container, Failing, GLib, Gio, bus, call_later, command,  # noqa: E402
-                             containers, contains, create, equal, error_name, failure, journal, loop_until, main,
-                             read_all, run_directories, scopes, shell, snapshots, terminal_read, wait_for,
+from task_containers import (MANAGER, MOCK, NAME, PATH, Container, Failing, GLib, Gio, bus, call_later,  # noqa: E402
+                             command, containers, contains, create, equal, error_name, failure, journal, loop_until,
+                             main, read_all, run_directories, scopes, shell, snapshots, terminal_read, wait_for,
                              wait_until_ready)
 
 
@@ -329,6 +330,31 @@ def test_limits_need_controllers():
             equal(0, create("true", **{option: 50000000}).run())
         else:
             contains(controller, failure("NotSupported", lambda: create("true", **{option: 50})))
+
+
+def size_file(container):
+    return os.path.join(MOCK, "snapshots", container.Namespace, f"container-{container.Id}", "size-max")
+
+
+def size_of(container):
+    with open(size_file(container), encoding="ascii") as file:
+        return file.read()
+
+
+def test_the_size_of_the_tree_is_for_its_owner_to_limit():
+    equal("none", size_of(create("true")))
+    sized = create("true", rootfs_size_max=5 << 32)
+    equal(str(5 << 32), size_of(sized))
+    # As after a crash of the machine, of which only the record is left.
+    shutil.rmtree(os.path.dirname(size_file(sized)))
+    equal(0, sized.run())
+    equal(str(5 << 32), size_of(sized))
+    contains("from 1 to", failure("InvalidArgs", lambda: create("true", id="small", rootfs_size_max=0)))
+    failure("InvalidArgs", lambda: create("true", id="small", rootfs_size_max=1 << 63))
+    with Failing("Prepare", "NotSupported"):
+        failure("NotSupported", lambda: create("true", id="small", rootfs_size_max=1))
+    assert "small" not in [found["Id"] for found in containers()[0]]
+    equal(0, create("true", id="small").run())
 
 
 def test_when_the_siblings_fail():

@@ -25,6 +25,7 @@ static TaskRecord sample(const char *id) {
                 .auto_remove = true,
                 .stop_signal = 15,
                 .limits = { .memory_max = 1U << 30, .tasks_max = 5, .cpu_quota = 150 },
+                .rootfs_size_max = 5ULL << 32,
                 .created = 1234567890123456,
                 .exit_status = TASK_STATUS_NONE,
         };
@@ -78,7 +79,7 @@ static void records_come_back(void) {
         CHECK(read->sources && strv_length(read->sources) == 0);
         CHECK(read->owner == 1000 && read->terminal && read->auto_remove && !read->is_volatile);
         CHECK(read->limits.memory_max == 1U << 30 && read->limits.tasks_max == 5 &&
-              read->limits.cpu_quota == 150);
+              read->limits.cpu_quota == 150 && read->rootfs_size_max == 5ULL << 32);
         CHECK(read->created == record.created && read->started == 0 && read->error == NULL);
         CHECK_INT(read->exit_status, TASK_STATUS_NONE);
         CHECK_INT(task_store_remove(store, &record), 1);
