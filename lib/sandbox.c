@@ -52,7 +52,6 @@ static const int stream_calls[] = {
         SCMP_SYS(exit),
         SCMP_SYS(exit_group),
         SCMP_SYS(fadvise64),
-        SCMP_SYS(fallocate),
         SCMP_SYS(fdatasync),
         SCMP_SYS(fstat),
         SCMP_SYS(fstatfs),

@@ -13,8 +13,6 @@
 #include "lib/limits.h"
 
 #define NOTES_BUFFER ((size_t) 64 * 1024)
-/* What tree-finish.c is ready to read, and less. */
-#define NOTES_MAX ((size_t) 512 * 1024 * 1024)
 
 typedef struct Notes {
         int fd;
@@ -35,7 +33,7 @@ static int notes_flush(Notes *notes, Fault *fault) {
 
 static int notes_add(Notes *notes, char letter, size_t length, Fault *fault) {
         size_t size = length + 2;
-        if (notes->before + notes->size + size > NOTES_MAX)
+        if (notes->before + notes->size + size > DIRECTORY_NOTES_MAX)
                 return fault_set(fault, -EDQUOT, "The layer has more directories than can be handled");
         int r = notes->size + size > NOTES_BUFFER ? notes_flush(notes, fault) : 0;
         if (r < 0)

@@ -14,9 +14,11 @@
 #include "lib/limits.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/space-reserve.h"
 
 #define COPY_AT_ONCE ((size_t) 1024 * 1024 * 1024)
 #define BUFFER_SIZE ((size_t) 256 * 1024)
+#define COPY_UNCHECKED ((off_t) 16 * 1024 * 1024) /* bytes after which the reserve is looked at */
 
 /* ---- contents ---- */
 
@@ -58,7 +60,7 @@ int file_copy_range(int from, off_t from_offset, int to, off_t to_offset, off_t 
         return 0;
 }
 
-/* Only what is not a hole. */
+/* Only what is not a hole. Before the first bytes, whoever copies the tree has looked at the reserve. */
 static int copy_contents(int from, int to, off_t size) {
         if (ioctl(to, FICLONE, from) >= 0)
                 return 0;
@@ -71,10 +73,12 @@ static int copy_contents(int from, int to, off_t size) {
                 off_t end = lseek(from, start, SEEK_HOLE);
                 if (end < 0)
                         return -errno;
+                end = MIN_OF(end, start + COPY_UNCHECKED);
                 int r = file_copy_range(from, start, to, start, end - start);
+                if (r >= 0 && (start = end) < size)
+                        r = space_reserve_check(to, "copy the file", NULL);
                 if (r < 0)
                         return r;
-                start = end;
         }
         return 0;
 }

@@ -6,7 +6,8 @@
 
 #include <sys/stat.h>
 
-/* A regular file; there is none of that name yet. */
+/* A regular file; there is none of that name yet. -ENOSPC also when only the reserve (space-reserve.h) is
+ * left. */
 int file_copy(int from, int to, const char *name);
 /* A symbolic link, device node, named pipe or socket. Uses the working directory. */
 int file_copy_special(int from, int to, const char *name, const struct stat *st);

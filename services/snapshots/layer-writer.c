@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -19,13 +18,11 @@
 #include "services/snapshots/entry-attributes.h"
 #include "services/snapshots/entry-name.h"
 #include "services/snapshots/layer-way.h"
+#include "services/snapshots/space-reserve.h"
 
 #define WHITEOUT_DEVICE makedev(0, 0)
 
-/* What is left to others on a file system that is filled up, and when it is looked at. */
-#define SPACE_RESERVE (UINT64_C(64) * 1024 * 1024)
-#define INODES_RESERVE UINT64_C(1024)
-#define RESERVE_SHARE 50 /* of the whole, where that is less */
+/* When it is looked at how much is left on the file system. */
 #define UNCHECKED_MAX (UINT64_C(16) * 1024 * 1024)
 #define UNCHECKED_ENTRY (UINT64_C(16) * 1024) /* that an entry stands for */
 
@@ -63,24 +60,12 @@ static int entry_fault(Fault *fault, int r, const char *path, const char *what) 
 
 /* ---- limits ---- */
 
-static int check_space(LayerWriter *writer, Fault *fault) {
-        struct statfs st;
-        writer->unchecked = 0;
-        if (fstatfs(writer->root, &st) < 0)
-                return fault_set_errno(fault, -errno, "Can't look at the file system");
-        uint64_t block = (uint64_t) st.f_bsize, all = (uint64_t) st.f_blocks * block,
-                 left = (uint64_t) st.f_bavail * block, inodes = (uint64_t) st.f_files;
-        if (left < MIN_OF(SPACE_RESERVE, all / RESERVE_SHARE))
-                return fault_set(fault, -ENOSPC, "No space left to unpack the layer");
-        /* File systems without a number of inodes say 0. */
-        if ((uint64_t) st.f_ffree < MIN_OF(INODES_RESERVE, inodes / RESERVE_SHARE))
-                return fault_set(fault, -ENOSPC, "No inodes left to unpack the layer");
-        return 0;
-}
-
 static int writer_spend(LayerWriter *writer, uint64_t bytes, Fault *fault) {
         writer->unchecked += bytes;
-        return writer->unchecked > UNCHECKED_MAX ? check_space(writer, fault) : 0;
+        if (writer->unchecked <= UNCHECKED_MAX)
+                return 0;
+        writer->unchecked = 0;
+        return space_reserve_check(writer->root, "unpack the layer", fault);
 }
 
 static int writer_count(LayerWriter *writer, Fault *fault) {

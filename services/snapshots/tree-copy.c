@@ -16,6 +16,7 @@
 #include "lib/identifier.h"
 #include "lib/path.h"
 #include "services/snapshots/file-copy.h"
+#include "services/snapshots/space-reserve.h"
 #include "services/snapshots/tree-attributes.h"
 
 /* Each level takes two descriptors of the service's limit. A container can make deeper ones. */
@@ -43,7 +44,7 @@ typedef struct CopyRun {
 static int entry_fault(const CopyRun *run, const char *name, int r, Fault *fault) {
         const char *directory = run->count > 0 ? run->levels[run->count - 1].name : "";
         if (r == -ENOSPC || r == -EDQUOT)
-                return fault_set(fault, -ENOSPC, "No space left to put the snapshot on its parent");
+                return fault_set(fault, -ENOSPC, "No space left to copy the snapshot");
         return fault_set_errno(fault, r, "Can't copy '%s%s%s'", directory, directory[0] ? "/" : "", name);
 }
 
@@ -192,10 +193,13 @@ static int copy_entry(CopyRun *run, const char *name, Fault *fault) {
         if (fstatat(dirfd(run->levels[run->count - 1].from), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 /* A tree that is still mounted somewhere may change. */
                 return errno == ENOENT ? 0 : entry_fault(run, name, -errno, fault);
+        int to = run->levels[run->count - 1].to;
+        int r = space_reserve_check(to, "copy the snapshot", fault);
+        if (r < 0)
+                return r;
         if (S_ISDIR(st.st_mode))
                 return enter_directory(run, name, fault);
-        int to = run->levels[run->count - 1].to;
-        int r = run->copy->apply ? path_remove_tree(to, name) : 0;
+        r = run->copy->apply ? path_remove_tree(to, name) : 0;
         if (r >= 0 && !(run->copy->apply && is_whiteout(&st)))
                 r = copy_file(run, name, &st);
         return r < 0 ? entry_fault(run, name, r, fault) : 0;

@@ -10,7 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/limits.h"
 #include "lib/sandbox.h"
+#include "services/snapshots/directory-finish.h"
 
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 #define MEBIBYTES UINT64_C(1048576)
@@ -64,9 +66,12 @@ int unpack_enter_tree(int tree, Fault *fault) {
         return root;
 }
 
-int unpack_confine(LayerPart part, Fault *fault) {
+int unpack_confine(LayerPart part, uint64_t size_max, Fault *fault) {
+        Sandbox sandbox = sandboxes[part];
         const struct rlimit processor = { PROCESSOR_SECONDS, PROCESSOR_SECONDS };
         if (setrlimit(RLIMIT_CPU, &processor) < 0)
                 return fault_set_errno(fault, -errno, "Can't limit the processor time");
-        return sandbox_enter(&sandboxes[part], fault);
+        if (part == LAYER_PART_WRITE)
+                sandbox.file_limit = MAX_OF(size_max > 0 ? size_max : LIMIT_LAYER_SIZE, DIRECTORY_NOTES_MAX);
+        return sandbox_enter(&sandbox, fault);
 }

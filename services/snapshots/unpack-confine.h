@@ -10,6 +10,7 @@
  * all, and the only mount in it. The descriptor is closed; returns one for the root. */
 int unpack_enter_tree(int tree, Fault *fault);
 
-/* For LayerUnpack.confine: capabilities, limits of memory, descriptors and processor time, and a filter of
- * system calls. */
-int unpack_confine(LayerPart part, Fault *fault);
+/* For LayerUnpack.confine: capabilities, limits of memory, descriptors, processor time and the size of
+ * files, and a filter of system calls. size_max: LayerRules. How much a writer that does not keep to its
+ * rules takes of the disk in all, the service looks at (space-reserve.h). */
+int unpack_confine(LayerPart part, uint64_t size_max, Fault *fault);

@@ -16,12 +16,16 @@
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-rules.h"
+#include "services/snapshots/space-reserve.h"
 #include "services/snapshots/worker-run.h"
 
 /* Whoever feeds a layer byte by byte keeps a slot. So those who are limited have slots apart from those of
  * root and the sibling services, and none of them gets more than this many. However many are taken, each of
  * them gets one: what waits for its layer costs others nothing. */
 #define SLOTS_PER_UID 2
+
+#define WATCH_ACCURACY_USEC UINT64_C(1000)
+#define WATCH_RETRY_USEC UINT64_C(200000)
 
 struct UnpackTask {
         UnpackTask *next;
@@ -35,8 +39,9 @@ struct UnpackTask {
 
 struct UnpackQueue {
         SnapshotManager *manager; /* weak */
-        UnpackTask *tasks;        /* in the order in which they came */
-        sd_event_source *kick;    /* starts tasks from the loop */
+        UnpackTask *tasks;      /* in the order in which they came */
+        sd_event_source *kick;  /* starts tasks from the loop */
+        sd_event_source *watch; /* looks at the disk while some run */
 };
 
 /* ---- life ---- */
@@ -53,6 +58,7 @@ static void task_free(UnpackTask *task) {
 }
 
 static void queue_start_tasks(UnpackQueue *queue);
+static int on_watch(sd_event_source *source, uint64_t now, void *userdata);
 
 static int on_kick(sd_event_source *source, void *userdata) {
         queue_start_tasks(userdata);
@@ -67,6 +73,11 @@ int unpack_queue_new(SnapshotManager *manager, UnpackQueue **ret) {
         int r = sd_event_add_defer(manager->event, &queue->kick, on_kick, queue);
         if (r >= 0)
                 r = sd_event_source_set_enabled(queue->kick, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time_relative(manager->event, &queue->watch, CLOCK_MONOTONIC, 0,
+                                               WATCH_ACCURACY_USEC, on_watch, queue);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(queue->watch, SD_EVENT_OFF);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(queue);
@@ -79,7 +90,20 @@ UnpackQueue *unpack_queue_free(UnpackQueue *queue) {
         while (queue->tasks)
                 task_free(queue->tasks);
         sd_event_source_disable_unref(queue->kick);
+        sd_event_source_disable_unref(queue->watch);
         return mfree(queue);
+}
+
+static int queue_watch(UnpackQueue *queue, uint64_t usec) {
+        int r = sd_event_source_set_time_relative(queue->watch, usec);
+        return r < 0 ? r : sd_event_source_set_enabled(queue->watch, SD_EVENT_ONESHOT);
+}
+
+static UnpackTask *queue_find_running(const UnpackQueue *queue) {
+        UnpackTask *task = queue->tasks;
+        while (task && !task->running)
+                task = task->next;
+        return task;
 }
 
 static void queue_kick(UnpackQueue *queue) {
@@ -121,6 +145,25 @@ static void task_end(UnpackTask *task, int r, uint64_t size, Fault *fault) {
 void unpack_task_cancel(UnpackTask *task) {
         _cleanup_(fault_done) Fault fault = FAULT_NULL;
         task_end(task, fault_set(&fault, -ECANCELED, "The unpacking was cancelled"), 0, &fault);
+}
+
+/* ---- the disk ---- */
+
+/* A writer stops by itself when only the reserve is left. One that the layer has taken over does not, and
+ * what it has deleted and keeps open is in no tree: so it is the file system that is looked at. Which of
+ * those that run it is can't be told; the others would have got no further. */
+static int on_watch(sd_event_source *source, uint64_t now, void *userdata) {
+        UnpackQueue *queue = userdata;
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+        uint64_t usec = WATCH_RETRY_USEC;
+        if (!queue_find_running(queue))
+                return 0;
+        int r = space_reserve_look(queue->manager->trees.trees, &usec, "unpack the layer", &fault);
+        if (r != -ENOSPC)
+                return queue_watch(queue, usec);
+        for (UnpackTask *task; (task = queue_find_running(queue));)
+                task_end(task, r, 0, &fault);
+        return 0;
 }
 
 static void on_worker_progress(uint64_t bytes, void *userdata) {
@@ -186,7 +229,9 @@ static int task_start(UnpackTask *task, Fault *fault) {
                 .on_end = on_worker_end,
                 .userdata = task,
         };
-        int r = worker_run_new(manager->event, &spec, &task->run, fault);
+        int r = queue_watch(task->queue, 0);
+        r = r < 0 ? fault_set_errno(fault, r, "Can't watch the disk")
+                  : worker_run_new(manager->event, &spec, &task->run, fault);
         task->layer = fd_close(task->layer); /* the worker's alone: it must see when the writer ends */
         return r;
 }

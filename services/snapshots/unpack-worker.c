@@ -57,6 +57,7 @@ static int reopen_pipe(int fd, Fault *fault) {
 }
 
 static int root = -EBADF;
+static uint64_t size_max; /* of a layer */
 
 /* The two others have their copies. */
 static int confine(LayerPart part, Fault *fault) {
@@ -65,7 +66,7 @@ static int confine(LayerPart part, Fault *fault) {
                 (void) close(NOTES_FD);
                 root = fd_close(root);
         }
-        return unpack_confine(part, fault);
+        return unpack_confine(part, size_max, fault);
 }
 
 static int unpack(Compression compression, const LayerRules *rules, LayerResult *ret, Fault *fault) {
@@ -75,6 +76,7 @@ static int unpack(Compression compression, const LayerRules *rules, LayerResult 
         root = unpack_enter_tree(TREE_FD, fault);
         if (root < 0)
                 return root;
+        size_max = rules->size_max;
         const LayerUnpack layer = {
                 .layer = LAYER_FD,
                 .root = root,

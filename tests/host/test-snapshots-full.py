@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, Tree, check_disk, entry, equal, failure, layer, systemctl  # noqa: E402
+from snapshot_trees import sha256, tempfile, use_setting, wait_for, worker_pids  # noqa: E402
 from interfaces import GLib, error_name, unmount  # noqa: E402
 from snapshot_trees import journal  # noqa: E402
 
@@ -88,6 +89,64 @@ def test_no_inodes_for_a_layer():
     with Small("size=32m,nr_inodes=1000"):
         fails_and_works_again(MANY)
         store.put("few", layer(*[entry(f"{i}", b"x") for i in range(300)]))
+        check_kept()
+
+
+LIBEXEC, ROGUE = "/usr/libexec/crt", "/usr/src/crt-build/tests/host/rogue-unpack"
+
+
+class TakenOver:
+    """The service with a crt-unpack that takes of the disk what it can (rogue-unpack.c)."""
+
+    def __init__(self, way):
+        self.way = way
+
+    def __enter__(self):
+        self.directory = tempfile.mkdtemp(prefix="crt-libexec-", dir="/usr/local/lib")
+        os.chmod(self.directory, 0o755)
+        for name in os.listdir(LIBEXEC):
+            os.symlink(ROGUE if name == "crt-unpack" else f"{LIBEXEC}/{name}", f"{self.directory}/{name}")
+        use_setting(f"Environment=CRT_LIBEXECDIR={self.directory} CRT_TEST_ROGUE={self.way}")
+
+    def __exit__(self, *_):
+        use_setting(None)
+        subprocess.run(["rm", "-r", self.directory], check=True)
+
+
+def free():
+    found = os.statvfs(STATE)
+    return found.f_bavail * found.f_frsize, found.f_ffree
+
+
+def test_a_writer_that_was_taken_over_leaves_others_their_room():
+    for way, what in (("file", "No space"), ("deleted", "No space"), ("many", "No inodes")):
+        with Small("size=64m,nr_inodes=20000"), TakenOver(way):
+            before = free()
+            store.prepare("p")
+            job = store.unpack_begin("p", DATA, sha256(DATA))
+            wait_for(lambda: store.state(job)["State"] != "running", what=f"the end of '{way}'")
+            assert what in failure("NoSpace", lambda: store.wait(job)), way
+            equal("failed", store.stat("p")["state"])
+            store.remove("p")
+            store.call("Cleanup")
+            wait_for(lambda: not worker_pids() and all(now >= 0.9 * then for now, then in zip(free(), before)),
+                     what=f"the room that '{way}' took")
+            check_kept()
+
+
+def test_a_copy_leaves_others_their_room():
+    with Small("size=64m"):
+        store.prepare("new", driver="copy")
+        store.unpack("new", DATA)
+        store.commit("whole", "new")
+        store.prepare("before", "whole", driver="copy")
+        with open(f"{STATE}/filler", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free()[0] - MIB)
+        assert "space" in failure("NoSpace", lambda: store.prepare("c", "whole", driver="copy"))
+        equal(["before", "kept", "whole"], store.keys())
+        os.unlink(f"{STATE}/filler")
+        store.prepare("c", "whole", driver="copy")
+        store.commit("after", "before")
         check_kept()
 
 

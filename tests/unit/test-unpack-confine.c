@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "services/snapshots/directory-finish.h"
 #include "services/snapshots/unpack-confine.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
@@ -85,6 +86,11 @@ static long raise_a_limit(void) {
         return setrlimit(RLIMIT_CPU, &limit);
 }
 
+static long take_space(void) {
+        int fd = openat(tree_fd, "taken", O_WRONLY | O_CREAT, 0600);
+        return fd < 0 ? fd : fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4096);
+}
+
 ATTEMPT(open_passwd, open("/etc/passwd", O_RDONLY))
 ATTEMPT(open_proc, open_with("/proc/self/mem", O_RDWR))
 ATTEMPT(open_above, openat(tree_fd, "../../etc/passwd", O_RDONLY))
@@ -131,6 +137,7 @@ ATTEMPT(receive_descriptors, syscall(SYS_recvmsg, 0, NULL, 0))
 ATTEMPT(overlay_mark, syscall(SYS_setxattr, "/", "trusted.overlay.opaque", "y", 1, 0))
 ATTEMPT(device, open_a_device())
 ATTEMPT(link, follow_a_link())
+ATTEMPT(space, take_space())
 
 #define ROW(name)                                                                                           \
         { #name, try_##name }
@@ -183,6 +190,7 @@ static const struct {
         ROW(overlay_mark),
         ROW(device),
         ROW(link),
+        ROW(space),
 };
 
 /* ---- a process like the real one ---- */
@@ -193,7 +201,7 @@ static int confine(LayerPart part, int top) {
         if (tree < 0 || unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
                 return -errno;
         tree_fd = unpack_enter_tree(tree, &fault);
-        return tree_fd < 0 ? tree_fd : unpack_confine(part, &fault);
+        return tree_fd < 0 ? tree_fd : unpack_confine(part, 1, &fault);
 }
 
 /* What it exits with, or minus the signal that ended it. */
@@ -275,6 +283,33 @@ static void memory_is_limited(void) {
                 CHECK_INT(run(part, allocate_too_much), ATTEMPT_REFUSED);
 }
 
+/* However small a layer may be, what is noted about it may be as large as that. */
+static long write_at(off_t offset) {
+        int fd = openat(tree_fd, "large", O_WRONLY | O_CREAT, 0600);
+        return fd < 0 ? fd : pwrite(fd, "x", 1, offset);
+}
+
+static long write_the_last_byte(void) {
+        return write_at((off_t) DIRECTORY_NOTES_MAX - 1);
+}
+
+static long write_one_more(void) {
+        return write_at((off_t) DIRECTORY_NOTES_MAX);
+}
+
+static long make_it_longer(void) {
+        int fd = openat(tree_fd, "large", O_WRONLY | O_CREAT, 0600);
+        return fd < 0 ? fd : ftruncate(fd, (off_t) DIRECTORY_NOTES_MAX + 1);
+}
+
+static void no_file_is_larger_than_a_layer(void) {
+        if (geteuid() != 0)
+                check_skip("only root can make mount namespaces here");
+        CHECK_INT(run(LAYER_PART_WRITE, write_the_last_byte), ATTEMPT_DONE);
+        CHECK_INT(run(LAYER_PART_WRITE, write_one_more), -SIGXFSZ);
+        CHECK_INT(run(LAYER_PART_WRITE, make_it_longer), -SIGXFSZ);
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(the_decompressor_can_do_nothing_else),
@@ -282,6 +317,7 @@ int main(void) {
                 CHECK_CASE(the_writer_can_do_nothing_else),
                 CHECK_CASE(each_can_do_its_own_work),
                 CHECK_CASE(memory_is_limited),
+                CHECK_CASE(no_file_is_larger_than_a_layer),
                 {},
         });
 }
