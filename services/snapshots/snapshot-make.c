@@ -71,15 +71,18 @@ int snapshot_make_open_parent(SnapshotManager *manager, int64_t id, Fault *fault
 /* ---- what is asked for ---- */
 
 static int check_limit(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault) {
-        uint64_t count;
+        uint64_t count, bytes;
         if (request->limit == 0)
                 return 0;
-        int r = snapshot_store_count_of_uid(manager->store, request->uid, &count);
+        int r = snapshot_store_count_of_uid(manager->store, request->uid, &count, &bytes);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't count your snapshots");
         if (count >= request->limit)
                 return fault_set(fault, -EDQUOT, "You have %llu snapshots, and may not have more",
                                  (unsigned long long) count);
+        if (bytes >= manager->bytes_per_uid)
+                return fault_set(fault, -EDQUOT, "Your snapshots take %llu bytes, and may not take more",
+                                 (unsigned long long) bytes);
         return 0;
 }
 

@@ -39,6 +39,7 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
         if (!manager)
                 return -ENOMEM;
         manager->event = sd_event_ref(spec->event);
+        manager->bytes_per_uid = spec->bytes_per_uid;
         manager->trees = (TreeStore){ .trees = -EBADF, .trash = -EBADF, .aside = -EBADF };
 
         int r = tree_store_open(spec->state, &manager->trees, fault);

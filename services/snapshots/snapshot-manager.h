@@ -28,6 +28,7 @@ typedef struct TrashCollector TrashCollector;
 typedef struct SnapshotManager {
         sd_event *event;
         SnapshotDriverKind driver; /* of new snapshots that ask for none */
+        uint64_t bytes_per_uid;    /* of committed snapshots, of users who are limited */
         SnapshotStore *store;
         TreeStore trees;
         TreeMounts *tree_mounts;
@@ -50,7 +51,8 @@ typedef struct SnapshotManagerSpec {
         sd_event *event;
         int state; /* directory; borrowed */
         const char *boot_id;
-        const char *driver;  /* of new snapshots that ask for none; NULL: what fits the file system */
+        const char *driver; /* of new snapshots that ask for none; NULL: what fits the file system */
+        uint64_t bytes_per_uid;
         bool old_kernel;     /* for tests: mount as old kernels want it */
         bool images_by_loop; /* likewise */
 } SnapshotManagerSpec;

@@ -270,15 +270,18 @@ int snapshot_store_find_damaged(SnapshotStore *store, int64_t id, char **ret) {
         return r;
 }
 
-int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret) {
+int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret_count, uint64_t *ret_bytes) {
         DatabaseRows rows;
-        int r = database_query(store->database, &rows, "SELECT count(*) FROM snapshots WHERE uid = ?", "i",
+        int r = database_query(store->database, &rows,
+                               "SELECT count(*), coalesce(sum(size), 0) FROM snapshots WHERE uid = ?", "i",
                                (int64_t) uid);
         if (r < 0)
                 return r;
         r = database_rows_next(&rows);
-        if (r > 0)
-                *ret = (uint64_t) database_rows_int64(&rows, 0);
+        if (r > 0) {
+                *ret_count = (uint64_t) database_rows_int64(&rows, 0);
+                *ret_bytes = (uint64_t) database_rows_int64(&rows, 1);
+        }
         database_rows_done(&rows);
         return r > 0 ? 0 : r < 0 ? r : -EIO;
 }

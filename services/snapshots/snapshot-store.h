@@ -89,7 +89,8 @@ void snapshot_store_watch(SnapshotStore *store, void (*on_change)(void *userdata
 /* Some do: somebody has seen it. */
 void snapshot_store_note_references(SnapshotStore *store);
 bool snapshot_store_has_references(const SnapshotStore *store);
-int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret);
+/* How many a user has, and what those of them take that are committed and were measured. */
+int snapshot_store_count_of_uid(SnapshotStore *store, uid_t uid, uint64_t *ret_count, uint64_t *ret_bytes);
 
 /* Calls visit for up to limit snapshots whose keys come after a key, in order, until it returns something
  * other than 0, which is returned. Returns 1 if there are more. */

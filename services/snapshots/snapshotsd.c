@@ -8,6 +8,7 @@
 #include "bus/bus-names.h"
 #include "bus/daemon.h"
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/snapshots/collect-snapshots-bus.h"
 #include "services/snapshots/snapshots-bus.h"
@@ -18,6 +19,11 @@
 #define FALLBACK_VARIABLE "CRT_SNAPSHOTS_MOUNT_FALLBACK"
 /* "yes": images through loop devices, as before Linux 6.12. */
 #define LOOP_VARIABLE "CRT_SNAPSHOTS_LOOP_FALLBACK"
+/* Lower than lib/limits.h has it, or higher where that is no bound of the code: bytes that a layer unpacks
+ * to, its entries, and the bytes of one user's committed snapshots. */
+#define LAYER_SIZE_VARIABLE "CRT_SNAPSHOTS_LAYER_SIZE"
+#define LAYER_ENTRIES_VARIABLE "CRT_SNAPSHOTS_LAYER_ENTRIES"
+#define BYTES_VARIABLE "CRT_SNAPSHOTS_BYTES_PER_USER"
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 typedef struct SnapshotsService {
@@ -87,12 +93,29 @@ static void service_freep(SnapshotsService **service) {
         *service = service_free(*service);
 }
 
+/* What is not understood is no limit that anybody could count on: then the service does not start. */
+static int read_limit(const char *variable, uint64_t standard, uint64_t maximum, uint64_t *ret,
+                      Fault *fault) {
+        const char *value = secure_getenv(variable);
+        *ret = standard;
+        if (string_is_empty(value))
+                return 0;
+        if (string_to_uint64(value, maximum, ret) < 0 || *ret == 0)
+                return fault_set(fault, -EINVAL, "%s=%s: a number from 1 to %llu is expected", variable,
+                                 value, (unsigned long long) maximum);
+        return 0;
+}
+
 static int open_manager(Daemon *daemon, SnapshotManager **ret, Fault *fault) {
         _cleanup_close_ int state = daemon_open_state_directory(fault);
         if (state < 0)
                 return state;
         _cleanup_free_ char *boot_id = NULL;
-        int r = fd_read_line_at(AT_FDCWD, BOOT_ID, &boot_id);
+        uint64_t bytes;
+        int r = read_limit(BYTES_VARIABLE, LIMIT_SNAPSHOT_BYTES_PER_UID, INT64_MAX, &bytes, fault);
+        if (r < 0)
+                return r;
+        r = fd_read_line_at(AT_FDCWD, BOOT_ID, &boot_id);
         if (r < 0)
                 return fault_set_errno(fault, r, "%s", BOOT_ID);
         const SnapshotManagerSpec spec = {
@@ -102,6 +125,7 @@ static int open_manager(Daemon *daemon, SnapshotManager **ret, Fault *fault) {
                 .driver = secure_getenv(DRIVER_VARIABLE),
                 .old_kernel = string_equal(secure_getenv(FALLBACK_VARIABLE), "yes"),
                 .images_by_loop = string_equal(secure_getenv(LOOP_VARIABLE), "yes"),
+                .bytes_per_uid = bytes,
         };
         return snapshot_manager_new(&spec, ret, fault);
 }
@@ -110,9 +134,15 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         _cleanup_(service_freep) SnapshotsService *service = new0(SnapshotsService, 1);
         if (!service)
                 return -ENOMEM;
-        int r = open_manager(daemon, &service->manager, fault);
+        LayerRules layers = { 0 };
+        int r = read_limit(LAYER_SIZE_VARIABLE, LIMIT_LAYER_SIZE, LIMIT_LAYER_SIZE, &layers.size_max, fault);
         if (r >= 0)
-                r = unpack_queue_new(service->manager, &service->unpacks);
+                r = read_limit(LAYER_ENTRIES_VARIABLE, LIMIT_LAYER_ENTRIES, LIMIT_LAYER_ENTRIES,
+                               &layers.entries_max, fault);
+        if (r >= 0)
+                r = open_manager(daemon, &service->manager, fault);
+        if (r >= 0)
+                r = unpack_queue_new(service->manager, &layers, &service->unpacks);
         if (r >= 0)
                 r = diff_table_new(service->manager, &service->diffs);
         if (r >= 0)

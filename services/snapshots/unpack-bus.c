@@ -10,7 +10,6 @@
 #include "bus/bus-error.h"
 #include "bus/options.h"
 #include "lib/fd.h"
-#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshots-bus.h"
 
@@ -30,14 +29,18 @@ typedef struct UnpackOptions {
         uint64_t size;
         uint64_t size_max;
         uint64_t entries_max;
+        bool size_max_given;
+        bool entries_max_given;
 } UnpackOptions;
 
 static const BusOption unpack_options[] = {
         { "diff-id", "s", offsetof(UnpackOptions, diff_id) },
         { "compression", "s", offsetof(UnpackOptions, compression) },
         { "size", "t", offsetof(UnpackOptions, size) },
-        { "max-size", "t", offsetof(UnpackOptions, size_max) },
-        { "max-entries", "t", offsetof(UnpackOptions, entries_max) },
+        { "max-size", "t", offsetof(UnpackOptions, size_max), NULL,
+          offsetof(UnpackOptions, size_max_given) },
+        { "max-entries", "t", offsetof(UnpackOptions, entries_max), NULL,
+          offsetof(UnpackOptions, entries_max_given) },
         { "security-labels", "s", offsetof(UnpackOptions, labels) },
 };
 
@@ -96,16 +99,26 @@ static int read_compression(const UnpackOptions *options, Compression *ret, sd_b
 }
 
 /* Limits can be lowered only. */
-static int read_rules(const UnpackOptions *options, LayerRules *ret, sd_bus_error *error) {
+static int read_limit(const char *key, uint64_t maximum, bool given, uint64_t *value, sd_bus_error *error) {
+        if (!given)
+                *value = maximum;
+        return *value >= 1 && *value <= maximum
+                       ? 0
+                       : bus_invalid_argument(error, "option '%s': must be from 1 to %" PRIu64, key,
+                                              maximum);
+}
+
+static int read_rules(UnpackOptions *options, const LayerRules *limits, LayerRules *ret,
+                      sd_bus_error *error) {
         bool keep = string_equal(options->labels, "keep");
         if (options->labels && !keep && !string_equal(options->labels, "drop"))
                 return bus_invalid_argument(error, "option 'security-labels': must be 'drop' or 'keep'");
-        if (options->size_max > LIMIT_LAYER_SIZE)
-                return bus_invalid_argument(error, "option 'max-size': must be at most %llu",
-                                            LIMIT_LAYER_SIZE);
-        if (options->entries_max > LIMIT_LAYER_ENTRIES)
-                return bus_invalid_argument(error, "option 'max-entries': must be at most %u",
-                                            LIMIT_LAYER_ENTRIES);
+        int r = read_limit("max-size", limits->size_max, options->size_max_given, &options->size_max, error);
+        if (r >= 0)
+                r = read_limit("max-entries", limits->entries_max, options->entries_max_given,
+                               &options->entries_max, error);
+        if (r < 0)
+                return r;
         *ret = (LayerRules){ .size_max = options->size_max,
                              .entries_max = options->entries_max,
                              .keep_labels = keep };
@@ -123,8 +136,8 @@ static int check_layer(int fd, sd_bus_error *error) {
                        : 0;
 }
 
-static int read_call(sd_bus_message *message, UnpackSpec *spec, UnpackOptions *options,
-                     sd_bus_error *error) {
+static int read_call(sd_bus_message *message, const LayerRules *limits, UnpackSpec *spec,
+                     UnpackOptions *options, sd_bus_error *error) {
         int r = sd_bus_message_read(message, "sh", &spec->key, &spec->layer);
         if (r >= 0)
                 r = bus_options_read(message, unpack_options, ELEMENTS_OF(unpack_options), options, error);
@@ -133,7 +146,7 @@ static int read_call(sd_bus_message *message, UnpackSpec *spec, UnpackOptions *o
         if (r >= 0)
                 r = read_compression(options, &spec->compression, error);
         if (r >= 0)
-                r = read_rules(options, &spec->rules, error);
+                r = read_rules(options, limits, &spec->rules, error);
         return r < 0 ? r : check_layer(spec->layer, error);
 }
 
@@ -175,7 +188,7 @@ int snapshots_bus_unpack(sd_bus_message *message, UnpackQueue *queue, JobTable *
                 .on_progress = on_progress,
                 .on_end = on_end,
         };
-        int r = read_call(message, &spec, &options, error);
+        int r = read_call(message, unpack_queue_limits(queue), &spec, &options, error);
         if (r < 0)
                 return r;
         r = snapshots_bus_caller(message, &spec.uid, &spec.limited);

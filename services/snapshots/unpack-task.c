@@ -39,6 +39,7 @@ struct UnpackTask {
 
 struct UnpackQueue {
         SnapshotManager *manager; /* weak */
+        LayerRules limits;
         UnpackTask *tasks;      /* in the order in which they came */
         sd_event_source *kick;  /* starts tasks from the loop */
         sd_event_source *watch; /* looks at the disk while some run */
@@ -65,11 +66,12 @@ static int on_kick(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-int unpack_queue_new(SnapshotManager *manager, UnpackQueue **ret) {
+int unpack_queue_new(SnapshotManager *manager, const LayerRules *limits, UnpackQueue **ret) {
         _cleanup_(unpack_queue_freep) UnpackQueue *queue = new0(UnpackQueue, 1);
         if (!queue)
                 return -ENOMEM;
         queue->manager = manager;
+        queue->limits = *limits;
         int r = sd_event_add_defer(manager->event, &queue->kick, on_kick, queue);
         if (r >= 0)
                 r = sd_event_source_set_enabled(queue->kick, SD_EVENT_OFF);
@@ -92,6 +94,10 @@ UnpackQueue *unpack_queue_free(UnpackQueue *queue) {
         sd_event_source_disable_unref(queue->kick);
         sd_event_source_disable_unref(queue->watch);
         return mfree(queue);
+}
+
+const LayerRules *unpack_queue_limits(const UnpackQueue *queue) {
+        return &queue->limits;
 }
 
 static int queue_watch(UnpackQueue *queue, uint64_t usec) {

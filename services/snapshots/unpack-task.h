@@ -15,7 +15,9 @@
 typedef struct UnpackTask UnpackTask;
 typedef struct UnpackQueue UnpackQueue;
 
-int unpack_queue_new(SnapshotManager *manager, UnpackQueue **ret);
+/* limits: what a layer may be made of at the most, and is where nothing less is asked for. */
+int unpack_queue_new(SnapshotManager *manager, const LayerRules *limits, UnpackQueue **ret);
+const LayerRules *unpack_queue_limits(const UnpackQueue *queue);
 UnpackQueue *unpack_queue_free(UnpackQueue *queue);
 DEFINE_CLEANUP(UnpackQueue *, unpack_queue_free);
 

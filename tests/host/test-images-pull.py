@@ -10,11 +10,13 @@ import threading
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from image_pulls import (CA, IMAGE, TRANSFER, GLib, Images, asked, check_empty, clear, content, digests,  # noqa: E402
                          equal, failure, forget, images, let_go, registry, run_cases, snapshots, wait_for)
+from snapshot_trees import use_setting  # noqa: E402
 
 BUSYBOX, DEBIAN = "localhost:5000/busybox", "localhost:5000/debian:bookworm"
 
 
 def clean():
+    use_setting(None)
     clear()
     check_empty()
     forget()
@@ -44,6 +46,13 @@ def test_index_of_platforms_with_three_layers():
     while key:
         key, depth = parents.pop(key), depth + 1
     equal((3, {}), (depth, parents))
+
+
+def test_an_administrator_limits_what_layers_unpack_to():
+    use_setting("Environment=CRT_SNAPSHOTS_LAYER_ENTRIES=3")
+    assert "more than 3 entries" in failure("LimitsExceeded", lambda: images.pull(BUSYBOX))
+    use_setting(None)
+    check_image(f"{BUSYBOX}:latest", images.pull(BUSYBOX))
 
 
 def test_docker_schema_2():

@@ -211,6 +211,22 @@ def test_one_user_has_a_limit_and_others_do_not_feel_it():
     equal("done", as_user("alice", "Prepare", "x"))
 
 
+def test_one_user_has_so_many_bytes():
+    use_setting("Environment=CRT_SNAPSHOTS_BYTES_PER_USER=1")
+    set_rule(f'{ALICE} || subject.user == "bob"')
+    equal("done", as_user("alice", "Prepare", "a"))
+    as_user("alice", "Unpack", "a")
+    equal("done", as_user("alice", "Prepare", "b"))  # counted is what is committed
+    equal("done", as_user("alice", "Commit", "mine", "a"))
+    equal("org.crt.Error.LimitsExceeded", as_user("alice", "Prepare", "x"))
+    equal("org.crt.Error.LimitsExceeded", as_user("alice", "View", "x", "mine"))
+    store.put("of-root", DATA)
+    store.prepare("x")
+    equal("done", as_user("bob", "Prepare", "x"))
+    equal("done", as_user("alice", "Remove", "mine"))
+    equal("done", as_user("alice", "Prepare", "x"))
+
+
 def test_users_who_feed_nothing_do_not_keep_others_from_unpacking():
     set_rule('subject.user == "alice" || subject.user == "bob" || subject.user == "daemon"')
     read, write_end = os.pipe()

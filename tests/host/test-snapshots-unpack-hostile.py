@@ -19,6 +19,7 @@ OUTSIDE = ("/outside", "/etc/crt-outside", f"{STATE}/outside", f"{STATE}/trees/o
 
 
 def clean():
+    use_setting(None)
     store.clear()
     check_disk()
 
@@ -107,6 +108,33 @@ def test_every_hostile_layer_is_refused_by_name():
 
 def test_strange_layers_are_taken():
     check_all(GOOD)
+
+
+def test_an_administrator_sets_lower_limits():
+    many, large = layer(*[entry(f"{i}", b"x") for i in range(20)]), layer(entry("f", bytes(2 << 20)))
+    use_setting("Environment=CRT_SNAPSHOTS_LAYER_SIZE=1048576 CRT_SNAPSHOTS_LAYER_ENTRIES=10")
+    for data, say, options in ((many, "more than 10 entries", {}), (many, "more than 5 entries", {"max-entries": 5}),
+                               (large, "more than 1048576 bytes", {}), (large, "than 4096 bytes", {"max-size": 4096})):
+        got = outcome(data, options)
+        assert got and "LimitsExceeded" in got[1] and say in got[1], got
+        store.remove("x")
+    for options in ({"max-size": 0}, {"max-size": (1 << 20) + 1}, {"max-entries": 0}, {"max-entries": 11}):
+        got = outcome(many, options)
+        assert got and "InvalidArgs" in got[1] and f"'{next(iter(options))}': must be from 1 to 1" in got[1], got
+        store.remove("x")
+    assert outcome(layer(*[entry(f"{i}", b"x") for i in range(10)]), {}) is None
+    store.remove("x")
+    for variable in ("LAYER_SIZE", "LAYER_ENTRIES", "BYTES_PER_USER"):
+        for value in ("0", "many", "1G", "-1", str(1 << 63)):
+            use_setting(f"Environment=CRT_SNAPSHOTS_{variable}={value}")
+            try:
+                store.keys()
+            except GLib.Error as error:
+                assert f"CRT_SNAPSHOTS_{variable}={value}: a number from 1 to " in error.message, error.message
+                continue
+            raise AssertionError(f"it starts with {variable}={value}")
+    use_setting(None)
+    assert outcome(many, {}) is None
 
 
 # ---- what could be won by taking over one of the processes ----

@@ -194,11 +194,11 @@ static void lists_in_order_and_by_pages(void) {
         text[0] = '\0';
         CHECK_INT(snapshot_store_list(store, "elsewhere", "", 3, append_key, text), 0);
         CHECK_STRING(text, "");
-        uint64_t count;
-        CHECK_OK(snapshot_store_count_of_uid(store, 7, &count));
-        CHECK_INT(count, 5);
-        CHECK_OK(snapshot_store_count_of_uid(store, 8, &count));
-        CHECK_INT(count, 0);
+        uint64_t count, bytes;
+        CHECK_OK(snapshot_store_count_of_uid(store, 7, &count, &bytes));
+        CHECK(count == 5 && bytes == 0);
+        CHECK_OK(snapshot_store_count_of_uid(store, 8, &count, &bytes));
+        CHECK(count == 0 && bytes == 0);
 }
 
 static void a_restart_ends_unpackings(void) {
