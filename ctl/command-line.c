@@ -153,3 +153,15 @@ int argument_number(const char *value, void *field, Fault *fault) {
 int argument_size(const char *value, void *field, Fault *fault) {
         return parse_size(value, (uint64_t *) field, fault);
 }
+
+static int check_limit(int r, const uint64_t *limit, Fault *fault) {
+        return r < 0 || *limit > 0 ? r : fault_set(fault, -EINVAL, "at least 1 is expected");
+}
+
+int argument_number_limit(const char *value, void *field, Fault *fault) {
+        return check_limit(argument_number(value, field, fault), field, fault);
+}
+
+int argument_size_limit(const char *value, void *field, Fault *fault) {
+        return check_limit(argument_size(value, field, fault), field, fault);
+}

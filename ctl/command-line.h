@@ -40,7 +40,10 @@ void command_line_done(const ArgumentSet *set);
 void command_line_print_help(FILE *file, const Argument *arguments);
 
 /* Parsers: an option that may be given several times → char **, owned; an unsigned number → uint64_t with
- * its maximum at UINT32_MAX; a size such as 512M → uint64_t. */
+ * its maximum at UINT32_MAX; a size such as 512M → uint64_t; one of each that is not 0, as there 0 stands
+ * for what was not given. */
 int argument_list(const char *value, void *field, Fault *fault);
 int argument_number(const char *value, void *field, Fault *fault);
 int argument_size(const char *value, void *field, Fault *fault);
+int argument_number_limit(const char *value, void *field, Fault *fault);
+int argument_size_limit(const char *value, void *field, Fault *fault);

@@ -51,10 +51,11 @@ static const VerbGroup verb_groups[] = {
         { "Containers",
           (const Verb *const[]){ &verb_run, &verb_create, &verb_start, &verb_ps, &verb_logs, &verb_kill,
                                  &verb_stop, &verb_wait, &verb_rm, &verb_inspect, NULL } },
-        { "Blobs", (const Verb *const[]){ &verb_content_ls, &verb_content_stat, &verb_content_cat,
-                                          &verb_content_ingest, &verb_content_ingests, &verb_content_abort,
-                                          &verb_content_label, &verb_content_verify, &verb_content_usage,
-                                          &verb_content_rm, NULL } },
+        { "Blobs",
+          (const Verb *const[]){ &verb_content_ls, &verb_content_stat, &verb_content_cat,
+                                 &verb_content_ingest, &verb_content_ingests, &verb_content_commit,
+                                 &verb_content_abort, &verb_content_label, &verb_content_verify,
+                                 &verb_content_usage, &verb_content_share, &verb_content_rm, NULL } },
         { "Snapshots",
           (const Verb *const[]){ &verb_snapshot_ls, &verb_snapshot_tree, &verb_snapshot_stat,
                                  &verb_snapshot_prepare, &verb_snapshot_view, &verb_snapshot_commit,
@@ -62,8 +63,9 @@ static const VerbGroup verb_groups[] = {
                                  &verb_snapshot_unpack, &verb_snapshot_usage, &verb_snapshot_verify,
                                  &verb_snapshot_cleanup, &verb_snapshot_rm, NULL } },
         { "Leases and collection",
-          (const Verb *const[]){ &verb_gc, &verb_lease_ls, &verb_lease_create, &verb_lease_add,
-                                 &verb_lease_drop, &verb_lease_show, &verb_lease_rm, NULL } },
+          (const Verb *const[]){ &verb_gc, &verb_lease_ls, &verb_lease_create, &verb_lease_update,
+                                 &verb_lease_add, &verb_lease_drop, &verb_lease_show, &verb_lease_rm,
+                                 NULL } },
 };
 
 void verb_complain(const Fault *fault, int r) {

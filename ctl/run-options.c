@@ -36,6 +36,13 @@ static int parse_cpu_share(const char *value, void *field, Fault *fault) {
         return parse_cpus(value, field, fault);
 }
 
+/* As others have it, who take more there than the size. */
+static int parse_storage(const char *value, void *field, Fault *fault) {
+        const char *size = string_after(value, "size=");
+        return size ? argument_size_limit(size, field, fault)
+                    : fault_set(fault, -EINVAL, "size=SIZE is expected");
+}
+
 /* The first row is not for "create". */
 const Argument run_arguments[] = {
         { "detach", 'd', NULL, "In the background; print the id", offsetof(RunOptions, detach) },
@@ -59,6 +66,8 @@ const Argument run_arguments[] = {
         { "pids-limit", 0, "N", "Processes and threads at most", offsetof(RunOptions, tasks),
           argument_number },
         { "cpus", 0, "N", "CPUs at most (1.5)", offsetof(RunOptions, cpu_percent), parse_cpu_share },
+        { "storage-opt", 0, "size=SIZE", "Bytes written to its file system at most (10G)",
+          offsetof(RunOptions, storage), parse_storage },
         { "label", 'l', "NAME=VALUE", "Attach a label", offsetof(RunOptions, labels), argument_list },
         { "stop-signal", 0, "SIGNAL", "What 'stop' sends", offsetof(RunOptions, stop_signal) },
         { "pull", 0, "WHEN", "Pull the image: missing (default), always, never", offsetof(RunOptions, pull),
@@ -185,6 +194,7 @@ static int append_strings(sd_bus_message *message, const RunOptions *options, co
                 { "memory-max", options->memory },
                 { "tasks-max", options->tasks },
                 { "cpu-quota", options->cpu_percent },
+                { "rootfs-size-max", options->storage },
         };
         int r = 0;
         for (size_t i = 0; r >= 0 && i < ELEMENTS_OF(strings); i++)

@@ -17,7 +17,7 @@ typedef enum PullPolicy {
 typedef struct RunOptions {
         const char *name, *directory, *user, *hostname, *entrypoint, *platform, *stop_signal;
         char **environment, **environment_files, **volumes, **labels;
-        uint64_t memory, tasks, cpu_percent;
+        uint64_t memory, tasks, cpu_percent, storage;
         PullPolicy pull;
         bool terminal, interactive, detach, remove, read_only, quiet;
 } RunOptions;

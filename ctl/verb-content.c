@@ -84,6 +84,34 @@ const Verb verb_content_usage = {
         .run = run_content_usage,
 };
 
+/* ---- content share ---- */
+
+static int run_content_share(Context *context, void *options, char **operands, Fault *fault) {
+        Client *client = &context->client;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        bool shareable = string_equal(operands[0], "yes");
+
+        if (!shareable && !string_equal(operands[0], "no"))
+                return fault_set(fault, -EINVAL, "'%s': yes or no is expected", operands[0]);
+        int r = client_new_call(client, &target_content, "UpdateNamespace", &message, fault);
+        if (r >= 0)
+                r = client_open_options(client, message);
+        if (r >= 0)
+                r = bus_append_entry(message, "shareable", "b", (int) shareable);
+        if (r >= 0)
+                r = client_close_options(message);
+        return r < 0 ? r : client_call(client, message, &reply, fault);
+}
+
+const Verb verb_content_share = {
+        .name = "content share",
+        .operands = "yes|no",
+        .help = "Give the blobs of the namespace to every other that names their digest",
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = run_content_share,
+};
+
 /* ---- content cat ---- */
 
 static int run_content_cat(Context *context, void *options, char **operands, Fault *fault) {
@@ -112,7 +140,7 @@ const Verb verb_content_cat = {
 
 typedef struct IngestOptions {
         const char *digest, *lease;
-        uint64_t size;
+        uint64_t size, at_most;
         bool restart;
         char **labels;
 } IngestOptions;
@@ -123,6 +151,8 @@ static int append_ingest_options(sd_bus_message *message, const IngestOptions *o
                 r = bus_append_entry(message, "digest", "s", options->digest);
         if (r >= 0 && options->size > 0)
                 r = bus_append_entry(message, "size", "t", options->size);
+        if (r >= 0 && options->at_most > 0)
+                r = bus_append_entry(message, "at-most", "t", options->at_most);
         if (r >= 0 && options->lease)
                 r = bus_append_entry(message, "lease", "s", options->lease);
         if (r >= 0 && options->labels)
@@ -193,16 +223,20 @@ static int run_content_ingest(Context *context, void *userdata, char **operands,
         return 0;
 }
 
+/* The first two are not for "commit". */
 static const Argument ingest_arguments[] = {
+        { "restart", 0, NULL, "Forget what an earlier try has left", offsetof(IngestOptions, restart) },
+        { "at-most", 0, "BYTES", "How many bytes are taken", offsetof(IngestOptions, at_most),
+          argument_size_limit },
         { "digest", 'd', "DIGEST", "What it must be; of one begun with sha512 also its algorithm",
           offsetof(IngestOptions, digest) },
         { "size", 's', "BYTES", "How many bytes must come", offsetof(IngestOptions, size), argument_size },
         { "lease", 0, "ID", "A lease that keeps it", offsetof(IngestOptions, lease) },
         { "label", 0, "KEY=VALUE", "May be given several times", offsetof(IngestOptions, labels),
           argument_list },
-        { "restart", 0, NULL, "Forget what an earlier try has left", offsetof(IngestOptions, restart) },
         {},
 };
+#define COMMIT_ARGUMENTS (ingest_arguments + 2)
 
 const Verb verb_content_ingest = {
         .name = "content ingest",
@@ -213,6 +247,46 @@ const Verb verb_content_ingest = {
         .operands_min = 1,
         .operands_max = 1,
         .run = run_content_ingest,
+};
+
+/* ---- content commit ---- */
+
+static int run_content_commit(Context *context, void *userdata, char **operands, Fault *fault) {
+        const IngestOptions *options = userdata;
+        Client *client = &context->client;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        const char *digest;
+
+        int r = labels_check(options->labels, fault);
+        if (r >= 0)
+                r = client_new_call(client, &target_content, "Commit", &message, fault);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "s", operands[0]);
+        if (r >= 0)
+                r = client_open_options(client, message);
+        if (r >= 0)
+                r = append_ingest_options(message, options);
+        if (r >= 0)
+                r = client_close_options(message);
+        if (r >= 0)
+                r = client_call(client, message, &reply, fault);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "s", &digest);
+        if (r < 0)
+                return fault_prefix(fault, r, "%s", operands[0]);
+        puts(digest);
+        return 0;
+}
+
+const Verb verb_content_commit = {
+        .name = "content commit",
+        .operands = "REFERENCE",
+        .help = "Make a blob of what an earlier ingest has brought; show its digest",
+        .arguments = COMMIT_ARGUMENTS,
+        .options_size = sizeof(IngestOptions),
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = run_content_commit,
 };
 
 /* ---- content abort, content rm ---- */

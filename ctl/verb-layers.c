@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bus/bus-names.h"
@@ -129,8 +130,30 @@ const Verb verb_snapshot_diff = {
 /* ---- snapshot unpack ---- */
 
 typedef struct UnpackOptions {
-        const char *compression;
+        const char *compression, *labels;
+        uint64_t size_max, entries_max;
 } UnpackOptions;
+
+/* Of a file it is known how much of it there is to come. */
+static int append_size(sd_bus_message *message) {
+        struct stat st;
+        if (fstat(STDIN_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0)
+                return 0;
+        return bus_append_entry(message, "size", "t", (uint64_t) st.st_size);
+}
+
+static int append_unpack_options(sd_bus_message *message, const UnpackOptions *options) {
+        int r = append_size(message);
+        if (r >= 0 && options->compression)
+                r = bus_append_entry(message, "compression", "s", options->compression);
+        if (r >= 0 && options->labels)
+                r = bus_append_entry(message, "security-labels", "s", options->labels);
+        if (r >= 0 && options->size_max > 0)
+                r = bus_append_entry(message, "max-size", "t", options->size_max);
+        if (r >= 0 && options->entries_max > 0)
+                r = bus_append_entry(message, "max-entries", "t", options->entries_max);
+        return r;
+}
 
 static int begin_unpack(Client *client, char **operands, const UnpackOptions *options,
                         sd_bus_message **ret_reply, Fault *fault) {
@@ -142,8 +165,8 @@ static int begin_unpack(Client *client, char **operands, const UnpackOptions *op
                 r = client_open_options(client, message);
         if (r >= 0)
                 r = bus_append_entry(message, "diff-id", "s", operands[1]);
-        if (r >= 0 && options->compression)
-                r = bus_append_entry(message, "compression", "s", options->compression);
+        if (r >= 0)
+                r = append_unpack_options(message, options);
         if (r >= 0)
                 r = client_close_options(message);
         return r < 0 ? r : client_call(client, message, ret_reply, fault);
@@ -167,6 +190,12 @@ static int run_snapshot_unpack(Context *context, void *options, char **operands,
 static const Argument unpack_arguments[] = {
         { "compression", 'c', "KIND", "none, gzip or zstd, instead of what its first bytes say",
           offsetof(UnpackOptions, compression) },
+        { "max-size", 0, "SIZE", "Of the archive, and of all its files with their holes",
+          offsetof(UnpackOptions, size_max), argument_size_limit },
+        { "max-entries", 0, "NUMBER", "Of files and directories", offsetof(UnpackOptions, entries_max),
+          argument_number_limit },
+        { "security-labels", 0, "WHAT", "'keep' those of SELinux, or 'drop' them (the default)",
+          offsetof(UnpackOptions, labels) },
         {},
 };
 

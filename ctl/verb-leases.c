@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "bus/bus-names.h"
 #include "bus/options.h"
@@ -11,6 +13,7 @@
 #include "ctl/listing.h"
 #include "ctl/parse-values.h"
 #include "ctl/verb.h"
+#include "lib/fd.h"
 #include "lib/strv.h"
 
 /* ---- lease ls ---- */
@@ -41,10 +44,10 @@ const Verb verb_lease_ls = {
 /* ---- lease create ---- */
 
 typedef struct CreateOptions {
-        const char *until, *unit;
-        bool flat;
+        const char *until, *unit, *process;
+        bool flat, replace;
         char **labels;
-} CreateOptions;
+} LeaseOptions;
 
 /* A span from now on, or a point of time. */
 static int parse_deadline(const char *text, uint64_t *ret, Fault *fault) {
@@ -55,17 +58,32 @@ static int parse_deadline(const char *text, uint64_t *ret, Fault *fault) {
         return 0;
 }
 
-static int append_create_options(sd_bus_message *message, const CreateOptions *options, Fault *fault) {
+static int append_deadline(sd_bus_message *message, const LeaseOptions *options, Fault *fault) {
         uint64_t until;
-        int r = 0;
-        if (options->until) {
-                r = parse_deadline(options->until, &until, fault);
-                if (r < 0)
-                        return fault_prefix(fault, r, "--until=%s", options->until);
-                r = bus_append_entry(message, "until", "t", until);
-        }
+        if (!options->until)
+                return 0;
+        int r = parse_deadline(options->until, &until, fault);
+        if (r < 0)
+                return fault_prefix(fault, r, "--until=%s", options->until);
+        return bus_append_entry(message, "until", "t", until);
+}
+
+static int append_process(sd_bus_message *message, const char *text, Fault *fault) {
+        uint64_t number;
+        if (string_to_uint64(text, INT32_MAX, &number) < 0 || number == 0)
+                return fault_set(fault, -EINVAL, "--pid=%s: the number of a process is expected", text);
+        _cleanup_close_ int fd = (int) syscall(SYS_pidfd_open, (pid_t) number, 0);
+        if (fd < 0)
+                return fault_set_errno(fault, -errno, "--pid=%s", text);
+        return bus_append_entry(message, "pidfd", "h", fd);
+}
+
+static int append_create_options(sd_bus_message *message, const LeaseOptions *options, Fault *fault) {
+        int r = append_deadline(message, options, fault);
         if (r >= 0 && options->unit)
                 r = bus_append_entry(message, "unit", "s", options->unit);
+        if (r >= 0 && options->process)
+                r = append_process(message, options->process, fault);
         if (r >= 0 && options->flat)
                 r = bus_append_entry(message, "flat", "b", 1);
         if (r >= 0 && options->labels)
@@ -74,7 +92,7 @@ static int append_create_options(sd_bus_message *message, const CreateOptions *o
 }
 
 static int run_lease_create(Context *context, void *userdata, char **operands, Fault *fault) {
-        const CreateOptions *options = userdata;
+        const LeaseOptions *options = userdata;
         Client *client = &context->client;
         _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
         const char *path, *id;
@@ -102,11 +120,11 @@ static int run_lease_create(Context *context, void *userdata, char **operands, F
 
 static const Argument create_arguments[] = {
         { "until", 0, "TIME", "When it ends by itself: 2h, 2030-01-31 12:00",
-          offsetof(CreateOptions, until) },
-        { "unit", 0, "UNIT", "It ends with this unit of systemd", offsetof(CreateOptions, unit) },
-        { "flat", 0, NULL, "Keep what it names, but not what that refers to",
-          offsetof(CreateOptions, flat) },
-        { "label", 0, "KEY=VALUE", "May be given several times", offsetof(CreateOptions, labels),
+          offsetof(LeaseOptions, until) },
+        { "unit", 0, "UNIT", "It ends with this unit of systemd", offsetof(LeaseOptions, unit) },
+        { "pid", 0, "NUMBER", "It ends with this process", offsetof(LeaseOptions, process) },
+        { "flat", 0, NULL, "Keep what it names, but not what that refers to", offsetof(LeaseOptions, flat) },
+        { "label", 0, "KEY=VALUE", "May be given several times", offsetof(LeaseOptions, labels),
           argument_list },
         {},
 };
@@ -116,17 +134,68 @@ const Verb verb_lease_create = {
         .operands = "[ID]",
         .help = "Make a lease; show its id",
         .arguments = create_arguments,
-        .options_size = sizeof(CreateOptions),
+        .options_size = sizeof(LeaseOptions),
         .operands_max = 1,
         .run = run_lease_create,
 };
 
-/* ---- lease rm ---- */
+/* ---- lease update, lease rm ---- */
 
 static int get_lease(Context *context, const char *id, char **ret_path, Fault *fault) {
         int r = client_get_object(&context->client, &target_content, "GetLease", id, ret_path, fault);
         return r < 0 ? fault_prefix(fault, r, "%s", id) : 0;
 }
+
+static int append_update_options(sd_bus_message *message, const LeaseOptions *options, char **labels,
+                                 Fault *fault) {
+        int r = string_equal(options->until, "never") ? bus_append_entry(message, "until", "t", UINT64_C(0))
+                                                      : append_deadline(message, options, fault);
+        if (r >= 0 && (*labels || options->replace))
+                r = bus_append_entry_map(message, "labels", labels);
+        if (r >= 0 && options->replace)
+                r = bus_append_entry(message, "replace-labels", "b", 1);
+        return r;
+}
+
+static int run_lease_update(Context *context, void *userdata, char **operands, Fault *fault) {
+        const LeaseOptions *options = userdata;
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+        _cleanup_free_ char *path = NULL;
+        int r = labels_check(operands + 1, fault);
+        if (r >= 0)
+                r = get_lease(context, operands[0], &path, fault);
+        if (r < 0)
+                return r;
+        const BusTarget lease = { CRT_CONTENT_NAME, path, CRT_LEASE_INTERFACE };
+        r = client_new_call(&context->client, &lease, "Update", &message, fault);
+        if (r >= 0)
+                r = sd_bus_message_open_container(message, 'a', "{sv}");
+        if (r >= 0)
+                r = append_update_options(message, options, operands + 1, fault);
+        if (r >= 0)
+                r = sd_bus_message_close_container(message);
+        if (r >= 0)
+                r = client_call(&context->client, message, &reply, fault);
+        return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
+}
+
+static const Argument update_arguments[] = {
+        { "until", 0, "TIME", "When it ends by itself from now on: 2h, a point of time, or never",
+          offsetof(LeaseOptions, until) },
+        { "replace", 'r', NULL, "All other labels go", offsetof(LeaseOptions, replace) },
+        {},
+};
+
+const Verb verb_lease_update = {
+        .name = "lease update",
+        .operands = "ID [KEY=[VALUE]…]",
+        .help = "Change when a lease ends, and its labels; one without a value goes",
+        .arguments = update_arguments,
+        .options_size = sizeof(LeaseOptions),
+        .operands_min = 1,
+        .operands_max = OPERANDS_ANY,
+        .run = run_lease_update,
+};
 
 static int remove_one(Context *context, void *options, const char *id, Fault *fault) {
         _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;

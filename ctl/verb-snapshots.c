@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
 #include "bus/bus-names.h"
 #include "bus/options.h"
@@ -12,7 +10,6 @@
 #include "ctl/listing.h"
 #include "ctl/transfer-watch.h"
 #include "ctl/verb.h"
-#include "lib/fd.h"
 #include "lib/label.h"
 #include "lib/strv.h"
 
@@ -22,6 +19,7 @@ static const Column snapshot_columns[] = {
         { "KEY", "key", CELL_STRING, .elastic = true },
         { "KIND", "kind", CELL_STRING },
         { "STATE", "state", CELL_STATE },
+        { "DRIVER", "driver", CELL_STRING },
         { "PARENT", "parent", CELL_DIGEST },
         { "CREATED", "created", CELL_TIME },
         { "LABELS", "labels", CELL_STRING, .elastic = true },
@@ -57,7 +55,8 @@ const Verb verb_snapshot_stat = {
 /* ---- snapshot prepare, view, commit ---- */
 
 typedef struct MakeOptions {
-        const char *parent;
+        const char *parent, *driver;
+        uint64_t size_max;
         char **labels;
         bool collectable;
 } MakeOptions;
@@ -87,6 +86,10 @@ static int make(Context *context, const char *member, char **operands, const Mak
                 r = client_open_options(client, message);
         if (r >= 0 && options->parent)
                 r = bus_append_entry(message, "parent", "s", options->parent);
+        if (r >= 0 && options->driver)
+                r = bus_append_entry(message, "driver", "s", options->driver);
+        if (r >= 0 && options->size_max > 0)
+                r = bus_append_entry(message, "size-max", "t", options->size_max);
         if (r >= 0)
                 r = append_labels(message, options);
         if (r >= 0)
@@ -96,13 +99,19 @@ static int make(Context *context, const char *member, char **operands, const Mak
         return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
 }
 
-static const Argument make_arguments[] = {
+/* The first two are for trees that are written to. */
+static const Argument prepare_arguments[] = {
+        { "driver", 0, "NAME", "How it is kept: overlayfs, btrfs, copy or erofs",
+          offsetof(MakeOptions, driver) },
+        { "size-max", 0, "SIZE", "What may be written to it (10G), where there are quotas",
+          offsetof(MakeOptions, size_max), argument_size_limit },
         { "label", 0, "KEY=VALUE", "May be given several times", offsetof(MakeOptions, labels),
           argument_list },
         { "collectable", 0, NULL, "Do not keep it from the collection (org.crt.gc.root)",
           offsetof(MakeOptions, collectable) },
         {},
 };
+#define VIEW_ARGUMENTS (prepare_arguments + 2)
 
 static int run_snapshot_prepare(Context *context, void *options, char **operands, Fault *fault) {
         return make(context, "Prepare", operands, options, fault);
@@ -112,7 +121,7 @@ const Verb verb_snapshot_prepare = {
         .name = "snapshot prepare",
         .operands = "KEY [PARENT]",
         .help = "Make a writable tree on top of a committed one",
-        .arguments = make_arguments,
+        .arguments = prepare_arguments,
         .options_size = sizeof(MakeOptions),
         .operands_min = 1,
         .operands_max = 2,
@@ -127,7 +136,7 @@ const Verb verb_snapshot_view = {
         .name = "snapshot view",
         .operands = "KEY PARENT",
         .help = "Make a read-only look at a committed tree",
-        .arguments = make_arguments,
+        .arguments = VIEW_ARGUMENTS,
         .options_size = sizeof(MakeOptions),
         .operands_min = 2,
         .operands_max = 2,
@@ -192,62 +201,6 @@ const Verb verb_snapshot_rm = {
         .operands_min = 1,
         .operands_max = OPERANDS_ANY,
         .run = run_snapshot_rm,
-};
-
-/* ---- snapshot mount ---- */
-
-typedef struct MountOptions {
-        bool read_only, is_volatile;
-} MountOptions;
-
-static int attach(int mount, const char *directory, Fault *fault) {
-        if (move_mount(mount, "", AT_FDCWD, directory, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-                return fault_set_errno(fault, -errno, "cannot mount on %s", directory);
-        return 0;
-}
-
-static int run_snapshot_mount(Context *context, void *userdata, char **operands, Fault *fault) {
-        const MountOptions *options = userdata;
-        Client *client = &context->client;
-        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
-        int mount;
-
-        int r = client_new_call(client, &target_snapshots, "Mount", &message, fault);
-        if (r >= 0)
-                r = sd_bus_message_append(message, "s", operands[0]);
-        if (r >= 0)
-                r = client_open_options(client, message);
-        if (r >= 0 && options->read_only)
-                r = bus_append_entry(message, "read-only", "b", 1);
-        if (r >= 0 && options->is_volatile)
-                r = bus_append_entry(message, "volatile", "b", 1);
-        if (r >= 0)
-                r = client_close_options(message);
-        if (r >= 0)
-                r = client_call(client, message, &reply, fault);
-        if (r >= 0)
-                r = sd_bus_message_read(reply, "h", &mount);
-        if (r >= 0)
-                r = attach(mount, operands[1], fault);
-        return r < 0 ? fault_prefix(fault, r, "%s", operands[0]) : 0;
-}
-
-static const Argument mount_arguments[] = {
-        { "read-only", 'r', NULL, "Even if it is writable", offsetof(MountOptions, read_only) },
-        { "volatile", 0, NULL, "What is written need not survive a crash",
-          offsetof(MountOptions, is_volatile) },
-        {},
-};
-
-const Verb verb_snapshot_mount = {
-        .name = "snapshot mount",
-        .operands = "KEY DIRECTORY",
-        .help = "Mount a writable tree or a view, until umount(8)",
-        .arguments = mount_arguments,
-        .options_size = sizeof(MountOptions),
-        .operands_min = 2,
-        .operands_max = 2,
-        .run = run_snapshot_mount,
 };
 
 /* ---- snapshot usage, cleanup, verify ---- */

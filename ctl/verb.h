@@ -28,14 +28,14 @@ extern const Verb verb_run, verb_create, verb_start, verb_ps, verb_logs, verb_ki
         verb_rm;
 extern const Verb verb_transfers, verb_transfers_cancel, verb_transfers_watch;
 extern const Verb verb_content_ls, verb_content_stat, verb_content_cat, verb_content_ingest,
-        verb_content_ingests, verb_content_abort, verb_content_label, verb_content_verify,
-        verb_content_usage, verb_content_rm;
+        verb_content_ingests, verb_content_commit, verb_content_abort, verb_content_label,
+        verb_content_verify, verb_content_usage, verb_content_share, verb_content_rm;
 extern const Verb verb_snapshot_ls, verb_snapshot_tree, verb_snapshot_stat, verb_snapshot_prepare,
         verb_snapshot_view, verb_snapshot_commit, verb_snapshot_label, verb_snapshot_mount, verb_snapshot_rm,
         verb_snapshot_diff, verb_snapshot_unpack, verb_snapshot_usage, verb_snapshot_cleanup,
         verb_snapshot_verify;
-extern const Verb verb_lease_ls, verb_lease_create, verb_lease_add, verb_lease_drop, verb_lease_show,
-        verb_lease_rm;
+extern const Verb verb_lease_ls, verb_lease_create, verb_lease_update, verb_lease_add, verb_lease_drop,
+        verb_lease_show, verb_lease_rm;
 extern const Verb verb_gc;
 
 /* "crtctl: sentence" on standard error, safe for terminals. */

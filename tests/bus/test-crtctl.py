@@ -293,11 +293,12 @@ def run_sends_what_it_was_told():
         crtctl("create", "--name=told", "-eA=b", "-e", "OWN", "-e", "ABSENT", f"--env-file={variables.name}",
                f"-v{directory}:/data:ro", "-w/tmp", "-unobody:staff", "--hostname=h", "--entrypoint=/bin/e",
                "--read-only", "--memory=512M", "--pids-limit=10", "--cpus=1.5", "--label=x=y", "-l", "flag", "--rm",
-               "--stop-signal=SIGINT", "options", "--", "-x", env=dict(os.environ, OWN="mine", INHERITED="yes"))
+               "--stop-signal=SIGINT", "--storage-opt=size=3G", "options", "--", "-x",
+               env=dict(os.environ, OWN="mine", INHERITED="yes"))
         text = services_said()
         for part in ("'A=b'", "'FROM_FILE=1'", "'INHERITED=yes'", "'OWN=mine'", "'/data'", "'rbind'", "'ro'", "'/tmp'",
                      "'nobody:staff'", "'hostname'", "'/bin/e'", "'read-only'", "UInt64(536870912", "UInt64(10",
-                     "UInt64(150",
+                     "UInt64(150", "'rootfs-size-max'", "UInt64(3221225472",
                      "dbus.String('x'): dbus.String('y'", "dbus.String('flag'): dbus.String(''", "'auto-remove'",
                      "'volatile'",
                      "'SIGINT'", "'-x'", "'mounts'" if os.getuid() == 0 else "'binds'"):
@@ -439,7 +440,10 @@ def wrong_usage_gets_a_hint():
                                     (("images", "x"), 1, "takes no operands"),
                                     (("ps", "--json=x"), 1, "short, pretty"),
                                     (("run", "--memory=1Q", IMAGE), 125, "--memory=1Q"),
-                                    (("run", "-vfoo", IMAGE), 125, "SOURCE:DESTINATION"), (("content",), 1, "--help")):
+                                    (("run", "-vfoo", IMAGE), 125, "SOURCE:DESTINATION"),
+                                    (("run", "--storage-opt=3G", IMAGE), 125, "size=SIZE"),
+                                    (("run", "--storage-opt=size=0", IMAGE), 125, "at least 1"),
+                                    (("content",), 1, "--help")):
         text = complained(crtctl(*arguments, status=status))
         assert text.startswith("crtctl: ") and text.count("\n") == 1 and hint in text, (arguments, text)
 

@@ -44,6 +44,15 @@ test_missing_and_unusable_commands_have_their_status() {
         equal "" "$(crtctl ps -aq)"
 }
 
+test_a_size_is_refused_where_it_can_not_be_limited() {
+        exits 125 container --storage-opt size=10M "$image" true 2>"$scratch/error"
+        contains "$(<"$scratch/error")" "quota"
+        fails crtctl create --storage-opt size=10M "$image"
+        contains "$output" "quota"
+        equal "" "$(crtctl ps -aq)"
+        equal "" "$(crtctl snapshot ls -q -f kind==active)"
+}
+
 test_streams_are_handed_over() {
         equal X "$(echo x | container -i "$image" tr a-z A-Z)"
         equal "" "$(echo x | container "$image" cat)"
@@ -254,7 +263,7 @@ test_completion_knows_verbs_options_and_names() {
                 complete_words crtctl r
                 complete_words crtctl run --r
                 complete_words crtctl rmi ""
-                complete_words crtctl content c')"
+                complete_words crtctl content ca')"
 }
 
 setup

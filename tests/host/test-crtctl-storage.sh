@@ -40,6 +40,46 @@ test_what_was_promised_must_come() {
         equal "" "$(crtctl content ingests -q)"
 }
 
+test_what_was_left_is_committed() {
+        local digest ingest="busctl -q call org.crt.Content /org/crt/Content org.crt.Content1 Ingest sa{sv} fifth 0"
+        digest=$(digest_of </dev/null)
+        # Whoever made these calls ended before Commit.
+        $ingest
+        fails crtctl content commit -d "$(echo other | digest_of)" fifth
+        contains "$output" "crtctl: fifth: "
+        equal "" "$(crtctl content ingests -q)"
+        $ingest
+        equal "$digest" "$(crtctl content commit --label by=hand fifth)"
+        equal "$digest" "$(crtctl content ls -q -f labels.by==hand)"
+        crtctl content rm "$digest"
+}
+
+test_no_more_is_taken_than_was_said() {
+        fails crtctl content ingest --at-most 3 sixth <<<long
+        contains "$output" "crtctl: sixth: "
+        equal "" "$(crtctl content ingests -q)"
+        fails crtctl content ingest --at-most 0 sixth <<<long
+        contains "$output" "at least 1"
+}
+
+test_a_namespace_is_shared() {
+        local digest
+        digest=$(crtctl content ingest shared <<<shared)
+        fails crtctl content share maybe
+        contains "$output" "yes or no"
+        fails crtctl -n other content ingest -d "$digest" -s 7 known </dev/null
+        crtctl -n other content abort known
+        crtctl content share yes
+        equal true "$(crtctl content usage | jq .shareable)"
+        fails crtctl -n other content ingest -d "$digest" -s 7 known </dev/null
+        contains "$output" "known"
+        equal shared "$(crtctl -n other content cat "$digest")"
+        crtctl content share no
+        equal false "$(crtctl content usage | jq .shareable)"
+        crtctl content rm "$digest"
+        crtctl -n other content rm "$digest"
+}
+
 test_an_ingest_is_forgotten() {
         fails crtctl content ingest -s 10 fourth <<<short
         equal fourth "$(crtctl content ingests -q)"
@@ -102,6 +142,40 @@ test_leases() {
         fails crtctl lease show "$id"
 }
 
+test_a_lease_is_changed() {
+        local before
+        crtctl lease create --until 1h --label why=test --label old=yes changed >/dev/null
+        before=$(crtctl lease ls --json=short | jq '.[0].until')
+        crtctl lease update --until 3h changed old= new=1
+        equal true "$(crtctl lease ls --json=short | jq ".[0].until > $before")"
+        equal '{"new":"1","why":"test"}' "$(crtctl lease ls --json=short | jq -cS '.[0].labels')"
+        crtctl lease update --until never changed
+        equal 0 "$(crtctl lease ls --json=short | jq '.[0].until')"
+        crtctl lease update -r changed only=this
+        equal '{"only":"this"}' "$(crtctl lease ls --json=short | jq -c '.[0].labels')"
+        fails crtctl lease update --until nonsense changed
+        contains "$output" "--until=nonsense"
+        fails crtctl lease update changed nonsense
+        contains "$output" "KEY=VALUE"
+        crtctl lease rm changed
+        fails crtctl lease update changed a=b
+        contains "$output" "crtctl: changed: "
+}
+
+test_a_lease_ends_with_its_process() {
+        sleep 1000 &
+        local process=$!
+        crtctl lease create --pid "$process" bound >/dev/null
+        equal "process $process" "$(crtctl lease ls --json=short | jq -r '.[0] | "\(.bound) \(.owner)"')"
+        kill "$process"
+        wait "$process" || true
+        wait_for 5 eval '[[ -z $(crtctl lease ls -q) ]]'
+        fails crtctl lease create --pid 0 bound
+        contains "$output" "--pid=0"
+        fails crtctl lease create --pid "$process" bound
+        contains "$output" "--pid=$process"
+}
+
 test_a_lease_ends_with_its_unit() {
         systemd-run -q --unit=crt-test-lease sleep 1000
         crtctl lease create --unit crt-test-lease.service bound >/dev/null
@@ -132,6 +206,63 @@ test_trees_are_made_by_hand() {
         wait_for 5 crtctl snapshot rm look
         crtctl snapshot rm base
         equal "" "$(crtctl snapshot ls -q)"
+}
+
+test_how_a_tree_is_kept_is_said() {
+        crtctl snapshot prepare --driver copy work
+        crtctl snapshot prepare other
+        equal work "$(crtctl snapshot ls -q -f driver==copy)"
+        contains "$(crtctl snapshot ls)" DRIVER
+        equal "copy overlayfs" "$(crtctl snapshot ls --json=short | jq -r 'map(.driver) | sort | join(" ")')"
+        fails crtctl snapshot prepare --driver none third
+        contains "$output" "no driver 'none'"
+        fails crtctl snapshot prepare --size-max 10M third
+        contains "$output" quota
+        fails crtctl snapshot prepare --size-max 0 third
+        contains "$output" "at least 1"
+        fails crtctl snapshot view --driver copy look work
+        contains "$output" "not known"
+        fails busctl call org.crt.Snapshots /org/crt/Snapshots org.crt.Snapshots1 Prepare 'ssa{sv}' third "" 1 size-max t 0
+        contains "$output" "option 'size-max'"
+        wait_for 5 crtctl snapshot rm work other
+}
+
+test_owners_are_mapped() {
+        local process
+        crtctl snapshot prepare work
+        crtctl snapshot mount --uid-map 0:100000:65536 --gid-map 0:200000:65536 work "$scratch/mount"
+        equal 100000:200000 "$(stat -c %u:%g "$scratch/mount")"
+        umount "$scratch/mount"
+        unshare --user sleep 1000 &
+        process=$!
+        wait_for 5 eval '[[ $(readlink /proc/$process/ns/user) != $(readlink /proc/self/ns/user) ]]'
+        echo 0 300000 1000 >"/proc/$process/uid_map"
+        echo 0 400000 1000 >"/proc/$process/gid_map"
+        wait_for 5 crtctl snapshot mount -r --userns "$process" work "$scratch/mount"
+        equal 300000:400000 "$(stat -c %u:%g "$scratch/mount")"
+        umount "$scratch/mount"
+        wait_for 5 crtctl snapshot mount --userns "/proc/$process/ns/user" work "$scratch/mount"
+        equal 300000:400000 "$(stat -c %u:%g "$scratch/mount")"
+        umount "$scratch/mount"
+        kill "$process"
+        for map in 0:1 0:1:2:3 0:x:1 0:4294967296:1; do
+                fails crtctl snapshot mount --uid-map "$map" --gid-map 0:1:1 work "$scratch/mount"
+                contains "$output" "--uid-map=$map: CONTAINER:HOST:COUNT"
+        done
+        fails crtctl snapshot mount --uid-map 0:1:1 work "$scratch/mount"
+        contains "$output" gid-map
+        fails crtctl snapshot mount --userns /nowhere work "$scratch/mount"
+        contains "$output" "--userns=/nowhere"
+        wait_for 5 crtctl snapshot rm work
+}
+
+test_a_tree_goes_with_its_mount() {
+        crtctl snapshot prepare work
+        crtctl snapshot mount --bound work "$scratch/mount"
+        echo kept >"$scratch/mount/file"
+        equal work "$(crtctl snapshot ls -q)"
+        umount "$scratch/mount"
+        wait_for 20 eval '[[ -z $(crtctl snapshot ls -q) ]]'
 }
 
 test_damage_of_a_tree_is_found() {
@@ -168,6 +299,18 @@ test_a_layer_is_made_and_unpacked() {
         fails crtctl snapshot unpack again "$(echo other | digest_of)" <"$scratch/layer"
         wait_for 5 crtctl snapshot rm again
         crtctl snapshot prepare again
+        fails crtctl snapshot unpack --max-entries 1 again "$diff_id" <"$scratch/layer"
+        contains "$output" "1 entries"
+        wait_for 5 crtctl snapshot rm again
+        crtctl snapshot prepare again
+        fails crtctl snapshot unpack --max-size 1K again "$diff_id" <"$scratch/layer"
+        contains "$output" "1024 bytes"
+        wait_for 5 crtctl snapshot rm again
+        crtctl snapshot prepare again
+        fails crtctl snapshot unpack --security-labels some again "$diff_id" <"$scratch/layer"
+        contains "$output" "'drop' or 'keep'"
+        fails crtctl snapshot unpack --max-size 0 again "$diff_id" <"$scratch/layer"
+        contains "$output" "at least 1"
         crtctl snapshot unpack again "$diff_id" <"$scratch/layer" 2>/dev/null
         crtctl snapshot commit layer again
         crtctl snapshot view look layer

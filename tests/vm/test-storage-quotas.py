@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A writable tree does not grow beyond its size, with three drivers on the two file systems that have project quotas,
-and what it had is free again when it is gone."""
+"""A writable tree, also a container's, does not grow beyond its size, with three drivers on the two file systems that
+have project quotas, and what it had is free again when it is gone."""
 
 import ctypes
 import errno
@@ -13,10 +13,12 @@ import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "host"))
 from content_store import equal, failure, run_cases, wait_for  # noqa: E402
+from image_pulls import images, registry  # noqa: E402
 from snapshot_trees import Snapshots, check_disk, entry, layer  # noqa: E402
 from vm_disk import MIB, STATE, Disk, number_of, put, read_error  # noqa: E402
 
 SIZE = 8 * MIB
+IMAGE = "localhost:5000/busybox:latest"
 Q_GETQUOTA, PRJQUOTA = 0x800007, 2
 PROJECTS = 0x63000000
 libc = ctypes.CDLL(None, use_errno=True)
@@ -127,6 +129,18 @@ def check_quotas(disk):
             check_full_tree_is_committed(store, driver)
             check_layer_is_put_on_its_parent(store, driver)
             check_unpacking_is_held(store, driver, "LimitsExceeded" if disk.kind == "ext4" else "NoSpace")
+
+
+def test_a_container_is_held_by_its_size():
+    with Disk("ext4", ["-O", "quota,project", "-E", "quotatype=prjquota"], "prjquota"):
+        registry("plain")
+        images.pull(IMAGE)
+        for count, outcome in ((4, ""), (32, "quota")):
+            fill_it = ["dd", "if=/dev/zero", "of=/filler", "bs=1M", f"count={count}"]
+            done = subprocess.run(["crtctl", "run", "--rm", "--storage-opt", f"size={SIZE}", IMAGE, *fill_it],
+                                  text=True, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+            equal(1 if outcome else 0, done.returncode)
+            assert outcome in done.stderr, done.stderr
 
 
 def test_quotas_of_ext4():
