@@ -11,7 +11,8 @@
 #include "lib/macros.h"
 
 typedef enum MountLife {
-        MOUNT_UNKNOWN, /* handed out by an earlier run of the daemon, if at all */
+        MOUNT_UNKNOWN, /* handed out by an earlier run of the daemon, if at all; or what the kernel told was
+                          lost */
         MOUNT_ALIVE,
         MOUNT_GONE,
 } MountLife;
