@@ -13,6 +13,7 @@
 
 #define CAPABILITY_XATTR "security.capability"
 #define LABEL_XATTR "security.selinux"
+#define DEFAULT_ACL_XATTR "system.posix_acl_default"
 
 static bool xattr_is_wanted(const char *name, bool keep_labels) {
         if (strlen(name) > XATTR_NAME_MAX)
@@ -22,7 +23,7 @@ static bool xattr_is_wanted(const char *name, bool keep_labels) {
         if (string_equal(name, LABEL_XATTR))
                 return keep_labels;
         return string_equal(name, CAPABILITY_XATTR) || string_equal(name, "system.posix_acl_access") ||
-               string_equal(name, "system.posix_acl_default");
+               string_equal(name, DEFAULT_ACL_XATTR);
 }
 
 size_t xattrs_select(LayerXattr *xattrs, size_t count, bool keep_labels) {
@@ -68,6 +69,9 @@ static int xattr_outcome(int error, const LayerXattr *xattr, const char *path, F
                 return 0;
         if (is_label && (error == EPERM || error == EINVAL))
                 return 0;
+        if (error == EACCES && string_equal(xattr->name, DEFAULT_ACL_XATTR))
+                return fault_set(fault, -EBADMSG, "%s: is no directory, but says what is inherited from it",
+                                 path);
         switch (error) {
         case EINVAL:
                 return fault_set(fault, -EBADMSG, "%s: extended attribute %s has an invalid value", path,

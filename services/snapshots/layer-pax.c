@@ -12,6 +12,7 @@
 void layer_pax_done(LayerPax *pax) {
         free(pax->text);
         free(pax->xattrs);
+        free(pax->acls);
         layer_sparse_done(&pax->extents);
         *pax = (LayerPax){ 0 };
 }
@@ -23,6 +24,7 @@ void layer_pax_reset(LayerPax *pax) {
                 .allocated = pax->allocated,
                 .xattrs = pax->xattrs,
                 .xattrs_allocated = pax->xattrs_allocated,
+                .acls = pax->acls,
                 .extents = { .extents = pax->extents.extents, .allocated = pax->extents.allocated },
         };
 }
@@ -76,6 +78,7 @@ static int parse_time(const char *text, struct timespec *ret) {
 
 typedef enum RecordKind {
         RECORD_STRING,
+        RECORD_LABEL, /* the same; a NUL may be its end */
         RECORD_NUMBER,
         RECORD_TIME,
 } RecordKind;
@@ -107,6 +110,9 @@ static const struct {
           offsetof(LayerPax, has_sparse_size) },
         { "GNU.sparse.offset", RECORD_NUMBER, offsetof(LayerPax, sparse_offset),
           offsetof(LayerPax, has_sparse_offset) },
+        { "SCHILY.acl.access", RECORD_STRING, offsetof(LayerPax, acl_access), NO_FLAG },
+        { "SCHILY.acl.default", RECORD_STRING, offsetof(LayerPax, acl_default), NO_FLAG },
+        { "RHT.security.selinux", RECORD_LABEL, offsetof(LayerPax, label), NO_FLAG },
 };
 
 /* An empty value takes back what an earlier record said. */
@@ -114,16 +120,18 @@ static int store_known(LayerPax *pax, size_t i, const Record *record, Fault *fau
         void *place = (char *) pax + known_records[i].offset;
         bool *flag =
                 known_records[i].flag == NO_FLAG ? NULL : (void *) ((char *) pax + known_records[i].flag);
+        RecordKind kind = known_records[i].kind;
+        size_t length = strlen(record->value);
         int r = 0;
-        if (strlen(record->value) != record->size)
+        if (length != record->size && (kind != RECORD_LABEL || length + 1 != record->size))
                 return fault_set(fault, -EBADMSG, "the pax record '%s' has a NUL", record->key);
         if (flag)
                 *flag = record->size > 0;
-        if (known_records[i].kind == RECORD_STRING)
-                *(const char **) place = record->size > 0 ? record->value : NULL;
+        if (kind == RECORD_STRING || kind == RECORD_LABEL)
+                *(const char **) place = length > 0 ? record->value : NULL;
         else if (record->size > 0)
-                r = known_records[i].kind == RECORD_TIME ? parse_time(record->value, place)
-                                                         : string_to_int64(record->value, place);
+                r = kind == RECORD_TIME ? parse_time(record->value, place)
+                                        : string_to_int64(record->value, place);
         return r < 0 ? fault_set(fault, -EBADMSG, "the pax record '%s' has the impossible value '%.40s'",
                                  record->key, record->value)
                      : 0;
@@ -159,6 +167,41 @@ static int store_xattr(LayerPax *pax, const char *name, const Record *record, Fa
         pax->xattrs[pax->xattr_count++] =
                 (LayerXattr){ .name = name, .value = record->value, .size = record->size };
         return 0;
+}
+
+/* ---- attributes that have records of their own ---- */
+
+#define LABEL "security.selinux"
+static const char *const acl_names[] = { "system.posix_acl_access", "system.posix_acl_default" };
+
+/* GNU tar writes both if it is told to: names for people, and the value as it was. */
+static bool has_xattr(const LayerPax *pax, const char *name) {
+        for (size_t i = 0; i < pax->xattr_count; i++)
+                if (string_equal(pax->xattrs[i].name, name))
+                        return true;
+        return false;
+}
+
+static int store_acl(LayerPax *pax, size_t which, const char *text, Fault *fault) {
+        if (!text || has_xattr(pax, acl_names[which]))
+                return 0;
+        if (!pax->acls && !(pax->acls = calloc(ELEMENTS_OF(acl_names), sizeof(LayerAcl))))
+                return fault_set_errno(fault, -ENOMEM, "can't read an ACL");
+        LayerAcl *acl = &pax->acls[which];
+        int r = layer_acl_parse(acl, text, fault);
+        const Record record = { .value = (char *) acl, .size = layer_acl_size(acl) };
+        return r < 0 || record.size == 0 ? r : store_xattr(pax, acl_names[which], &record, fault);
+}
+
+static int store_own_records(LayerPax *pax, Fault *fault) {
+        int r = store_acl(pax, 0, pax->acl_access, fault);
+        if (r >= 0)
+                r = store_acl(pax, 1, pax->acl_default, fault);
+        if (r < 0 || !pax->label || has_xattr(pax, LABEL))
+                return r;
+        /* The NUL is a part of it, as setfilecon(3) has it. */
+        const Record label = { .value = (char *) pax->label, .size = strlen(pax->label) + 1 };
+        return store_xattr(pax, LABEL, &label, fault);
 }
 
 /* ---- records ---- */
@@ -208,5 +251,5 @@ int layer_pax_parse(LayerPax *pax, size_t size, Fault *fault) {
                         return r;
                 done += (size_t) n;
         }
-        return 0;
+        return store_own_records(pax, fault);
 }

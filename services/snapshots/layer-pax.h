@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "lib/fault.h"
+#include "services/snapshots/layer-acl.h"
 #include "services/snapshots/layer-sparse.h"
 #include "services/snapshots/layer-xattr.h"
 
@@ -26,6 +27,9 @@ typedef struct LayerPax {
         const char *sparse_major;
         const char *sparse_minor;
         const char *sparse_map;
+        const char *acl_access; /* what is an attribute, too, and in the list of these in the end */
+        const char *acl_default;
+        const char *label;
         struct timespec mtime;
         struct timespec atime;
         int64_t size;
@@ -41,6 +45,7 @@ typedef struct LayerPax {
         LayerXattr *xattrs;
         size_t xattr_count;
         size_t xattrs_allocated;
+        LayerAcl *acls;      /* values: of access, by default */
         LayerSparse extents; /* from records of GNU's format 0.0 */
 } LayerPax;
 

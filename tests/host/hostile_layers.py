@@ -114,6 +114,10 @@ def xattr(name, value=b"x"):
     return pax((b"SCHILY.xattr." + name, value))
 
 
+def acl(words):
+    return pax((b"SCHILY.acl.access", words))
+
+
 def bad(*parts, say, error=BAD, **options):
     return b"".join(parts) + END, error, say, options
 
@@ -271,6 +275,18 @@ CASES = {
     "xattr-encoded-wrongly": lambda: bad(pax((b"LIBARCHIVE.xattr.user.%zz", b"eA")), file(b"a"), say="encoded wrongly"),
     "capability-of-nonsense": lambda: bad(xattr(b"security.capability", b"nonsense"), file(b"a"), say="invalid value"),
     "acl-of-nonsense": lambda: bad(xattr(b"system.posix_acl_access", b"\2\0\0\0odd"), file(b"a"), say="acl"),
+    "acl-in-words-of-nonsense": lambda: bad(acl(b"owner@:rwx::allow"), file(b"a"), say="impossible entry"),
+    "acl-in-words-with-a-name": lambda: bad(acl(b"user::rwx,user:joe:rwx,group::r-x,mask::rwx,other::---"), file(b"a"),
+                                            say="names the user 'joe', without a number"),
+    "acl-in-words-of-a-mebibyte": lambda: bad(acl(b"user::rwx,group::r-x,mask::rwx,other::---," + b",".join(
+        b"group:%d:rwx" % i for i in range(40000, 0, -1))), file(b"a"), say="more than 1024 entries"),
+    "acl-in-words-with-a-nul": lambda: bad(acl(b"user::rwx\0,group::r-x"), file(b"a"), say="has a NUL"),
+    "acl-in-words-and-control-characters": lambda: bad(acl(b"user:\x1b[31m\xff:rwx"), file(b"a"),
+                                                       say="without a number"),
+    "inherited-acl-of-a-file": lambda: bad(pax((b"SCHILY.acl.default", b"user::rwx,group::---,other::---")), file(b"a"),
+                                           say="is no directory"),
+    "label-of-100-kib": lambda: bad(pax((b"RHT.security.selinux", b"x" * 100000)), file(b"a"),
+                                    say="larger than 65536 bytes"),
     # ---- too much ----
     "gzip-bomb": lambda: (gzip.compress(file(b"a", bytes(64 * MEBI)) + END, 9), LIMITS, "bytes", {"max-size": MEBI}),
     "zstd-bomb": lambda: (zstd(file(b"a", bytes(64 * MEBI)) + END), LIMITS, "bytes", {"max-size": MEBI}),
@@ -339,6 +355,11 @@ GOOD = {
     "pipes-and-devices-are-not-opened": lambda: good(header(b"p", b"6"), file(b"p"), header(b"p", b"6"),
                                                      device(b"zero", minor=5), file(b"zero"), device(b"sd", b"4", 8, 0),
                                                      header(b"p2", b"6"), hard(b"p3", b"p2")),
+    "acls-in-words": lambda: good(
+        acl(b"user::rwx\nuser:100000:rwx\t#effective:r-x\ngroup::r-x\nmask::r-x\nother::---\n"), file(b"f"),
+        acl(b"u::rwx,u:joe:r:5,g::-,g:two words:x:6,m::rwx,o:r"), folder(b"d"),
+        pax((b"SCHILY.acl.default", b"default:user::rwx,group::r-x,other::---"), (b"SCHILY.acl.ace", b"nonsense"),
+            (b"RHT.security.selinux", b"system_u:object_r:etc_t:s0")), folder(b"e")),
     "sizes-of-what-has-no-contents": lambda: good(header(b"d", b"5", size=4096), header(b"p", b"6", size=4096),
                                                   file(b"f"), header(b"h", b"1", size=4096, link=b"f"), file(b"g")),
     "pax-changes-everything": lambda: good(pax((b"path", b"other"), (b"size", b"3"), (b"uid", b"7")),

@@ -10,9 +10,18 @@ from hostile_layers import END, device, file, folder, hard, header, long_name, n
 from hostile_layers import sparse_1, symlink, zstd
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
-# Version 2: user::rwx, user:7:r-x, group::r-x, mask::r-x, other::---
-ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in (
-    (1, 7, 0xffffffff), (2, 5, 7), (4, 5, 0xffffffff), (16, 5, 0xffffffff), (32, 0, 0xffffffff)))
+
+
+def acl_of(user):
+    """Version 2: user::rwx, user:USER:r-x, group::r-x, mask::r-x, other::---"""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in (
+        (1, 7, 0xffffffff), (2, 5, user), (4, 5, 0xffffffff), (16, 5, 0xffffffff), (32, 0, 0xffffffff)))
+
+
+ACL = acl_of(7)
+ACL_OF_NOBODY = acl_of(123456)  # whom no host has a name for
+ACL_LINES = b"user::rwx\nuser:7:r-x\ngroup::r-x\nmask::r-x\nother::---\n"
+ACL_LIST = b"user::rwx,group::r-x,other::---,user:lp:r-x:7,mask::r-x"
 SKIPPABLE = struct.pack("<II", 0x184D2A53, 5) + b"hello"
 BASE = [folder(b"d/"), file(b"d/a", b"lower a"), file(b"d/b", b"lower b"), folder(b"d/e/"), file(b"d/e/c", b"lower c"),
         file(b"f", b"lower f"), symlink(b"l", b"d"), folder(b"m/", mode=b"0000700\0")]
@@ -88,6 +97,15 @@ FORMS = {
     "capability-and-acl": [tar(pax((b"SCHILY.xattr.security.capability", CAPABILITY)), file(b"f", uid=number(9, 8)),
                                pax((b"SCHILY.xattr.system.posix_acl_access", ACL)), file(b"g", mode=b"0000750\0"),
                                pax((b"SCHILY.xattr.system.posix_acl_default", ACL)), folder(b"d"), file(b"d/f"))],
+    # In words: of GNU tar, of bsdtar and star, with a number for a name, and with both words and the value.
+    "acl-in-words": [tar(pax((b"SCHILY.acl.access", ACL_LINES)), file(b"f", mode=b"0000750\0"),
+                         pax((b"SCHILY.acl.access", ACL_LIST), (b"SCHILY.acl.default", ACL_LIST)),
+                         folder(b"d", mode=b"0000750\0"), file(b"d/f"))],
+    "acl-in-words-and-value": [tar(pax((b"SCHILY.acl.access", ACL_LINES.replace(b"7", b"lp")),
+                                       (b"SCHILY.xattr.system.posix_acl_access", ACL)),
+                                   file(b"g", mode=b"0000750\0"))],
+    "acl-of-somebody": [tar(pax((b"SCHILY.acl.access", ACL_LINES.replace(b"7", b"lp"))), file(b"f"))],
+    "acl-of-nfs4": [tar(pax((b"SCHILY.acl.ace", b"owner@:rw-p--aARWcCos:-------:allow")), file(b"f"))],
     "labels": [tar(pax((b"SCHILY.xattr.security.selinux", b"system_u:object_r:etc_t:s0\0"),
                        (b"RHT.security.selinux", b"system_u:object_r:etc_t:s0\0")), file(b"f"))],
     "modes": [tar(*[header(b"f%d" % i, mode=b"%07o\0" % (0o100000 | i)) for i in (0, 0o4755, 0o2755, 0o1777, 0o7777)],
@@ -176,6 +194,8 @@ def archivers(top):
         yield f"tar --format={kind}", ["tar", "--numeric-owner", f"--format={kind}", *sparse, "-C", top, "-c", "."]
     attributes = ["--format=posix", "--xattrs", "--xattrs-include=*"]
     yield "tar --xattrs", ["tar", "--numeric-owner", *attributes, "-C", top, "-c", "."]
+    yield "tar --acls --xattrs", ["tar", "--numeric-owner", "--acls", *attributes, "-C", top, "-c", "."]
+    yield "tar --acls", ["tar", "--numeric-owner", "--acls", "--format=posix", "-C", top, "-c", "."]
     for kind in ("gnutar", "pax", "ustar"):
         yield f"bsdtar --format={kind}", ["bsdtar", "--numeric-owner", f"--format={kind}", "-C", top, "-cf", "-", "."]
 
@@ -212,6 +232,10 @@ def make_tree(top):
     os.mknod(f"{top}/null", 0o20666, os.makedev(1, 3))
     os.mkdir(f"{top}/tmp")
     os.chmod(f"{top}/tmp", 0o1777)
-    for name in ("sparse", "fifo", "null", "tmp", "usr/bin", "usr", "."):
+    os.mkdir(f"{top}/shared")
+    make("shared/file", b"acl", 0o750)
+    for name, kind in (("shared", "default"), ("shared/file", "access")):
+        os.setxattr(f"{top}/{name}", f"system.posix_acl_{kind}", ACL_OF_NOBODY)
+    for name in ("shared/file", "shared", "sparse", "fifo", "null", "tmp", "usr/bin", "usr", "."):
         os.utime(f"{top}/{name}", (1111111111, 1111111111))
     os.utime(f"{top}/usr/bin/dangling", (1111111111, 1111111111), follow_symlinks=False)
