@@ -41,7 +41,7 @@ static int write_image(int tree, int files, Fault *fault) {
 /* Durable before it has its name, and before the files that it was made from go. */
 static int seal_image(int tree) {
         _cleanup_close_ int file = path_open(tree, IMAGE_UNFINISHED, O_RDONLY, 0, PATH_BENEATH);
-        int r = file < 0 ? file : file_verity_enable(tree, IMAGE_VERITY, file);
+        int r = file < 0 ? file : file_verity_enable(file);
         if (r >= 0 && renameat(tree, IMAGE_UNFINISHED, tree, IMAGE_FILE) < 0)
                 r = -errno;
         return r < 0 ? r : fsync(tree) < 0 ? -errno : 0;

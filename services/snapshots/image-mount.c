@@ -13,7 +13,6 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
-#include "services/snapshots/file-verity.h"
 #include "services/snapshots/loop-device.h"
 
 /* One is a kilobyte or so of the kernel's memory, and what the page cache holds of its directories. */
@@ -27,6 +26,8 @@ typedef struct ImageMount {
 struct ImageMounts {
         int trees; /* borrowed */
         bool by_loop;
+        ImageSealOf seal_of; /* NULL: nobody knows */
+        void *userdata;
         uint64_t needs;
         size_t count;
         ImageMount mounted[IMAGES_MAX]; /* in the order of their numbers */
@@ -59,6 +60,11 @@ ImageMounts *image_mounts_free(ImageMounts *images) {
         return mfree(images);
 }
 
+void image_mounts_require(ImageMounts *images, ImageSealOf seal_of, void *userdata) {
+        images->seal_of = seal_of;
+        images->userdata = userdata;
+}
+
 /* Where it is, or belongs. */
 static size_t find_place(const ImageMounts *images, int64_t id) {
         size_t from = 0, to = images->count;
@@ -74,6 +80,35 @@ static size_t find_place(const ImageMounts *images, int64_t id) {
 
 static bool is_at(const ImageMounts *images, size_t place, int64_t id) {
         return place < images->count && images->mounted[place].id == id;
+}
+
+/* ---- what an image must be ---- */
+
+static int open_image(int trees, int64_t id, int *ret_tree) {
+        char path[TREE_PATH_SIZE];
+        _cleanup_close_ int tree =
+                path_open(trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        int file = tree < 0 ? tree : path_open(tree, IMAGE_FILE, O_RDONLY, 0, PATH_BENEATH);
+        if (file >= 0 && ret_tree)
+                *ret_tree = TAKE_FD(tree);
+        return file;
+}
+
+int image_measure_seal(int trees, int64_t id, char ret[FILE_VERITY_SIZE]) {
+        _cleanup_close_ int file = open_image(trees, id, NULL);
+        return file == -ENOENT ? 0 : file < 0 ? file : file_verity_measure(file, ret);
+}
+
+/* What is written nowhere was written where there was no fs-verity. Beside the image it is where whoever can
+ * put another one there can change it as well. */
+static int check_seal(const ImageMounts *images, int64_t id, int tree, int file) {
+        char seal[FILE_VERITY_SIZE];
+        _cleanup_free_ char *note = NULL;
+        int r = images->seal_of ? images->seal_of(id, seal, images->userdata) : 0;
+        if (r != 0)
+                return r < 0 ? r : file_verity_check(file, seal);
+        r = fd_read_line_at(tree, IMAGE_VERITY, &note);
+        return r == -ENOENT ? 0 : r < 0 ? r : file_verity_check(file, note);
 }
 
 /* ---- one mount ---- */
@@ -118,12 +153,11 @@ static int mount_image(ImageMounts *images, int file) {
 
 static int image_mount(ImageMounts *images, int64_t id, Fault *fault) {
         char path[TREE_PATH_SIZE];
-        _cleanup_close_ int tree =
-                path_open(images->trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-        _cleanup_close_ int file = tree < 0 ? tree : path_open(tree, IMAGE_FILE, O_RDONLY, 0, PATH_BENEATH);
+        _cleanup_close_ int tree = -EBADF;
+        _cleanup_close_ int file = open_image(images->trees, id, &tree);
         if (file < 0)
                 return fault_set_errno(fault, file, "Can't open the image of a layer");
-        int r = file_verity_check(tree, IMAGE_VERITY, file);
+        int r = check_seal(images, id, tree, file);
         if (r == -EUCLEAN)
                 return fault_set(fault, r, "The image of a layer was changed since it was written");
         if (r < 0)

@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/image-mount.h"
 #include "services/snapshots/snapshot-hold.h"
 #include "services/snapshots/snapshot-make.h"
 #include "services/snapshots/snapshot-mount.h"
@@ -145,12 +146,17 @@ static int check_trusted(const SnapshotCommit *commit, Fault *fault) {
 
 static int commit_record(const SnapshotCommit *commit, Fault *fault) {
         SnapshotManager *manager = commit->manager;
+        char seal[FILE_VERITY_SIZE];
+        int r = image_measure_seal(manager->trees.trees, commit->id, seal);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't look at the image of '%s'", commit->name);
         const SnapshotStoreCommit store = {
                 .id = commit->id,
                 .name = commit->name,
                 .parent_id = commit->parent_id,
                 .label_changes = commit->labels,
                 .measure = commit->measured ? &commit->measure : NULL,
+                .seal = r > 0 ? seal : NULL,
         };
         return commit->replaces > 0 ? snapshot_replace_damaged(manager, commit->replaces, &store, fault)
                                     : snapshot_store_commit(manager->store, &store, fault);

@@ -34,6 +34,11 @@ static int open_mounts(SnapshotManager *manager, const SnapshotManagerSpec *spec
         return r < 0 ? r : snapshot_make_choose_driver(manager, spec->driver, &manager->driver, fault);
 }
 
+static int seal_of(int64_t id, char ret[FILE_VERITY_SIZE], void *userdata) {
+        const SnapshotManager *manager = userdata;
+        return snapshot_store_get_seal(manager->store, id, ret);
+}
+
 int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret, Fault *fault) {
         _cleanup_(snapshot_manager_freep) SnapshotManager *manager = new0(SnapshotManager, 1);
         if (!manager)
@@ -49,6 +54,7 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
                 r = snapshot_store_open(spec->state, spec->boot_id, &manager->store, fault);
         if (r < 0)
                 return r;
+        image_mounts_require(manager->tree_mounts->images, seal_of, manager);
         r = mount_watch_new(&manager->mounts);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't watch mounts");

@@ -3,6 +3,7 @@
 /* What becomes of a record: labels, commits, damage. */
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "lib/label.h"
 #include "lib/strv.h"
@@ -63,8 +64,8 @@ static int commit_in_transaction(SnapshotStore *store, const SnapshotStoreCommit
         int r = database_execute(
                 store->database,
                 "UPDATE snapshots SET key = ?, kind = ?, parent = nullif(?, 0), mounted = 0,"
-                " bound = NULL, updated = ? WHERE id = ?",
-                "siiii", commit->name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id,
+                " bound = NULL, verity = ?, updated = ? WHERE id = ?",
+                "siisii", commit->name, (int64_t) SNAPSHOT_COMMITTED, commit->parent_id, commit->seal,
                 (int64_t) snapshot_store_now(), commit->id);
         if (r == -EEXIST)
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' already", commit->name);
@@ -113,6 +114,19 @@ int snapshot_store_replace(SnapshotStore *store, int64_t damaged, const Snapshot
         if (r >= 0)
                 r = database_commit(transaction);
         return r < 0 ? fault_set_errno(fault, r, "Can't record the snapshot '%s'", commit->name) : 0;
+}
+
+int snapshot_store_get_seal(SnapshotStore *store, int64_t id, char ret[FILE_VERITY_SIZE]) {
+        DatabaseRows rows;
+        int r = database_query(store->database, &rows, "SELECT verity FROM snapshots WHERE id = ?", "i", id);
+        if (r < 0)
+                return r;
+        r = database_rows_next(&rows);
+        const char *seal = r > 0 ? database_rows_string(&rows, 0) : NULL;
+        if (seal && (size_t) snprintf(ret, FILE_VERITY_SIZE, "%s", seal) >= FILE_VERITY_SIZE)
+                r = -EUCLEAN;
+        database_rows_done(&rows);
+        return r < 0 ? r : r == 0 ? -ENOENT : seal != NULL;
 }
 
 int snapshot_store_set_damage(SnapshotStore *store, const Snapshot *snapshot, const char *damage) {

@@ -48,6 +48,9 @@ static const char *const migrations[] = {
 
         /* A start after a crash need not read all records, which are hundreds of bytes each. */
         "CREATE INDEX snapshots_state ON snapshots (state, kind);",
+
+        /* What fs-verity measures of an image, where there is one of either. */
+        "ALTER TABLE snapshots ADD COLUMN verity TEXT;",
 };
 
 /* ---- opening ---- */

@@ -10,6 +10,7 @@
 
 #include "lib/fault.h"
 #include "lib/macros.h"
+#include "services/snapshots/file-verity.h"
 #include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/snapshot-record.h"
 
@@ -49,12 +50,15 @@ typedef struct SnapshotStoreCommit {
         int64_t parent_id;
         char *const *label_changes;
         const SnapshotMeasure *measure; /* NULL: not known */
+        const char *seal;               /* what fs-verity measures of its image; NULL: nothing */
 } SnapshotStoreCommit;
 int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commit, Fault *fault);
 /* The same in the place of a damaged one: under its name, with its labels unless there are others, and what
  * was built on it is built on the new one. Synced. */
 int snapshot_store_replace(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit,
                            Fault *fault);
+/* What fs-verity must measure of its image: 1, or 0 where nothing is recorded. */
+int snapshot_store_get_seal(SnapshotStore *store, int64_t id, char ret[FILE_VERITY_SIZE]);
 /* NULL: a committed one is all right. Synced. */
 int snapshot_store_set_damage(SnapshotStore *store, const Snapshot *snapshot, const char *damage);
 /* 1 and the key of something damaged that it is built on, or that it is itself; 0 there is none. */

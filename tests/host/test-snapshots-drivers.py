@@ -9,7 +9,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
+from snapshot_trees import STATE, Snapshots, change_records, check_disk, entry, equal, failure  # noqa: E402
+from snapshot_trees import kill_daemon, layer, rows, systemctl  # noqa: E402
 from snapshot_disks import Disk, loop_devices  # noqa: E402
 
 store = Snapshots()
@@ -193,6 +194,38 @@ def test_copies_with_and_without_reflinks():
 def test_erofs_images():
     check_driver("ext4", "erofs")
     check_driver("xfs", "erofs")
+
+
+def check_mount_of_base(*changes, refused):
+    """The image is looked at when it is mounted anew, with these changes of the records."""
+    systemctl("stop", "crt-snapshots")
+    change_records(*changes)
+    store.view("v", "base")
+    if refused:
+        assert "changed since" in failure("DigestMismatch", lambda: store.mount("v"))
+    else:
+        with store.mount("v") as path:
+            equal(["file"], os.listdir(path))
+    store.remove("v")
+
+
+def test_the_seal_that_is_recorded_is_required():
+    """Here no file system has fs-verity: an image that had it is not the one that was written (tests/vm: with it)."""
+    with Disk("ext4", environment="CRT_SNAPSHOTS_DRIVER=erofs"):
+        store.put("base", layer(entry("file", b"data")))
+        ((number, seal),) = rows("SELECT id, verity FROM snapshots WHERE key = 'base'")
+        equal(None, seal)
+        check_mount_of_base(refused=False)
+        check_mount_of_base(f"UPDATE snapshots SET verity = '1:00ff' WHERE id = {number}", refused=True)
+        check_mount_of_base(f"UPDATE snapshots SET verity = NULL WHERE id = {number}", refused=False)
+        note = f"{STATE}/trees/{number}/verity"
+        with open(note, "w", encoding="ascii") as file:  # where earlier versions kept it
+            file.write("1:00ff")
+        check_mount_of_base(refused=True)
+        os.unlink(note)
+        check_mount_of_base(refused=False)
+        store.clear()
+        check_disk()
 
 
 def test_attributes_that_an_image_can_not_count_are_refused():

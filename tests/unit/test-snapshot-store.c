@@ -160,8 +160,11 @@ static void labels_are_kept_and_changed(void) {
         CHECK(b.updated > b.created);
 
         const SnapshotMeasure measure = { .size = 4096, .inodes = 2, .manifest = "sha256:0" };
+        char seal[FILE_VERITY_SIZE];
+        CHECK_INT(snapshot_store_get_seal(store, a.id, seal), 0);
         const SnapshotStoreCommit all = { .id = a.id,
                                           .name = "c",
+                                          .seal = "1:abc",
                                           .label_changes = (char *[]){ (char *) "name=", NULL },
                                           .measure = &measure };
         CHECK_NO_FAULT(snapshot_store_commit(store, &all, &fault));
@@ -170,6 +173,9 @@ static void labels_are_kept_and_changed(void) {
         CHECK_STRING(c.labels[0], "new=1");
         CHECK(c.measured && c.measure.size == 4096 && c.measure.inodes == 2);
         CHECK_STRING(c.measure.manifest, "sha256:0");
+        CHECK_INT(snapshot_store_get_seal(store, c.id, seal), 1);
+        CHECK_STRING(seal, "1:abc");
+        CHECK_ERROR(snapshot_store_get_seal(store, 1000, seal), -ENOENT);
         CHECK_NO_FAULT(snapshot_store_change_labels(store, &c, (char *[]){ NULL }, true, &fault));
         _cleanup_(snapshot_done) Snapshot d = get(store, "c");
         CHECK(!d.labels);

@@ -75,6 +75,15 @@ def exchange(path):
     assert not is_sealed(path)
 
 
+def replace(path, by):
+    """Sealed, too."""
+    subprocess.run(["cp", "-p", by, f"{path}.new"], check=True)
+    with open(f"{path}.new", "rb") as file:
+        fcntl.ioctl(file, FS_IOC_ENABLE_VERITY, struct.pack("IIII", 1, 1, 4096, 0).ljust(128, b"\0"))
+    os.rename(f"{path}.new", path)
+    equal(is_sealed(by), is_sealed(path))
+
+
 # ---- blobs ----
 
 def damaged(store):
@@ -250,9 +259,16 @@ def image_file(key):
     return f"{snapshot_trees.STATE}/trees/{number_of(key)}/layer.erofs"
 
 
+def recorded_seal(key):
+    ((seal,),) = snapshot_trees.rows(f"SELECT verity FROM snapshots WHERE key = '{key}'")
+    return seal
+
+
 def check_that_images_are_sealed(store, data):
     put(store, "base", layer(entry("small", b"small"), entry("big", data)), "erofs")
     assert is_sealed(image_file("base"))
+    equal("1:" + is_sealed(image_file("base"))[:32].hex(), recorded_seal("base"))
+    assert not os.path.exists(os.path.dirname(image_file("base")) + "/verity")
     store.view("v", "base")
     with store.mount("v") as top, open(f"{top}/big", "rb") as file:
         equal(data, file.read())
@@ -272,11 +288,20 @@ def check_that_damage_below_an_image_is_found(store):
 
 
 def check_that_an_exchanged_image_is_not_mounted(store):
+    """Without fs-verity, and with that of another image; nothing beside it says what it must be."""
     put(store, "base", layer(entry("small", b"small")), "erofs")
+    put(store, "other", layer(entry("small", b"other")), "erofs")
+    for forge in (lambda: exchange(image_file("base")), lambda: replace(image_file("base"), image_file("other"))):
+        stop()
+        forge()
+        store.view("v", "base")
+        assert "changed since" in failure("DigestMismatch", lambda: store.mount("v"))
+        store.remove("v")
     stop()
-    exchange(image_file("base"))
+    snapshot_trees.change_records("UPDATE snapshots SET verity = NULL WHERE key = 'base'")  # as of before it was kept
     store.view("v", "base")
-    assert "changed since" in failure("DigestMismatch", lambda: store.mount("v"))
+    with store.mount("v") as top, open(f"{top}/small", "rb") as file:
+        equal(b"other", file.read())
     store.clear()
 
 
