@@ -14,6 +14,8 @@ from snapshot_trees import Snapshots, check_disk, run_cases  # noqa: E402
 
 OLD_UMOCI = "umoci 0.4 does not know this form"
 HIDDEN = "containerd, which does not look below for overlayfs, hides the link and all that is behind it; umoci agrees"
+BELOW = ("umoci has the whole tree in one directory; who unpacks for overlayfs (containerd) has no such file: layers "
+         "link what they have")
 WORDS = "both know ACLs as values only (SCHILY.xattr); GNU tar --acls and bsdtar write words, and read them"
 KNOWN = {
     ("pax-global", "umoci"): "umoci 0.4 refuses what git-archive writes; containerd reads it and takes nothing from it",
@@ -26,6 +28,10 @@ KNOWN = {
     ("sparse-old-blocks", "all"): "both refuse GNU's old form; its meaning is clear",
     ("contiguous", "all"): "POSIX: where there are no contiguous files, it is a file",
     ("hard-links", "containerd"): "containerd gives the file the owner of each further name's entry; tar, umoci do not",
+    ("hard-link-to-a-file-below", "umoci"): BELOW,
+    ("hard-link-to-a-file-below-over-another", "umoci"): BELOW,
+    ("hard-link-to-a-link-below", "umoci"): BELOW,
+    ("hard-link-to-what-is-hidden", "containerd"): "containerd makes a second whiteout of it; umoci refuses",
     ("capability-and-acl", "containerd"): "containerd lets files inherit what their entries don't have",
     ("acl-in-words", "all"): WORDS,
     ("acl-of-somebody", "all"): "nobody here knows who that is: with the ACL left out, others would get his rights",
