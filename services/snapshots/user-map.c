@@ -65,15 +65,36 @@ static int check_map(const UserMap *map, const MapOwner *owner, const char *path
         return 0;
 }
 
+/* Users of a directory service are not asked for: that waits for a server, and everybody else would wait
+ * with whoever asks. 0: there is no such user in the file. */
+static int find_user(uid_t user, char **ret_name, gid_t *ret_group) {
+        FILE *file = fopen("/etc/passwd", "re");
+        if (!file)
+                return errno == ENOENT ? 0 : -errno;
+        const struct passwd *entry;
+        while ((entry = fgetpwent(file)) && entry->pw_uid != user)
+                ;
+        int r = 0;
+        if (entry) {
+                *ret_name = strdup(entry->pw_name);
+                *ret_group = entry->pw_gid;
+                r = *ret_name ? 1 : -ENOMEM;
+        }
+        (void) fclose(file);
+        return r;
+}
+
 int user_map_check(const UserMap *uids, const UserMap *gids, uid_t user, Fault *fault) {
-        struct passwd entry, *found = NULL;
-        char buffer[4096];
-        (void) getpwuid_r(user, &entry, buffer, sizeof(buffer), &found);
-        MapOwner owner = { .name = found ? found->pw_name : NULL, .own = user };
+        _cleanup_free_ char *name = NULL;
+        gid_t group = (gid_t) -1;
+        int r = find_user(user, &name, &group);
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't find out whose ids those of the maps are");
+        MapOwner owner = { .name = name, .own = user };
         (void) snprintf(owner.number, sizeof(owner.number), "%u", user);
-        int r = check_map(uids, &owner, "/etc/subuid", "uid-map", fault);
+        r = check_map(uids, &owner, "/etc/subuid", "uid-map", fault);
         if (r < 0)
                 return r;
-        owner.own = found ? found->pw_gid : UINT32_MAX;
+        owner.own = group;
         return check_map(gids, &owner, "/etc/subgid", "gid-map", fault);
 }

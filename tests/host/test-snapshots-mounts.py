@@ -199,12 +199,13 @@ def test_users_map_to_themselves_and_to_what_is_theirs():
     equal((0, ""), run_as("alice", "store.prepare('p'); store.commit('base', 'p'); store.view('v', 'base')"))
     for path in ("/etc/subuid", "/etc/subgid"):
         with open(path, "w", encoding="ascii") as file:
-            file.write("bob:400000:65536\nalice:500000:1000\n")
+            file.write(f"bob:400000:65536\nalice:500000:1000\n{uid}:600000:10\n{uid + 1}:700000:10\n")
     try:
-        for u, un, g, gn in ((uid, 1, gid, 1), (500000, 1000, 500000, 1000), (500100, 5, gid, 1)):
+        for u, un, g, gn in ((uid, 1, gid, 1), (500000, 1000, 500000, 1000), (500100, 5, gid, 1),
+                             (600000, 10, 600005, 5)):
             equal((0, "mounted\n"), run_as("alice", ASK % (u, un, g, gn)))
         for u, un, g, gn in ((0, 1, 0, 1), (uid, 2, gid, 1), (500000, 1001, 500000, 1000), (400000, 10, 500000, 10),
-                             (500000, 10, 0, 1), (499999, 10, gid, 1)):
+                             (500000, 10, 0, 1), (499999, 10, gid, 1), (700000, 10, gid, 1)):
             status, text = run_as("alice", ASK % (u, un, g, gn))
             assert status == 0 and "not yours" in text and "AccessDenied" in text, text
     finally:
