@@ -59,13 +59,14 @@
 
 /* What a service holds at most in all. */
 #define LIMIT_PEERS 4096
+/* Of each for root and its services, and for all others (services/snapshots/worker-slots.h). */
 #define LIMIT_CONCURRENT_UNPACKS 4
-#define LIMIT_CONCURRENT_FILLS 4 /* trees that begin as copies of others, for root and for all others */
+#define LIMIT_CONCURRENT_FILLS 4    /* trees that begin as copies of others */
+#define LIMIT_CONCURRENT_MEASURES 4 /* trees of snapshots whose usage is asked for */
 #define LIMIT_DIFFS 32
 #define LIMIT_VERIFIES 16
-#define LIMIT_CONCURRENT_MEASURES 4 /* trees of snapshots whose usage is asked for */
-#define LIMIT_CLEANUPS 256          /* calls that wait for it */
-#define LIMIT_RESOLVES 1024         /* root's are not held against it */
+#define LIMIT_CLEANUPS 256  /* calls that wait for it */
+#define LIMIT_RESOLVES 1024 /* root's are not held against it */
 #define LIMIT_CONCURRENT_RESOLVES 4
 #define LIMIT_CONCURRENT_RESOLVES_PER_NAMESPACE 2
 #define LIMIT_CONCURRENT_DOWNLOADS 6

@@ -17,6 +17,7 @@
 #include "services/snapshots/trash-collector.h"
 #include "services/snapshots/tree-argument.h"
 #include "services/snapshots/worker-run.h"
+#include "services/snapshots/worker-slots.h"
 
 #define RETRY_USEC (UINT64_C(1) * 1000 * 1000)
 
@@ -28,6 +29,7 @@ struct SnapshotFill {
         TreeArgument argument;
         uint64_t size_max;
         bool limited;
+        uid_t uid;
         void (*on_end)(int r, const Fault *fault, void *userdata);
         void *userdata;
 };
@@ -155,10 +157,11 @@ static int fill_run(SnapshotFill *fill, Fault *fault) {
 }
 
 static bool may_run(const SnapshotFill *fill) {
-        unsigned running = 0;
+        WorkerSlots slots = { .limited = fill->limited, .uid = fill->uid };
         for (const SnapshotFill *f = fill->manager->fills; f; f = f->next)
-                running += f->run && f->limited == fill->limited;
-        return running < LIMIT_CONCURRENT_FILLS;
+                if (f->run)
+                        worker_slots_count(&slots, f->limited, f->uid);
+        return worker_slots_are_free(&slots, LIMIT_CONCURRENT_FILLS);
 }
 
 /* Whoever is told may begin the next, so the list is looked at anew each time. */
@@ -194,6 +197,7 @@ int snapshot_fill_start(SnapshotManager *manager, const SnapshotFillSpec *spec, 
                               .parent_id = spec->snapshot->parent_id },
                 .size_max = spec->snapshot->size_max,
                 .limited = spec->limited,
+                .uid = spec->snapshot->uid,
                 .on_end = spec->on_end,
                 .userdata = spec->userdata,
         };

@@ -8,6 +8,7 @@
 
 #include "lib/limits.h"
 #include "services/snapshots/worker-run.h"
+#include "services/snapshots/worker-slots.h"
 
 #define DEPTH_MAX ((size_t) 1000)
 #define NUMBERS_PER_RUN ((size_t) 12)
@@ -145,15 +146,18 @@ static int task_measure(UsageTask *task, Fault *fault) {
         return r < 0 ? r : 1;
 }
 
+static bool task_may_run(const UsageTask *task) {
+        WorkerSlots slots = { .limited = task->spec.limited, .uid = task->spec.uid };
+        for (const UsageTask *t = task->table->tasks; t; t = t->next)
+                if (t->run)
+                        worker_slots_count(&slots, t->spec.limited, t->spec.uid);
+        return worker_slots_are_free(&slots, LIMIT_CONCURRENT_MEASURES);
+}
+
 /* A few at a time. The callbacks may end tasks, so the list is looked at anew each time. */
 static void table_start_tasks(UsageTable *table) {
         for (UsageTask *task = table->tasks; task;) {
-                unsigned running = 0;
-                for (const UsageTask *t = table->tasks; t; t = t->next)
-                        running += t->run != NULL;
-                if (running >= LIMIT_CONCURRENT_MEASURES)
-                        return;
-                if (task->run) {
+                if (task->run || !task_may_run(task)) {
                         task = task->next;
                         continue;
                 }

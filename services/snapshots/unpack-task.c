@@ -18,11 +18,7 @@
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/space-reserve.h"
 #include "services/snapshots/worker-run.h"
-
-/* Whoever feeds a layer byte by byte keeps a slot. So those who are limited have slots apart from those of
- * root and the sibling services, and none of them gets more than this many. However many are taken, each of
- * them gets one: what waits for its layer costs others nothing. */
-#define SLOTS_PER_UID 2
+#include "services/snapshots/worker-slots.h"
 
 #define WATCH_ACCURACY_USEC UINT64_C(1000)
 #define WATCH_RETRY_USEC UINT64_C(200000)
@@ -242,16 +238,13 @@ static int task_start(UnpackTask *task, Fault *fault) {
         return r;
 }
 
+/* Whoever feeds a layer byte by byte keeps a slot. */
 static bool task_may_start(const UnpackTask *task) {
-        unsigned running = 0, of_uid = 0;
+        WorkerSlots slots = { .limited = task->spec.limited, .uid = task->spec.uid };
         for (const UnpackTask *t = task->queue->tasks; t; t = t->next)
-                if (t->running && t->spec.limited == task->spec.limited) {
-                        running++;
-                        of_uid += t->spec.uid == task->spec.uid;
-                }
-        if (!task->spec.limited)
-                return running < LIMIT_CONCURRENT_UNPACKS;
-        return of_uid == 0 || (running < LIMIT_CONCURRENT_UNPACKS && of_uid < SLOTS_PER_UID);
+                if (t->running)
+                        worker_slots_count(&slots, t->spec.limited, t->spec.uid);
+        return worker_slots_are_free(&slots, LIMIT_CONCURRENT_UNPACKS);
 }
 
 /* The callbacks may end tasks, so the list is looked at anew each time. */
