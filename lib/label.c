@@ -20,6 +20,18 @@ bool label_key_is(const char *key, const char *name) {
         return rest && (!rest[0] || (rest[0] == '.' && rest[1]));
 }
 
+const char *label_collected_key(const char *key) {
+        static const char *const plain[] = { LABEL_GC_ROOT, LABEL_GC_EXPIRE };
+        static const char *const dotted[] = { LABEL_GC_REF_CONTENT, LABEL_GC_REF_SNAPSHOT };
+        for (size_t i = 0; i < ELEMENTS_OF(plain); i++)
+                if (string_equal(key, plain[i]))
+                        return plain[i];
+        for (size_t i = 0; i < ELEMENTS_OF(dotted); i++)
+                if (label_key_is(key, dotted[i]))
+                        return dotted[i];
+        return NULL;
+}
+
 bool label_refers(const char *label) {
         return string_after(label, LABEL_GC_REF_CONTENT) || string_after(label, LABEL_GC_REF_SNAPSHOT);
 }
@@ -166,6 +178,28 @@ static size_t key_length(const char *label) {
         return strcspn(label, "=");
 }
 
+static bool takes(const char *change) {
+        size_t length = key_length(change);
+        return !change[length] || !change[length + 1];
+}
+
+bool label_is_collected(const char *label) {
+        char key[LIMIT_LABEL_LENGTH + 1];
+        size_t length = key_length(label);
+        if (length >= sizeof(key))
+                return false;
+        memcpy(key, label, length);
+        key[length] = '\0';
+        return label_collected_key(key) != NULL;
+}
+
+bool label_change_only_takes(char *const *changes) {
+        for (; changes && *changes; changes++)
+                if (!takes(*changes))
+                        return false;
+        return true;
+}
+
 /* By the bytes of the keys. */
 static int compare_labels(const void *left, const void *right) {
         const char *a = *(char *const *) left, *b = *(char *const *) right;
@@ -184,9 +218,7 @@ static bool label_is_among(const char *label, char *const *labels) {
 static int take_labels(char ***into, char *const *from, char *const *but) {
         for (size_t i = 0; from && from[i]; i++) {
                 const char *label = from[i];
-                bool goes = label_is_among(label, but) || !label[key_length(label)] ||
-                            !label[key_length(label) + 1];
-                int r = goes ? 0 : strv_append(into, label);
+                int r = label_is_among(label, but) || takes(label) ? 0 : strv_append(into, label);
                 if (r < 0)
                         return r;
         }

@@ -31,6 +31,16 @@ bool label_key_is(const char *key, const char *name);
  * that are not named go as well. *labels is freed and replaced. -EDQUOT beyond LIMIT_LABELS_PER_OBJECT. */
 int label_change(char ***labels, char *const *changes, bool replace, Fault *fault);
 
+/* Nothing comes with it, and nothing gets another value. */
+bool label_change_only_takes(char *const *changes);
+
+/* The key as the owners of things tell it in their lists for a collection: of a reference without what is
+ * behind the dot. NULL: it means nothing to one. */
+const char *label_collected_key(const char *key);
+
+/* The same of a "KEY=value": whether there is one. */
+bool label_is_collected(const char *label);
+
 /* A "KEY=value" whose key begins as those that refer to others. */
 bool label_refers(const char *label);
 

@@ -36,6 +36,9 @@
 #define LIMIT_INGESTS_PER_UID 64
 #define LIMIT_LEASES_PER_UID 1024
 #define LIMIT_BLOB_BYTES_PER_UID 1099511627776ULL /* 1 TiB */
+#define LIMIT_BLOBS_PER_UID 65536
+#define LIMIT_LABEL_BYTES_PER_UID (4U * 1024U * 1024U)  /* in each service */
+#define LIMIT_LEASE_BYTES_PER_UID (12U * 1024U * 1024U) /* of the names that leases name */
 #define LIMIT_TRANSFERS_PER_UID 32
 #define LIMIT_JOBS_PER_UID 64
 #define LIMIT_PENDING_CALLS_PER_UID 256
@@ -51,6 +54,12 @@
 #define LIMIT_LEASE_RESOURCES_PER_UID 65536 /* of all leases */
 #define LIMIT_WAITERS_PER_JOB 256
 #define LIMIT_OUTCOMES_PER_UID 64
+
+/* And all of them together, so that the lists that a collection asks for (lib/record-file.h) can be written
+ * whatever their number (collect-content.c). */
+#define LIMIT_BLOBS 524288
+#define LIMIT_LABEL_BYTES (24U * 1024U * 1024U) /* one message lists the leases of all for root */
+#define LIMIT_LEASE_BYTES (64U * 1024U * 1024U)
 
 /* What the names of images may take in one namespace. */
 #define LIMIT_NAMES_PER_NAMESPACE 16384                   /* beyond which none is given another one */

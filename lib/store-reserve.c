@@ -50,3 +50,11 @@ bool store_reserve_release(StoreReserve *reserve) {
         reserve->there = false;
         return store_reserve_give_up(reserve->directory);
 }
+
+bool store_reserve_try_again(StoreReserve *reserve, int r) {
+        if (r == -ENOSPC)
+                return store_reserve_release(reserve);
+        if (r >= 0)
+                store_reserve_restore(reserve);
+        return false;
+}

@@ -22,3 +22,5 @@ bool store_reserve_is_needed(const StoreReserve *reserve);
 bool store_reserve_give_up(int directory);
 /* True: it was there, and what it took is free. */
 bool store_reserve_release(StoreReserve *reserve);
+/* After what removes something, with its result: do r = ...; while (store_reserve_try_again(reserve, r)); */
+bool store_reserve_try_again(StoreReserve *reserve, int r);

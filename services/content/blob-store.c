@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/label.h"
 #include "lib/log.h"
 #include "services/content/content-labels.h"
+#include "services/content/content-namespace.h"
 
 /* "sha256/" "ab/" "abcd…" */
 #define BLOB_PATH_SIZE (DIGEST_STRING_MAX + 4)
@@ -183,25 +185,36 @@ int blob_visit(ContentState *state, const char *namespace, const char *after, Bl
         return r;
 }
 
+static int change_labels(ContentState *state, const Labelled *blob, char *const *labels, bool replace,
+                         Fault *fault) {
+        int r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        r = database_execute(transaction,
+                             "UPDATE namespace_blobs SET updated = ? WHERE namespace = ? AND digest = ?",
+                             "iss", (int64_t) content_now(), blob->namespace, blob->object);
+        if (r == 0)
+                return -ENOENT;
+        if (r >= 0)
+                r = content_labels_change(state, blob, labels, replace, fault);
+        return r < 0 ? r : database_commit(transaction);
+}
+
 int blob_update(ContentState *state, const char *namespace, const Digest *digest, char *const *labels,
                 bool replace, Fault *fault) {
         char text[DIGEST_STRING_MAX];
         const Labelled labelled = { LABELLED_BLOB, namespace, digest_to_string(digest, text) };
 
         int r = content_labels_check(LABELLED_BLOB, labels, fault);
-        if (r >= 0)
-                r = database_begin(state->database);
         if (r < 0)
                 return r;
-        _cleanup_(database_rollbackp) Database *transaction = state->database;
-        r = database_execute(transaction,
-                             "UPDATE namespace_blobs SET updated = ? WHERE namespace = ? AND digest = ?",
-                             "iss", (int64_t) content_now(), namespace, text);
-        if (r == 0)
-                return -ENOENT;
-        if (r >= 0)
-                r = content_labels_change(state, &labelled, labels, replace, fault);
-        return r < 0 ? r : database_commit(transaction);
+        /* What keeps it can be taken from it on a full disk as well, so that it can be collected. */
+        bool only_takes = label_change_only_takes(labels);
+        do
+                r = change_labels(state, &labelled, labels, replace, fault);
+        while (only_takes && store_reserve_try_again(&state->reserve, r));
+        return r;
 }
 
 static int find_good(ContentState *state, const Digest *digest, Blob *ret) {
@@ -315,9 +328,10 @@ static int forget_many(ContentState *state, BlobToDelete blobs[], size_t count, 
  */
 int blob_delete_many(ContentState *state, BlobToDelete blobs[], size_t count, uint32_t *ret_gone,
                      uint64_t *ret_bytes) {
-        int r = forget_many(state, blobs, count, ret_gone, ret_bytes);
-        if (r == -ENOSPC && store_reserve_release(&state->reserve))
+        int r;
+        do
                 r = forget_many(state, blobs, count, ret_gone, ret_bytes);
+        while (store_reserve_try_again(&state->reserve, r));
         if (r < 0)
                 return r;
         for (size_t i = 0; i < count; i++)
@@ -387,6 +401,13 @@ int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool v
         return r < 0 ? r : 0;
 }
 
+static int write_granted(ContentState *state, const char *namespace, const Digest *digest) {
+        char text[DIGEST_STRING_MAX];
+        return database_execute(state->database,
+                                "UPDATE namespace_blobs SET granted = ? WHERE namespace = ? AND digest = ?",
+                                "iss", (int64_t) content_now(), namespace, digest_to_string(digest, text));
+}
+
 int blob_grant(ContentState *state, const char *namespace, const Digest *digest) {
         char text[DIGEST_STRING_MAX];
         int64_t now = (int64_t) content_now();
@@ -395,28 +416,58 @@ int blob_grant(ContentState *state, const char *namespace, const Digest *digest)
                 "INSERT OR IGNORE INTO namespace_blobs (namespace, digest, created, updated)"
                 " VALUES (?, ?, ?, ?)",
                 "ssii", namespace, digest_to_string(digest, text), now, now);
-        if (r >= 0)
-                content_state_touch(state, namespace, digest);
-        return r;
+        if (r < 0)
+                return r;
+        content_state_touch(state, namespace, digest);
+        if (r > 0)
+                return 1;
+        r = write_granted(state, namespace, digest);
+        return r < 0 ? r : 0;
 }
 
-static int blob_is_shared(ContentState *state, const Digest *digest) {
+void blob_renew(ContentState *state, const char *namespace, const Digest *digest) {
+        _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
+        content_state_touch(state, namespace, digest);
+        content_state_relax(relaxed);
+        (void) write_granted(state, namespace, digest);
+}
+
+/* 1 and its size. */
+static int find_shared(ContentState *state, const Digest *digest, uint64_t *ret_size) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         char text[DIGEST_STRING_MAX];
         /* The range is what the index of reserved keys is made for. */
         int r = database_query(state->database, &rows,
-                               "SELECT 1 FROM blobs WHERE digest = ?1 AND damaged = 0 AND ("
+                               "SELECT size FROM blobs WHERE digest = ?1 AND damaged = 0 AND ("
                                "EXISTS (SELECT 1 FROM labels WHERE kind = 0 AND object = ?1"
                                " AND key = '" LABEL_SHAREABLE "' AND key >= 'org.crt.' AND key < 'org.crt/')"
                                " OR EXISTS (SELECT 1 FROM namespace_blobs JOIN namespaces USING (namespace)"
                                " WHERE digest = ?1 AND shareable = 1))",
                                "s", digest_to_string(digest, text));
-        return r < 0 ? r : database_rows_next(&rows);
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        if (r > 0)
+                *ret_size = (uint64_t) database_rows_int64(&rows, 0);
+        return r;
 }
 
-int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest) {
-        int r = blob_is_shared(state, digest);
+int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest, uint64_t room,
+                      Fault *fault) {
+        uint64_t size;
+        int r = find_shared(state, digest, &size);
+        if (r <= 0)
+                return r;
+        if (size > room)
+                return fault_set(fault, -EDQUOT, "the namespace %s has room for %llu more bytes", namespace,
+                                 (unsigned long long) room);
+        r = database_begin(state->database);
+        if (r < 0)
+                return r;
+        _cleanup_(database_rollbackp) Database *transaction = state->database;
+        r = blob_grant(state, namespace, digest);
         if (r > 0)
-                r = blob_grant(state, namespace, digest);
-        return r < 0 ? r : r > 0;
+                r = content_namespace_check(state, namespace, NAMESPACE_BLOBS, 0, fault);
+        if (r >= 0)
+                r = database_commit(transaction);
+        return r < 0 ? r : 1;
 }

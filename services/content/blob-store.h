@@ -93,9 +93,15 @@ int blob_place(ContentState *state, const Digest *digest, int directory, const c
 int blob_displace(ContentState *state, const Digest *digest);
 int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity);
 
-/* The namespace gets what is recorded. 1 if it did not have it. */
+/* The namespace gets what is recorded. 1 if it did not have it; if it did, it is as young as what came now,
+ * for the collection. */
 int blob_grant(ContentState *state, const char *namespace, const Digest *digest);
+/* As blob_grant() of what it has, for who only asks. It costs no sync, and a loss of power may take it back.
+ */
+void blob_renew(ContentState *state, const char *namespace, const Digest *digest);
 
 /* The namespace gets it without sending it, if the bytes are right and some namespace that has it shares it
- * (by the blob's label, or all that it has). 1 and it is granted, 0 and not. */
-int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest);
+ * (by the blob's label, or all that it has). 1 and it is granted, 0 and not. -EDQUOT if it has more bytes
+ * than there is room for, or the namespace as many blobs as it may have. */
+int blob_grant_shared(ContentState *state, const char *namespace, const Digest *digest, uint64_t room,
+                      Fault *fault);

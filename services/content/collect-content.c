@@ -17,6 +17,13 @@
 
 #define PAGE 256
 
+/* What one blob of a user takes at most: "blob", "u4294967295", a SHA-512, time, size. All that users may
+ * have leaves a quarter for what is root's. */
+#define BLOB_LINE 192
+static_assert((size_t) LIMIT_BLOBS * BLOB_LINE + LIMIT_LABEL_BYTES + LIMIT_LEASE_BYTES <=
+                      RECORD_FILE_MAX / 4 * 3,
+              "a list can carry what users may have");
+
 typedef struct InventoryStep {
         int (*run)(ContentInventory *inventory, RecordWriter *writer);
         bool all; /* of things that are no roots */
@@ -64,7 +71,7 @@ static int list_blobs(ContentInventory *inventory, RecordWriter *writer) {
         InventoryPlace *place = &inventory->place;
         unsigned count = 0;
         int r = database_query(inventory->state->database, &rows,
-                               "SELECT namespace, digest, max(created, updated), size"
+                               "SELECT namespace, digest, max(created, updated, granted), size"
                                " FROM namespace_blobs JOIN blobs USING (digest)"
                                " WHERE (namespace, digest) > (?, ?) ORDER BY namespace, digest LIMIT ?",
                                "ssi", or_empty(place->namespace), or_empty(place->object), (int64_t) PAGE);
@@ -89,8 +96,10 @@ static int add_label(const LabelPlace *label, const char *value, void *userdata)
         };
         ContentInventory *inventory = userdata;
         const Labelled *labelled = &label->labelled;
-        int r = record_writer_add(inventory->writer, "ssssss", "label", kinds[labelled->kind],
-                                  labelled->namespace, labelled->object, label->key, value);
+        const char *key = label_collected_key(label->key);
+        int r = key ? record_writer_add(inventory->writer, "ssssss", "label", kinds[labelled->kind],
+                                        labelled->namespace, labelled->object, key, value)
+                    : 0;
         return r < 0 ? r : place_set(&inventory->place, labelled->namespace, labelled->object, label->key);
 }
 
@@ -228,7 +237,7 @@ static int is_garbage(ContentState *state, const char *namespace, const char *di
                 state->database, &rows,
                 "SELECT 1 FROM namespace_blobs n"
                 " WHERE n.namespace = ?1 AND n.digest = ?2"
-                " AND (max(n.created, n.updated) = ?3 OR ?3 = 0)"
+                " AND (max(n.created, n.updated, n.granted) = ?3 OR ?3 = 0)"
                 " AND NOT EXISTS (SELECT 1 FROM lease_resources r"
                 "  JOIN leases l ON l.number = r.lease"
                 "  WHERE r.name = ?2 AND r.type = '" LEASE_CONTENT "' AND l.namespace = ?1"

@@ -6,6 +6,7 @@
 
 #include "lib/label.h"
 #include "lib/strv.h"
+#include "services/content/content-namespace.h"
 
 int content_labels_check(LabelledKind kind, char *const *labels, Fault *fault) {
         static const char *const own[] = { LABEL_SHAREABLE, NULL };
@@ -32,6 +33,22 @@ int content_labels_read(ContentState *state, const Labelled *labelled, char ***r
                 return r;
         *ret = TAKE_PTR(labels);
         return 0;
+}
+
+/* These are sorted as they are kept, and without those that have no value. */
+int content_labels_are(ContentState *state, const Labelled *labelled, char *const *labels, Fault *fault) {
+        _cleanup_strv_ char **kept = NULL, **given = NULL;
+        size_t i = 0;
+        int r = content_labels_read(state, labelled, &kept);
+        if (r >= 0)
+                r = label_change(&given, labels, /* replace= */ true, fault);
+        if (r < 0)
+                return r;
+        if (strv_length(kept) != strv_length(given))
+                return 0;
+        while (kept && kept[i] && string_equal(kept[i], given[i]))
+                i++;
+        return i == strv_length(kept);
 }
 
 static int write_label(ContentState *state, const Labelled *labelled, const char *label) {
@@ -61,6 +78,9 @@ int content_labels_change(ContentState *state, const Labelled *labelled, char *c
                                      "iss", (int64_t) labelled->kind, labelled->namespace, labelled->object);
         for (size_t i = 0; r >= 0 && labels && labels[i]; i++)
                 r = write_label(state, labelled, labels[i]);
+        /* What only makes them less is right in any case. */
+        if (r >= 0 && strv_size(labels) > strv_size(before))
+                r = content_namespace_check(state, labelled->namespace, NAMESPACE_LABELS, 0, fault);
         if (r >= 0 && label_keeps_more(before, labels))
                 content_state_note_change(state);
         return r < 0 ? r : 0;

@@ -28,6 +28,9 @@ int content_labels_check(LabelledKind kind, char *const *labels, Fault *fault);
 /* "KEY=value" in the order of the keys; NULL if there are none. */
 int content_labels_read(ContentState *state, const Labelled *labelled, char ***ret);
 
+/* It has exactly these: 1 or 0. */
+int content_labels_are(ContentState *state, const Labelled *labelled, char *const *labels, Fault *fault);
+
 /* As label_change(); within a transaction of the caller's. */
 int content_labels_change(ContentState *state, const Labelled *labelled, char *const *changes, bool replace,
                           Fault *fault);

@@ -15,6 +15,7 @@
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
 #include "services/content/content-labels.h"
+#include "services/content/content-namespace.h"
 #include "services/content/lease-store.h"
 
 void ingest_record_done(IngestRecord *record) {
@@ -170,9 +171,10 @@ static int delete (ContentState *state, const IngestRecord *record) {
 int ingest_record_remove(ContentState *state, const IngestRecord *record) {
         _cleanup_(content_state_unrelaxp) ContentState *relaxed = state;
         content_state_relax(relaxed);
-        int r = delete (state, record);
-        if (r == -ENOSPC && store_reserve_release(&state->reserve))
+        int r;
+        do
                 r = delete (state, record);
+        while (store_reserve_try_again(&state->reserve, r));
         if (r < 0)
                 return r;
         files_remove(state, record);
@@ -180,7 +182,7 @@ int ingest_record_remove(ContentState *state, const IngestRecord *record) {
         return 0;
 }
 
-/* First the ingest's own, then those of the commit. */
+/* The ingest goes, and its labels become the blob's before those of the commit do: none counts twice. */
 static int commit_labels(ContentState *state, const IngestRecord *record, const char *digest,
                          char *const *more, Fault *fault) {
         const Labelled ingest = { LABELLED_INGEST, record->namespace, record->reference };
@@ -190,6 +192,8 @@ static int commit_labels(ContentState *state, const IngestRecord *record, const 
         int r = content_labels_check(LABELLED_BLOB, more, fault);
         if (r >= 0)
                 r = content_labels_read(state, &ingest, &labels);
+        if (r >= 0)
+                r = delete (state, record);
         if (r >= 0 && labels)
                 r = content_labels_change(state, &blob, labels, /* replace= */ false, fault);
         if (r >= 0 && more)
@@ -209,12 +213,12 @@ int ingest_record_commit(ContentState *state, const IngestRecord *record, const 
                 r = blob_record(state, blob->digest, blob->size, blob->verity);
         if (r >= 0)
                 r = blob_grant(state, record->namespace, blob->digest);
+        if (r > 0)
+                r = content_namespace_check(state, record->namespace, NAMESPACE_BLOBS, 0, fault);
         if (r >= 0)
                 r = commit_labels(state, record, digest_to_string(blob->digest, text), blob->labels, fault);
         if (r >= 0)
                 r = lease_follow_ingest(state, record->namespace, record->reference, blob->digest);
-        if (r >= 0)
-                r = delete (state, record);
         if (r >= 0)
                 r = database_commit(transaction);
         if (r < 0)

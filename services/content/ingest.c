@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
+#include "services/content/content-labels.h"
 #include "services/content/content-namespace.h"
 #include "services/content/ingest-private.h"
 
@@ -239,6 +240,13 @@ static int make_pipe(int ends[2]) {
         return 0;
 }
 
+static int check_same_labels(const Ingest *ingest, char *const *labels, Fault *fault) {
+        const IngestRecord *record = &ingest->record;
+        const Labelled labelled = { LABELLED_INGEST, record->namespace, record->reference };
+        int r = labels ? content_labels_are(ingest->table->state, &labelled, labels, fault) : 1;
+        return r == 0 ? fault_set(fault, -EBUSY, "this ingest was begun with other labels") : r;
+}
+
 static int check_continuable(const Ingest *ingest, const IngestRequest *request, Fault *fault) {
         const IngestRecord *record = &ingest->record;
         if (ingest->phase == INGEST_RECEIVING)
@@ -251,13 +259,28 @@ static int check_continuable(const Ingest *ingest, const IngestRequest *request,
                 return fault_set(fault, -EBUSY, "this ingest was begun with another digest");
         if (request->size != INGEST_SIZE_UNKNOWN && request->size != record->size)
                 return fault_set(fault, -EBUSY, "this ingest was begun with another size");
-        return 0;
+        /* It counts where no size is promised. */
+        if (request->at_most != INGEST_SIZE_UNKNOWN && record->size == INGEST_SIZE_UNKNOWN &&
+            request->at_most != record->at_most)
+                return fault_set(fault, -EBUSY, "this ingest was begun with another 'at-most'");
+        return check_same_labels(ingest, request->labels, fault);
+}
+
+static int table_room(IngestTable *table, const char *namespace, uint64_t *ret) {
+        uint64_t others = ingest_table_bytes(table, namespace, NULL, NULL);
+        return content_namespace_room(table->state, namespace, others, ret);
 }
 
 static int check_room(IngestTable *table, const IngestRequest *request, Fault *fault) {
-        uint64_t room, others = ingest_table_bytes(table, request->namespace, NULL, NULL);
-        int r = content_namespace_room(table->state, request->namespace, others, &room);
+        uint64_t room;
+        Blob blob;
+        int r = table_room(table, request->namespace, &room);
         if (r < 0 || room == UINT64_MAX)
+                return r;
+        bool has_it = request->has_digest &&
+                      blob_find(table->state, request->namespace, &request->digest, &blob) >= 0;
+        r = content_namespace_check(table->state, request->namespace, NAMESPACE_BLOBS, !has_it, fault);
+        if (r < 0)
                 return r;
         if (room == 0 || (request->size != INGEST_SIZE_UNKNOWN && request->size > room))
                 return fault_set(fault, -EDQUOT, "the namespace %s has room for %llu more bytes",
@@ -318,16 +341,21 @@ static int ingest_take_up(IngestTable *table, const IngestRequest *request, Inge
 }
 
 /* -EEXIST if the namespace has the blob, or gets it as it is shared. Damaged bytes are to come again. */
-static int check_new(ContentState *state, const IngestRequest *request, Fault *fault) {
+static int check_new(IngestTable *table, const IngestRequest *request, Fault *fault) {
+        ContentState *state = table->state;
+        uint64_t room;
         Blob blob;
         int r = blob_find(state, request->namespace, &request->digest, &blob);
         if (r >= 0 && blob.damaged)
                 return 0;
         if (r >= 0) {
-                content_state_touch(state, request->namespace, &request->digest);
+                blob_renew(state, request->namespace, &request->digest);
                 return fault_set(fault, -EEXIST, "the namespace has this blob already");
         }
-        r = r == -ENOENT ? blob_grant_shared(state, request->namespace, &request->digest) : r;
+        if (r == -ENOENT)
+                r = table_room(table, request->namespace, &room);
+        if (r >= 0)
+                r = blob_grant_shared(state, request->namespace, &request->digest, room, fault);
         return r > 0 ? fault_set(fault, -EEXIST, "the namespace has this blob now: another one shares it")
                      : r;
 }
@@ -340,7 +368,7 @@ int ingest_open_stream(IngestTable *table, const IngestRequest *request, Ingest 
 
         if (table->stopping)
                 return fault_set(fault, -EAGAIN, "the service stops: call again");
-        int r = request->has_digest ? check_new(table->state, request, fault) : 0;
+        int r = request->has_digest ? check_new(table, request, fault) : 0;
         if (r < 0)
                 return r;
         r = ingest_take_up(table, request, &ingest, &is_new, fault);

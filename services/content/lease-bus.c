@@ -16,9 +16,6 @@
 #include "lib/strv.h"
 #include "services/content/content-labels.h"
 
-/* After what could not be written, and will hardly be the next moment. */
-#define PATIENCE_USEC (UINT64_C(60) * 1000000)
-
 struct LeaseTable {
         sd_bus *bus;
         ContentState *state; /* weak */
@@ -48,18 +45,22 @@ static void table_set_deadline(LeaseTable *table, bool failed) {
                 failed = true;
         } else if (deadline == 0)
                 return;
-        r = failed ? sd_event_add_time_relative(event, &table->deadline, CLOCK_MONOTONIC, PATIENCE_USEC, 0,
-                                                on_deadline, table)
+        r = failed ? sd_event_add_time_relative(event, &table->deadline, CLOCK_MONOTONIC,
+                                                LEASE_PATIENCE_USEC, 0, on_deadline, table)
                    : sd_event_add_time(event, &table->deadline, CLOCK_REALTIME, deadline, 0, on_deadline,
                                        table);
         if (r < 0)
                 log_warning("nothing will tell when the next lease ends: %s", strerror(-r));
 }
 
-static void table_forget(LeaseTable *table, const Lease *lease, const char *why) {
+static void table_tell(const LeaseTable *table, const Lease *lease, const char *why) {
         log_info("lease '%s' of %s: %s", lease->id, lease->namespace, why);
-        lease_owners_forget(table->owners, lease->number);
         log_unsent(object_kind_emit_removed(table->objects, lease->namespace, lease->id));
+}
+
+static void table_forget(LeaseTable *table, const Lease *lease, const char *why) {
+        lease_owners_forget(table->owners, lease->number);
+        table_tell(table, lease, why);
 }
 
 static int table_remove(LeaseTable *table, const Lease *lease, const char *why) {
@@ -79,6 +80,8 @@ static void table_expire(LeaseTable *table) {
                 table_forget(table, &leases[i], "its time is over");
                 lease_done(&leases[i]);
         }
+        if (r > 0)
+                lease_owners_try_again(table->owners);
         table_set_deadline(table, /* failed= */ r < 0);
 }
 
@@ -87,14 +90,20 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void on_owner_ended(int64_t number, void *userdata) {
+/* The owner goes with it, on its own. */
+static int on_owner_ended(int64_t number, void *userdata) {
         LeaseTable *table = userdata;
         _cleanup_(lease_done) Lease lease = { 0 };
         int r = lease_find_number(table->state, number, &lease);
+        if (r == -ENOENT)
+                return 0;
         if (r >= 0)
-                r = table_remove(table, &lease, "its owner has ended");
-        if (r < 0 && r != -ENOENT)
+                r = lease_remove(table->state, &lease);
+        if (r >= 0)
+                table_tell(table, &lease, "its owner has ended");
+        else
                 log_warning("a lease whose owner has ended can't be removed: %s", strerror(-r));
+        return r;
 }
 
 int lease_table_add(LeaseTable *table, Lease *lease, char *const *labels, Fault *fault) {

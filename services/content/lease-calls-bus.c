@@ -80,6 +80,8 @@ static int check_create(const char *id, const CreateOptions *options, sd_bus_err
                 return bus_invalid_argument(error, "option 'unit': is not the name of a unit");
         if (options->until > INT64_MAX)
                 return bus_invalid_argument(error, "option 'until': no time is that late");
+        if (options->until > 0 && options->until <= content_now())
+                return bus_invalid_argument(error, "option 'until': is over already");
         return content_bus_check_labels(LABELLED_LEASE, options->labels, error);
 }
 

@@ -30,6 +30,7 @@ typedef struct Owner {
         char *name;
         char *proof;
         bool found;
+        bool ended;    /* and its lease could not be removed yet */
         bool learning; /* on_peer() will be called */
         PeerWatch *peer;
         UnitQuestion *question;
@@ -51,6 +52,7 @@ struct LeaseOwners {
         char *bus_id; /* NULL: not known yet */
         sd_bus_slot *bus_id_slot;
         sd_bus_slot *unit_match;
+        sd_event_source *patience;
         bool loaded; /* all that were recorded are in the list */
 };
 
@@ -102,13 +104,48 @@ static void owner_take_out(Owner *owner) {
                 *place = owner->next;
 }
 
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Some lease could not be removed: those of all that have ended are tried again together. */
+static void owners_wait(LeaseOwners *owners) {
+        if (owners->patience)
+                return;
+        int r = sd_event_add_time_relative(sd_bus_get_event(owners->bus), &owners->patience, CLOCK_MONOTONIC,
+                                           LEASE_PATIENCE_USEC, 0, on_patience, owners);
+        if (r < 0)
+                log_warning("leases whose owners have ended stay until the next start: %s", strerror(-r));
+}
+
+/* It is in the list until its lease is no more, and nothing else is watched for it any longer. */
 static void owner_ended(Owner *owner) {
         LeaseOwners *owners = owner->owners;
-        int64_t number = owner->number;
-        owner_take_out(owner);
-        owner_release(owner);
-        owners->spec.ended(number, owners->spec.userdata);
+        owner->ended = owner->found = true;
+        owner->peer = peer_watch_free(owner->peer);
+        owner->question = unit_question_free(owner->question);
+        owner->process = sd_event_source_disable_unref(owner->process);
+        if (owners->spec.ended(owner->number, owners->spec.userdata) < 0)
+                owners_wait(owners);
+        else {
+                owner_take_out(owner);
+                owner_release(owner);
+        }
         settle(owners);
+}
+
+void lease_owners_try_again(LeaseOwners *owners) {
+        if (!owners->patience)
+                return;
+        owners->patience = sd_event_source_disable_unref(owners->patience);
+        for (Owner *owner = owners->list, *next; owner; owner = next) {
+                next = owner->next;
+                if (owner->ended)
+                        owner_ended(owner);
+        }
+}
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        lease_owners_try_again(userdata);
+        return 0;
 }
 
 /* ---- connections ---- */
@@ -176,7 +213,7 @@ static int on_unit_changed(sd_bus_message *message, void *userdata, sd_bus_error
             0)
                 return 0;
         for (Owner *owner = owners->list; owner; owner = owner->next) {
-                if (owner->binding != LEASE_BOUND_UNIT || !string_equal(owner->name, unit))
+                if (owner->binding != LEASE_BOUND_UNIT || owner->ended || !string_equal(owner->name, unit))
                         continue;
                 if (owner->question)
                         owner->ask_again = true;
@@ -383,6 +420,7 @@ LeaseOwners *lease_owners_free(LeaseOwners *owners) {
                 settler->settled(settler->userdata);
                 free(settler);
         }
+        sd_event_source_disable_unref(owners->patience);
         sd_bus_slot_unref(owners->bus_id_slot);
         sd_bus_slot_unref(owners->unit_match);
         free(owners->bus_id);

@@ -8,12 +8,16 @@
 
 #include "services/content/lease-store.h"
 
+/* After what could not be written, and will hardly be the next moment. */
+#define LEASE_PATIENCE_USEC (UINT64_C(60) * 1000000)
+
 typedef struct LeaseOwners LeaseOwners;
 
 typedef struct LeaseOwnersSpec {
         ContentState *state;
-        /* The owner of that lease has ended: the lease is to be removed. */
-        void (*ended)(int64_t number, void *userdata);
+        /* The owner of that lease has ended: the lease is to be removed. Negative: it can't be now, and is
+         * tried again. */
+        int (*ended)(int64_t number, void *userdata);
         void *userdata;
 } LeaseOwnersSpec;
 
@@ -36,3 +40,6 @@ int lease_owners_name_process(LeaseOwners *owners, int pidfd, Lease *lease, Faul
 /* A bound lease has been made, or is no more. */
 int lease_owners_watch(LeaseOwners *owners, const Lease *lease);
 void lease_owners_forget(LeaseOwners *owners, int64_t number);
+
+/* A lease could be removed: so can those, if any, whose owners have ended when they could not. */
+void lease_owners_try_again(LeaseOwners *owners);

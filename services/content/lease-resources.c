@@ -6,6 +6,7 @@
 #include "lib/identifier.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
+#include "services/content/content-namespace.h"
 #include "services/content/ingest-store.h"
 #include "services/content/lease-store.h"
 
@@ -69,7 +70,10 @@ static int count_resources_of(ContentState *state, uid_t uid) {
 }
 
 static int check_limits(ContentState *state, const Lease *lease, Fault *fault) {
-        int r = count_resources(state, lease);
+        int r = content_namespace_check(state, lease->namespace, NAMESPACE_LEASES, 0, fault);
+        if (r < 0)
+                return r;
+        r = count_resources(state, lease);
         if (r > LIMIT_LEASE_RESOURCES)
                 return fault_set(fault, -EDQUOT, "a lease may name %i things", LIMIT_LEASE_RESOURCES);
         if (r < 0 || !quota_uid_is_limited(lease->uid))
@@ -116,8 +120,8 @@ int lease_add_resources(ContentState *state, const Lease *lease, const LeaseReso
         return r < 0 ? r : database_commit(transaction);
 }
 
-int lease_remove_resources(ContentState *state, const Lease *lease, const LeaseResource *resources,
-                           size_t count) {
+static int remove_resources(ContentState *state, const Lease *lease, const LeaseResource *resources,
+                            size_t count) {
         int r = database_begin(state->database);
         if (r < 0)
                 return r;
@@ -127,6 +131,15 @@ int lease_remove_resources(ContentState *state, const Lease *lease, const LeaseR
                                      "DELETE FROM lease_resources WHERE lease = ? AND type = ? AND name = ?",
                                      "iss", lease->number, resources[i].type, resources[i].name);
         return r < 0 ? r : database_commit(transaction);
+}
+
+int lease_remove_resources(ContentState *state, const Lease *lease, const LeaseResource *resources,
+                           size_t count) {
+        int r;
+        do
+                r = remove_resources(state, lease, resources, count);
+        while (store_reserve_try_again(&state->reserve, r));
+        return r;
 }
 
 int lease_visit_resources(ContentState *state, const Lease *lease, const LeaseResource *after,

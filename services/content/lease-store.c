@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/label.h"
 #include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/content/content-labels.h"
+#include "services/content/content-namespace.h"
 
 static const char *const bindings[_LEASE_BINDING_MAX] = {
         [LEASE_UNBOUND] = "",
@@ -83,17 +85,17 @@ int lease_add(ContentState *state, Lease *lease, char *const *labels, bool limit
                 return fault_set(fault, r, "the namespace has a lease '%s'", lease->id);
         if (r >= 0) {
                 lease->number = database_last_id(transaction);
-                r = content_labels_change(state, &labelled, labels, /* replace= */ true, fault);
+                r = content_namespace_check(state, lease->namespace, NAMESPACE_LABELS, 0, fault);
         }
+        if (r >= 0)
+                r = content_labels_change(state, &labelled, labels, /* replace= */ true, fault);
         return r < 0 ? r : database_commit(transaction);
 }
 
-int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
+static int change_lease(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
         const Labelled labelled = labelled_lease(lease);
 
-        int r = content_labels_check(LABELLED_LEASE, change->labels, fault);
-        if (r >= 0)
-                r = database_begin(state->database);
+        int r = database_begin(state->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
@@ -105,9 +107,30 @@ int lease_update(ContentState *state, const Lease *lease, const LeaseChange *cha
         return r < 0 ? r : database_commit(transaction);
 }
 
-int lease_remove(ContentState *state, const Lease *lease) {
+int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
+        int r = content_labels_check(LABELLED_LEASE, change->labels, fault);
+        if (r < 0)
+                return r;
+        bool later = change->has_until && (change->until == 0 || change->until > lease->until);
+        bool only_takes = label_change_only_takes(change->labels) && (!later || lease->until == 0);
+        do
+                r = change_lease(state, lease, change, fault);
+        while (only_takes && store_reserve_try_again(&state->reserve, r));
+        return r;
+}
+
+static int delete (ContentState *state, const Lease *lease) {
         int r = database_execute(state->database, "DELETE FROM leases WHERE number = ?", "i", lease->number);
         return r < 0 ? r : 0;
+}
+
+/* On a full disk, too: what it keeps could not be collected. */
+int lease_remove(ContentState *state, const Lease *lease) {
+        int r;
+        do
+                r = delete (state, lease);
+        while (store_reserve_try_again(&state->reserve, r));
+        return r;
 }
 
 /* ---- looking ---- */
@@ -226,7 +249,7 @@ static int remove_all(ContentState *state, const Expired *expired) {
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
         for (size_t i = 0; i < expired->count && r >= 0; i++)
-                r = lease_remove(state, &expired->leases[i]);
+                r = delete (state, &expired->leases[i]);
         return r < 0 ? r : database_commit(transaction);
 }
 
@@ -235,7 +258,9 @@ int lease_remove_expired(ContentState *state, uint64_t now, Lease ret[LEASES_PER
         Expired expired = { .leases = leases };
         int r = find_expired(state, now, &expired);
         if (r >= 0 && expired.count > 0)
-                r = remove_all(state, &expired);
+                do
+                        r = remove_all(state, &expired);
+                while (store_reserve_try_again(&state->reserve, r));
         if (r >= 0) {
                 memcpy(ret, leases, expired.count * sizeof(Lease));
                 return (int) expired.count;

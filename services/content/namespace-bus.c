@@ -9,6 +9,27 @@
 #include "services/content/content-calls-bus.h"
 #include "services/content/content-namespace.h"
 
+/* What is taken of a share, and how much that is at most; 0: no limit. */
+static int append_shares(sd_bus_message *reply, const char *namespace, const NamespaceUsage *usage) {
+        const struct {
+                const char *limit_key;
+                NamespaceShare share;
+        } shares[] = {
+                { "blob-limit", NAMESPACE_BLOBS },
+                { "label-limit", NAMESPACE_LABELS },
+                { "lease-limit", NAMESPACE_LEASES },
+        };
+        int r = bus_append_entry(reply, "label-bytes", "t", usage->label_bytes);
+        if (r >= 0)
+                r = bus_append_entry(reply, "lease-bytes", "t", usage->lease_bytes);
+        for (size_t i = 0; i < ELEMENTS_OF(shares) && r >= 0; i++) {
+                uint64_t limit = content_namespace_share_limit(namespace, shares[i].share);
+                r = bus_append_entry(reply, shares[i].limit_key, "t",
+                                     limit == UINT64_MAX ? UINT64_C(0) : limit);
+        }
+        return r;
+}
+
 static int append_usage(sd_bus_message *reply, ContentBus *content, const char *namespace,
                         const NamespaceUsage *usage) {
         uint64_t limit = content_namespace_limit(namespace);
@@ -26,6 +47,8 @@ static int append_usage(sd_bus_message *reply, ContentBus *content, const char *
                 r = bus_append_entry(reply, "ingest-bytes", "t", bytes);
         if (r >= 0)
                 r = bus_append_entry(reply, "limit", "t", limit == UINT64_MAX ? UINT64_C(0) : limit);
+        if (r >= 0)
+                r = append_shares(reply, namespace, usage);
         if (r >= 0)
                 r = bus_append_entry(reply, "shareable", "b", usage->shareable);
         return r < 0 ? r : sd_bus_message_close_container(reply);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "bus/bus-names.h"
+#include "bus/quota.h"
 #include "services/snapshots/collect-snapshots.h"
 #include "services/snapshots/snapshot-commit.h"
 
@@ -88,6 +89,7 @@ int snapshot_collector_new(sd_bus *bus, SnapshotManager *manager, SnapshotCollec
         if (r < 0)
                 return r;
         snapshot_store_watch(manager->store, on_change, snapshots);
+        snapshot_store_limit_labels(manager->store, quota_uid_is_limited);
         *ret = TAKE_PTR(snapshots);
         return 0;
 }

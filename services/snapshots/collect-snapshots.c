@@ -55,13 +55,13 @@ static int add_labels(SnapshotManager *manager, const Snapshot *snapshot, Record
         int r = 0;
         for (char *const *label = snapshot->labels; r >= 0 && label && *label; label++) {
                 const char *equals = strchr(*label, '=');
-                if (!string_after(*label, "org.crt.gc.") || !equals)
+                if (!equals || !label_is_collected(*label))
                         continue;
                 if (label_refers(*label))
                         snapshot_store_note_references(manager->store);
                 _cleanup_free_ char *key = strndup(*label, (size_t) (equals - *label));
                 r = key ? record_writer_add(writer, "ssssss", "label", "snapshot", snapshot->namespace,
-                                            snapshot->key, key, equals + 1)
+                                            snapshot->key, label_collected_key(key), equals + 1)
                         : -ENOMEM;
         }
         return r;

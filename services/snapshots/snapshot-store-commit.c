@@ -30,8 +30,13 @@ static int change_labels(SnapshotStore *store, const Snapshot *snapshot, char *c
                 r = snapshot_pack_labels(labels, &text, &size);
         if (r >= 0)
                 r = database_execute(store->database,
-                                     "UPDATE snapshots SET labels = ?, updated = ? WHERE id = ?", "bii",
-                                     text, size, (int64_t) snapshot_store_now(), snapshot->id);
+                                     "UPDATE snapshots SET labels = ?, label_bytes = ?, updated = ?"
+                                     " WHERE id = ?",
+                                     "biii", text, size, (int64_t) snapshot_labels_bytes(labels),
+                                     (int64_t) snapshot_store_now(), snapshot->id);
+        /* What only makes them less is right in any case. */
+        if (r >= 0 && snapshot_labels_bytes(labels) > snapshot_labels_bytes(snapshot->labels))
+                r = snapshot_labels_check(store, snapshot->uid, fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't record the labels of '%s'", snapshot->key);
         snapshot_store_note_labels(store, snapshot->labels, labels);
@@ -92,7 +97,9 @@ int snapshot_store_commit(SnapshotStore *store, const SnapshotStoreCommit *commi
 static int take_place(SnapshotStore *store, int64_t damaged, const SnapshotStoreCommit *commit) {
         int r = database_execute(store->database,
                                  "UPDATE snapshots SET labels = coalesce(labels,"
-                                 " (SELECT labels FROM snapshots WHERE id = ?)) WHERE id = ?",
+                                 " (SELECT labels FROM snapshots WHERE id = ?1)), label_bytes ="
+                                 " iif(labels IS NULL, (SELECT label_bytes FROM snapshots WHERE id = ?1),"
+                                 " label_bytes) WHERE id = ?2",
                                  "ii", damaged, commit->id);
         if (r >= 0)
                 r = database_execute(store->database, "UPDATE snapshots SET parent = ? WHERE parent = ?",

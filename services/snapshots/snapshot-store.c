@@ -51,6 +51,10 @@ static const char *const migrations[] = {
 
         /* What fs-verity measures of an image, where there is one of either. */
         "ALTER TABLE snapshots ADD COLUMN verity TEXT;",
+
+        ("ALTER TABLE snapshots ADD COLUMN label_bytes INTEGER NOT NULL DEFAULT 0;"
+         "UPDATE snapshots SET label_bytes = length(labels) WHERE labels IS NOT NULL;"
+         "CREATE INDEX snapshots_labelled ON snapshots (uid, label_bytes) WHERE label_bytes > 0;"),
 };
 
 /* ---- opening ---- */
@@ -400,17 +404,21 @@ static int add_in_transaction(SnapshotStore *store, Snapshot *snapshot, Snapshot
                 r = database_execute(
                         store->database,
                         "INSERT INTO snapshots (namespace, key, kind, state, parent, created, updated, uid,"
-                        " driver, size_max, bound, labels)"
-                        " VALUES (?, ?, ?, ?, nullif(?, 0), ?6, ?6, ?, ?, ?, ?, ?)",
-                        "ssiiiiiiisb", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
+                        " driver, size_max, bound, labels, label_bytes)"
+                        " VALUES (?, ?, ?, ?, nullif(?, 0), ?6, ?6, ?, ?, ?, ?, ?, ?)",
+                        "ssiiiiiiisbi", snapshot->namespace, snapshot->key, (int64_t) snapshot->kind,
                         (int64_t) snapshot->state, snapshot->parent_id, (int64_t) snapshot->created,
                         (int64_t) snapshot->uid, (int64_t) snapshot->driver, (int64_t) snapshot->size_max,
-                        snapshot->bound, labels, size);
+                        snapshot->bound, labels, size, (int64_t) snapshot_labels_bytes(snapshot->labels));
         if (r == -EEXIST)
                 return fault_set(fault, -EEXIST, "There is a snapshot '%s' in the namespace %s already",
                                  snapshot->key, snapshot->namespace);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't record the snapshot '%s'", snapshot->key);
+        if (snapshot->labels)
+                r = snapshot_labels_check(store, snapshot->uid, fault);
+        if (r < 0)
+                return r;
         snapshot->id = database_last_id(store->database);
         snapshot_store_note_labels(store, NULL, snapshot->labels);
         snapshot_store_note_use(store);

@@ -90,6 +90,8 @@ int snapshot_store_chain(SnapshotStore *store, int64_t id, SnapshotLayer **ret, 
 /* Calls on_change when something may keep things from now on that did not: a label, or its use where labels
  * of snapshots refer to others. */
 void snapshot_store_watch(SnapshotStore *store, void (*on_change)(void *userdata), void *userdata);
+/* Whose labels are bounded (LIMIT_LABEL_BYTES_PER_UID); until then nobody's. */
+void snapshot_store_limit_labels(SnapshotStore *store, bool (*is_limited)(uid_t uid));
 /* Some do: somebody has seen it. */
 void snapshot_store_note_references(SnapshotStore *store);
 bool snapshot_store_has_references(const SnapshotStore *store);

@@ -136,6 +136,11 @@ class Store:
     def lease(self, path):
         return Lease(self, path)
 
+    def bind_lease(self, name, descriptor):
+        """Makes one that ends with a process: a pidfd."""
+        fds = Gio.UnixFDList.new()
+        return self.call("CreateLease", name, fds=fds, pidfd=GLib.Variant("h", fds.append(descriptor)))
+
     def properties(self, path, interface):
         return call(self.connection, NAME, path, "org.freedesktop.DBus.Properties", "GetAll",
                     GLib.Variant("(s)", (interface,)))[0][0]

@@ -6,10 +6,11 @@
 import os
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (ERROR, STATE, GLib, Skip, Store, check_disk, equal, error_name, failure, files,  # noqa: E402
-                           run_cases, sha256, systemctl, traced, wait_for, worker_pids, write)
+                           rows, run_cases, sha256, systemctl, traced, wait_for, worker_pids, write)
 from interfaces import kill_daemons, kill_processes, wait_for_answer  # noqa: E402
 from interfaces import unmount as unmount_idle  # noqa: E402
 
@@ -176,6 +177,76 @@ def test_a_start_on_a_full_disk():
         check_disk()
     finally:
         unmount()
+
+
+def fill_but_for_the_reserve():
+    """It is made again by the next removal for which there is room."""
+    taken = os.path.join(STATE, "taken")
+    if os.path.exists(taken):
+        os.unlink(taken)
+    store.put(b"goes")
+    store.delete(sha256(b"goes"))
+    assert os.path.exists(os.path.join(STATE, "reserve"))
+    fill()
+
+
+def ends_on_a_full_disk(what, action, query):
+    """It takes the reserve, and the record goes."""
+    fill_but_for_the_reserve()
+    action()
+    ends_when_full(what, query)
+
+
+def ends_when_full(what, query):
+    wait_for(lambda: not rows(query), what=what)
+    assert not os.path.exists(os.path.join(STATE, "reserve")), f"{what}: there was room for it"
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+
+
+def test_what_keeps_things_ends_on_a_full_disk():
+    """Otherwise nothing that it keeps could be collected, and the disk would stay full."""
+    mount("-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs")
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        digest, _ = store.put(b"kept")
+        leases = {name: store.lease(store.call("CreateLease", name)[0][0]) for name in ("deleted", "over", "emptied")}
+        store.call("Update", digest, labels=GLib.Variant("a{ss}", {"org.crt.gc.root": "yes"}))
+        leases["emptied"].call("Add", things=[("content", digest)])
+        pidfd = os.pidfd_open(process.pid)
+        store.bind_lease("bound", pidfd)
+        os.close(pidfd)
+        ends_on_a_full_disk("a deleted lease", lambda: leases["deleted"].call("Delete"),
+                            "SELECT 1 FROM leases WHERE id = 'deleted'")
+        things = [("content", digest)]
+        ends_on_a_full_disk("what a lease names", lambda: leases["emptied"].call("Remove", things=things),
+                            "SELECT 1 FROM lease_resources")
+        ends_on_a_full_disk("a lease whose owner has ended", lambda: kill(process),
+                            "SELECT 1 FROM leases WHERE id = 'bound'")
+        ends_on_a_full_disk("a label", lambda: store.call("Update", digest,
+                                                          labels=GLib.Variant("a{ss}", {"org.crt.gc.root": ""})),
+                            "SELECT 1 FROM labels")
+        expire_on_a_full_disk(leases["over"])
+    finally:
+        kill(process)
+        unmount()
+
+
+def expire_on_a_full_disk(lease):
+    """Whoever is so slow that its time is over before the disk is full tries again with another one."""
+    for seconds in (1, 5, 25, 100):
+        soon = time.time() + seconds
+        lease.call("Update", until=int(soon * 1000000))
+        fill_but_for_the_reserve()
+        if time.time() < soon:
+            ends_when_full("a lease whose time is over", "SELECT 1 FROM leases WHERE id = 'over'")
+            return
+        os.unlink(os.path.join(STATE, "taken"))
+        lease = store.lease(store.call("CreateLease", "over", until=int((time.time() + 600) * 1000000))[0][0])
+    raise AssertionError("the disk was never full in time")
 
 
 def test_a_start_after_a_kill_copies_no_database():

@@ -153,6 +153,29 @@ def test_a_promise_is_not_changed_later():
     equal((sha256(b"bc"), 2), store.commit("r"))
 
 
+def test_what_an_ingest_was_begun_with_is_not_dropped_later():
+    """Labels and "at-most": whoever goes on may leave them out, or say the same, or begin anew."""
+    def labels(**entries):
+        return GLib.Variant("a{ss}", entries)
+
+    def begin(reference, **options):
+        os.close(store.ingest(reference, **options)[0])
+        wait_for(lambda: not any(ingest["Writing"] for ingest in store.ingests().values()))
+
+    begin("r", labels=labels(a="1", b="2"), **{"at-most": 100})
+    begin("r")
+    begin("r", labels=labels(b="2", a="1", c=""), **{"at-most": 100})
+    for options in ({"labels": labels(a="1")}, {"labels": labels()}, {"labels": labels(a="1", b="3")}, {"at-most": 99}):
+        message = failure("FailedPrecondition", lambda o=options: store.ingest("r", **o))
+        assert "this ingest was begun with " in message, message
+    begin("r", labels=labels(d="4"), restart=True, **{"at-most": 99})
+    info = store.call("StatIngest", "r")[0][0]
+    equal(({"d": "4"}, 99), (info["labels"], info["at-most"]))
+    begin("s", size=10)
+    begin("s", **{"at-most": 5})  # counts where no size was promised
+    equal(10, store.call("StatNamespace")[0][0]["ingest-bytes"])  # that was, though nothing has come
+
+
 def test_restart_forgets_what_was_there():
     stream, _, _ = store.ingest("r")
     write(stream, b"old")

@@ -37,6 +37,13 @@ def create(name="", **options):
     return store.lease(path), got
 
 
+def create_until(end, name):
+    """Also on a machine that is so slow that it is over by then."""
+    lease, _ = create(name)
+    lease.call("Update", until=end)
+    return lease
+
+
 def ids(**options):
     return [lease["id"] for lease in store.call("ListLeases", **options)[0][0]]
 
@@ -94,9 +101,8 @@ def test_labels_are_changed_one_by_one_or_all():
 def seen_before_its_end(seconds):
     """Whether all was asked in that time: a short lease, and a longer one that was as short at first."""
     end = usec(seconds)
-    create("short", until=end)
-    longer, _ = create("longer", until=end)
-    create("over", until=1)
+    create_until(end, "short")
+    longer = create_until(end, "longer")
     try:
         longer.call("Update", until=usec(600))
     except GLib.Error:
@@ -122,7 +128,7 @@ def test_a_lease_ends_when_its_time_is_over():
     longer.call("Update", until=0)
     equal(0, longer.properties()["Until"])
     end = usec(0.5)
-    create("later", until=end)
+    create_until(end, "later")
     systemctl("stop", "crt-content")
     wait_for(lambda: usec(0) > end, what="its end")
     equal(["longer"], ids())
@@ -134,8 +140,7 @@ def held_before_their_end():
     for seconds in (2, 8, 40):
         end = usec(seconds)
         for name in range(20):
-            if usec(0) < end:
-                create(f"l{name}", until=end)
+            create_until(end, f"l{name}")
         holder = sqlite3.connect(f"{STATE}/content.db", isolation_level=None, timeout=60)
         holder.execute("BEGIN IMMEDIATE")
         if usec(0) < end:
@@ -159,8 +164,32 @@ def test_what_can_not_end_now_ends_later():
     holder.close()
     equal(1, complaints())
     equal([(20,)], rows("SELECT COUNT(*) FROM leases"))
-    create("more", until=usec(0.2))
+    create_until(1, "more")
     wait_for(lambda: not rows("SELECT 1 FROM leases"), what="the end of all")
+
+
+def test_an_owner_that_ends_when_nothing_can_be_written_ends_its_lease_later():
+    cursor = journal("-n", "0", "--show-cursor").split("cursor: ")[1].strip()
+    process = subprocess.Popen(["sleep", "1000"])
+    bind_to(process)
+    holder = sqlite3.connect(f"{STATE}/content.db", isolation_level=None, timeout=60)
+    holder.execute("BEGIN IMMEDIATE")
+    end(process)
+    wait_for(lambda: "whose owner has ended can't be removed" in journal("-u", "crt-content", "--after-cursor", cursor),
+             what="a removal that fails")
+    holder.execute("ROLLBACK")
+    holder.close()
+    equal([("bound",)], rows("SELECT id FROM leases"))
+    # With the next one that ends, or a minute later.
+    create_until(1, "more")
+    wait_for(lambda: not rows("SELECT 1 FROM leases"), what="the end of both")
+
+
+def test_no_lease_begins_when_it_is_over():
+    failure(INVALID, lambda: create("over", until=1))
+    failure(INVALID, lambda: create("late", until=1 << 63))
+    create_until(1, "l")
+    equal([], ids())
 
 
 def client(code):
@@ -223,15 +252,9 @@ def run_unit():
 def bind_to(process, name="bound"):
     pidfd = os.pidfd_open(process.pid)
     try:
-        return create_with_fd(name, pidfd)
+        return store.bind_lease(name, pidfd)
     finally:
         os.close(pidfd)
-
-
-def create_with_fd(name, descriptor):
-    from gi.repository import Gio  # pylint: disable=import-outside-toplevel
-    fds = Gio.UnixFDList.new()
-    return store.call("CreateLease", name, fds=fds, pidfd=GLib.Variant("h", fds.append(descriptor)))
 
 
 def test_a_lease_does_not_outlive_its_process():
@@ -252,10 +275,10 @@ def test_a_lease_does_not_outlive_its_process():
     process = subprocess.Popen(["sleep", "1000"])
     pidfd = os.pidfd_open(process.pid)
     end(process)
-    failure("FailedPrecondition", lambda: create_with_fd("late", pidfd))
+    failure("FailedPrecondition", lambda: store.bind_lease("late", pidfd))
     os.close(pidfd)
     with open("/dev/null", "rb") as file:
-        failure(INVALID, lambda: create_with_fd("none", file.fileno()))
+        failure(INVALID, lambda: store.bind_lease("none", file.fileno()))
 
 
 def test_one_owner_at_most():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "lib/strv.h"
+#include "services/content/collect-content.h"
 #include "services/content/content-labels.h"
 #include "tests/unit/content-samples.h"
 
@@ -343,19 +344,78 @@ static void only_what_is_shared_is_granted(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("shared");
         Digest digest = sample_blob(state, "one", "bytes"), none = sample_digest("none");
         Blob blob;
-        CHECK_INT(blob_grant_shared(state, "two", &digest), 0);
-        CHECK_INT(blob_grant_shared(state, "two", &none), 0);
+        CHECK_INT(blob_grant_shared(state, "two", &digest, 5, NULL), 0);
+        CHECK_INT(blob_grant_shared(state, "two", &none, 5, NULL), 0);
         CHECK_ERROR(blob_find(state, "two", &digest, &blob), -ENOENT);
         CHECK_OK(blob_update(state, "one", &digest, LABELS(LABEL_SHAREABLE "=yes"), false, NULL));
-        CHECK_INT(blob_grant_shared(state, "two", &digest), 1);
+        CHECK_ERROR(blob_grant_shared(state, "two", &digest, 4, NULL), -EDQUOT);
+        CHECK_ERROR(blob_find(state, "two", &digest, &blob), -ENOENT);
+        CHECK_INT(blob_grant_shared(state, "two", &digest, 5, NULL), 1);
         CHECK_OK(blob_find(state, "two", &digest, &blob));
         check_labels_of(state, "two", &digest, "");
 
         CHECK_OK(blob_mark_damaged(state, &digest, "test"));
-        CHECK_INT(blob_grant_shared(state, "three", &digest), 0);
+        CHECK_INT(blob_grant_shared(state, "three", &digest, 5, NULL), 0);
         CHECK_OK(blob_record(state, &digest, 5, false));
         CHECK_OK(blob_update(state, "one", &digest, NULL, true, NULL));
-        CHECK_INT(blob_grant_shared(state, "three", &digest), 0);
+        CHECK_INT(blob_grant_shared(state, "three", &digest, 5, NULL), 0);
+}
+
+/* As Images hands it back; how many went. */
+static uint32_t collect(ContentState *state, const Digest *digest, uint64_t stamp) {
+        _cleanup_(content_sweep_freep) ContentSweep *sweep = NULL;
+        char text[DIGEST_STRING_MAX], number[24];
+        uint32_t gone = 0;
+        uint64_t bytes;
+        (void) snprintf(number, sizeof(number), "%llu", (unsigned long long) stamp);
+        digest_to_string(digest, text);
+        CHECK_OK(content_sweep_new(state, &sweep));
+        CHECK_OK(content_sweep_add(sweep, &(RecordField){ "one", 3 }, &(RecordField){ text, strlen(text) },
+                                   &(RecordField){ number, strlen(number) }));
+        CHECK_OK(content_sweep_commit(sweep, &gone, &bytes));
+        return gone;
+}
+
+/* What the inventory says of the one blob that there is. */
+static uint64_t read_stamp(ContentState *state) {
+        _cleanup_(content_inventory_freep) ContentInventory *inventory = NULL;
+        _cleanup_(record_writer_freep) RecordWriter *writer = NULL;
+        RecordField fields[RECORD_FIELDS_MAX];
+        RecordFile file = RECORD_FILE_NULL;
+        uint64_t stamp;
+        CHECK_OK(content_inventory_new(state, false, &inventory));
+        CHECK_OK(record_writer_new("test", &writer));
+        while (content_inventory_step(inventory, writer) > 0)
+                ;
+        _cleanup_close_ int fd = record_writer_finish(writer);
+        CHECK_OK(record_file_open(fd, &file));
+        CHECK_INT(record_file_next(&file, fields), 1);
+        CHECK(record_field_equal(&fields[0], "blob"));
+        CHECK_OK(record_field_number(&fields[3], &stamp));
+        record_file_done(&file);
+        return stamp;
+}
+
+static void what_is_sent_again_is_young_again(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("young");
+        Digest digest = sample_blob(state, "one", "bytes");
+        Blob blob, again;
+        CHECK_OK(blob_find(state, "one", &digest, &blob));
+        uint64_t first = read_stamp(state);
+        CHECK_INT(first, blob.created);
+        CHECK_INT(blob_grant(state, "one", &digest), 0);
+        uint64_t second = read_stamp(state);
+        CHECK(second > first);
+        blob_renew(state, "one", &digest);
+        uint64_t third = read_stamp(state);
+        CHECK(third > second);
+        CHECK_INT(collect(state, &digest, first), 0);
+        CHECK_INT(collect(state, &digest, second), 0);
+        /* Nobody learns from that when somebody else asked for it. */
+        CHECK_OK(blob_find(state, "one", &digest, &again));
+        CHECK_INT(again.created, blob.created);
+        CHECK_INT(again.updated, blob.updated);
+        CHECK_INT(collect(state, &digest, third), 1);
 }
 
 int main(void) {
@@ -379,6 +439,7 @@ int main(void) {
                 CHECK_CASE(labels_are_of_one_namespace),
                 CHECK_CASE(reserved_labels_are_found),
                 CHECK_CASE(only_what_is_shared_is_granted),
+                CHECK_CASE(what_is_sent_again_is_young_again),
                 {},
         });
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-store.h"
 #include "tests/unit/check-directory.h"
@@ -181,6 +182,49 @@ static void labels_are_kept_and_changed(void) {
         CHECK(!d.labels);
 }
 
+/* As many as one thing may have, whose keys have so many digits; the first error. */
+static int add_labelled(SnapshotStore *store, uid_t uid, int digits, int *ret_count) {
+        _cleanup_strv_ char **labels = NULL;
+        int r = 0, count = 0;
+        for (int i = 0; i < LIMIT_LABELS_PER_OBJECT; i++)
+                CHECK_OK(strv_appendf(&labels, "org.crt.gc.ref.snapshot.%0*i=key", digits, i));
+        for (; r >= 0 && count < 60; count += r >= 0) {
+                char key[32];
+                (void) snprintf(key, sizeof(key), "%u-%i-%i", uid, digits, count);
+                Snapshot made = { .namespace = (char *) "system", .key = key, .uid = uid, .labels = labels };
+                r = snapshot_store_add(store, &made, NULL, NULL, NULL);
+        }
+        *ret_count = count;
+        return r;
+}
+
+static bool is_user(uid_t uid) {
+        return uid >= 1000;
+}
+
+static void labels_of_a_user_are_bounded(void) {
+        _cleanup_(snapshot_store_freep) SnapshotStore *store = fresh_store();
+        int count;
+        snapshot_store_limit_labels(store, is_user);
+        CHECK_ERROR(add_labelled(store, 1000, 3900, &count), -EDQUOT);
+        CHECK_INT(count, 3);
+        CHECK_OK(add_labelled(store, 0, 3900, &count));
+
+        /* What keeps something counts with the names in the list of which it is. */
+        CHECK_ERROR(add_labelled(store, 1001, 3, &count), -EDQUOT);
+        CHECK(count > 30 && count < 50);
+        for (uid_t uid = 1002; uid < 1010; uid++)
+                (void) add_labelled(store, uid, 3900, &count);
+        CHECK_ERROR(add_labelled(store, 1010, 3900, &count), -EDQUOT);
+        CHECK_INT(count, 0); /* all of them have as many as all may have */
+
+        _cleanup_(snapshot_done) Snapshot one = get(store, "1000-3900-0");
+        CHECK_NO_FAULT(
+                snapshot_store_change_labels(store, &one, (char *[]){ (char *) "a=1", NULL }, true, &fault));
+        CHECK_ERROR(add_labelled(store, 1010, 3901, &count), -EDQUOT);
+        CHECK_INT(count, 1);
+}
+
 static int append_key(const Snapshot *snapshot, void *userdata) {
         strcat(strcat(userdata, snapshot->key), " ");
         return 0;
@@ -259,6 +303,7 @@ int main(void) {
                 CHECK_CASE(children_protect_their_parents),
                 CHECK_CASE(numbers_are_never_given_twice),
                 CHECK_CASE(labels_are_kept_and_changed),
+                CHECK_CASE(labels_of_a_user_are_bounded),
                 CHECK_CASE(chains_go_down_to_the_base),
                 CHECK_CASE(lists_in_order_and_by_pages),
                 CHECK_CASE(a_restart_ends_unpackings),
