@@ -10,6 +10,7 @@
 #include "services/content/lease-store.h"
 
 typedef struct LeaseCreation LeaseCreation;
+typedef struct VerifyJob VerifyJob;
 
 struct ContentBus {
         sd_bus *bus;         /* weak */
@@ -19,6 +20,7 @@ struct ContentBus {
         LeaseTable *leases;
         JobTable *jobs;
         LeaseCreation *creations; /* that wait for systemd */
+        VerifyJob *verifications;
         sd_bus_slot *slot;
 };
 

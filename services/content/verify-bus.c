@@ -9,22 +9,51 @@
 #include "bus/authorize.h"
 #include "bus/bus-error.h"
 #include "bus/options.h"
+#include "bus/quota.h"
+#include "lib/limits.h"
 #include "lib/strv.h"
 #include "services/content/blob-store.h"
 #include "services/content/content-calls-bus.h"
 #include "services/content/content-namespace.h"
 #include "services/content/verification.h"
 
-typedef struct VerifyJob {
+struct VerifyJob {
+        VerifyJob *next;
+        ContentBus *content; /* weak */
+        uid_t owner;
         Job *job;
         Verification *verification;
-} VerifyJob;
+};
+
+static void verify_job_release(VerifyJob *work) {
+        VerifyJob **place = &work->content->verifications;
+        while (*place != work)
+                place = &(*place)->next;
+        *place = work->next;
+        verification_free(work->verification);
+        free(work);
+}
 
 static void verify_job_end(VerifyJob *work, int r, const Fault *fault) {
         Job *job = work->job;
-        verification_free(work->verification);
-        free(work);
+        verify_job_release(work);
         job_finish(job, r, fault);
+}
+
+/* Each has a process that reads the disk. Root's are not held against those of users. */
+static int check_share(const ContentBus *content, uid_t owner, sd_bus_error *error) {
+        bool limited = quota_uid_is_limited(owner);
+        unsigned own = 0, all = 0;
+        for (const VerifyJob *work = content->verifications; work; work = work->next) {
+                own += work->owner == owner;
+                all += quota_uid_is_limited(work->owner) == limited;
+        }
+        if (limited && own >= LIMIT_VERIFIES_PER_UID)
+                return sd_bus_error_setf(error, bus_error_name(-EDQUOT),
+                                         "%u verifications run for you already", own);
+        return all < LIMIT_VERIFIES ? 0
+                                    : sd_bus_error_setf(error, bus_error_name(-EDQUOT),
+                                                        "%u verifications run already", all);
 }
 
 static void on_progress(uint64_t bytes, void *userdata) {
@@ -65,6 +94,15 @@ static int find_size(ContentState *state, const char *namespace, const Digest *d
         return r;
 }
 
+static VerifyJob *verify_job_new(ContentBus *content, uid_t owner) {
+        VerifyJob *work = new0(VerifyJob, 1);
+        if (!work)
+                return NULL;
+        *work = (VerifyJob){ .next = content->verifications, .content = content, .owner = owner };
+        content->verifications = work;
+        return work;
+}
+
 static int job_begin(ContentBus *content, const JobSpec *about, const Digest *digest, uint64_t size,
                      Job **ret) {
         const JobPart part = {
@@ -73,13 +111,13 @@ static int job_begin(ContentBus *content, const JobSpec *about, const Digest *di
                 .total = size,
         };
         JobSpec spec = *about;
-        VerifyJob *work = new0(VerifyJob, 1);
+        VerifyJob *work = verify_job_new(content, about->owner);
         if (!work)
                 return -ENOMEM;
         spec.userdata = work;
         int r = job_new(content->jobs, &spec, &work->job);
         if (r < 0) {
-                free(work);
+                verify_job_release(work);
                 return r;
         }
         *ret = work->job;
@@ -138,8 +176,12 @@ int method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error) 
                 .quota = QUOTA_JOBS,
                 .cancel = on_cancel,
         };
-        if (!job)
+        if (!job) {
+                r = check_share(content, spec.owner, error);
+                if (r < 0)
+                        return r;
                 r = job_begin(content, &spec, one, size, &job);
+        }
         if (r >= 0)
                 r = job_get_path(job, &path);
         if (r == -EDQUOT)
