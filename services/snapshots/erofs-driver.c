@@ -56,6 +56,9 @@ static int erofs_finish(const SnapshotFinish *finish, Fault *fault) {
         int r = tree_stage_begin(tree, finish->trash);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't begin to make the image of the layer");
+        r = layered_tree_finish(finish, fault);
+        if (r < 0)
+                return r;
         _cleanup_close_ int files = path_open(tree, "fs", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         r = files < 0 ? fault_set_errno(fault, files, "Can't open the tree")
                       : write_image(tree, files, fault);

@@ -266,8 +266,13 @@ static int release_quota(const SnapshotManager *manager, const Snapshot *snapsho
         return tree < 0 ? tree : tree_quota_release(tree);
 }
 
-/* What the worker is told, and a view of what the tree is put on if that matters: only a layer that was
- * unpacked by itself has yet to be told of its parent. */
+/* What was made without a parent, and gets one now, has yet to be told of it: a layer that was unpacked by
+ * itself, or what somebody wrote. */
+static bool needs_parent(const SnapshotCommit *commit, const Snapshot *snapshot) {
+        return commit->parent_id > 0 && (snapshot->diff_id || snapshot->parent_id == 0);
+}
+
+/* What the worker is told, and a view of what the tree is put on if that matters. */
 static int sync_add(SyncStart *start, const SnapshotCommit *commit, Fault *fault) {
         SnapshotManager *manager = commit->manager;
         _cleanup_(snapshot_done) Snapshot snapshot = { 0 };
@@ -283,7 +288,7 @@ static int sync_add(SyncStart *start, const SnapshotCommit *commit, Fault *fault
                 .parent_id = commit->parent_id,
                 .mounted = snapshot.mounted != MOUNTED_NEVER,
         };
-        if (commit->parent_id > 0 && snapshot.diff_id) {
+        if (needs_parent(commit, &snapshot)) {
                 int fd = snapshot_make_open_parent(manager, commit->parent_id, fault);
                 if (fd < 0)
                         return fd;

@@ -40,7 +40,8 @@ typedef struct SnapshotFinish {
         int trees;
         int trash;
         int64_t id;
-        int parent;        /* the root of what it is put on, merged, to be read; -EBADF: nothing */
+        int parent; /* the root of what it is put on, merged, to be read; -EBADF: nothing, or the tree was
+                       made on it */
         int64_t parent_id; /* 0: nothing */
         bool mounted;      /* somebody may still write into it through a mount of its directory */
 } SnapshotFinish;

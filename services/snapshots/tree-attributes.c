@@ -33,3 +33,8 @@ bool tree_is_opaque(int directory) {
         char value;
         return fgetxattr(directory, OPAQUE_XATTR, &value, 1) == 1 && value == 'y';
 }
+
+int tree_unset_opaque(int directory) {
+        return fremovexattr(directory, OPAQUE_XATTR) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -errno
+                                                                                                    : 0;
+}

@@ -15,3 +15,4 @@ int tree_reset_attributes(int directory, struct timespec time);
 /* trusted.overlay.opaque: nothing of the layers below shows in this directory. */
 int tree_set_opaque(int directory);
 bool tree_is_opaque(int directory);
+int tree_unset_opaque(int directory);

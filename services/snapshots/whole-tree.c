@@ -31,13 +31,16 @@ int whole_tree_fill(const WholeTree *whole, const SnapshotFinish *finish, Fault 
         return tree < 0 ? tree : whole->clone(finish->parent, tree, FILES, fault);
 }
 
-static int apply_layer(const WholeTree *whole, const SnapshotFinish *finish, int tree, Fault *fault) {
+/* What was written by hand may still be written to through an old mount, other than what was unpacked. */
+static int apply(const WholeTree *whole, const SnapshotFinish *finish, int tree, Fault *fault) {
         int r = whole->clone(finish->parent, tree, TREE_STAGE_NEW, fault);
         if (r < 0)
                 return r;
         _cleanup_close_ int from = path_open(tree, FILES, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         _cleanup_close_ int to = path_open(tree, TREE_STAGE_NEW, O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-        const TreeCopy copy = { .from = from, .to = to, .apply = true, .link = whole->link };
+        const TreeCopy copy = {
+                .from = from, .to = to, .apply = true, .link = whole->link && !finish->mounted
+        };
         r = from < 0 ? from : to;
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't open the tree");
@@ -57,13 +60,14 @@ int whole_tree_finish(const WholeTree *whole, const SnapshotFinish *finish, Faul
                 return tree;
         int r = tree_stage_settle(tree, finish->trash, false);
         bool layer = r >= 0 && has_notes(tree);
-        if (r >= 0 && !layer && !finish->mounted)
+        bool put_on = layer || finish->parent >= 0;
+        if (r >= 0 && !put_on && !finish->mounted)
                 return 0;
         if (r >= 0)
                 r = tree_stage_begin(tree, finish->trash);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't begin to copy the tree");
-        r = layer ? apply_layer(whole, finish, tree, fault) : freeze(whole, tree, fault);
+        r = put_on ? apply(whole, finish, tree, fault) : freeze(whole, tree, fault);
         if (r < 0)
                 return r;
         r = tree_stage_replace(tree, FILES, TREE_STAGE_NEW);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the drivers whose trees hold everything have in common. A layer that was unpacked by itself is
- * applied to a clone of its parent, which then takes its place; and what somebody may still write to is
- * replaced by a clone of itself (tree-stage.h). Killed at any point, doing it again leads to the same. */
+/* What the drivers whose trees hold everything have in common. What was made without a parent, unpacked or
+ * written, is applied to a clone of the one it gets, which then takes its place; and what somebody may still
+ * write to is replaced by a clone of itself (tree-stage.h). Killed at any point, doing it again leads to the
+ * same. */
 
 #include <stdbool.h>
 

@@ -35,6 +35,22 @@ def check_top(key):
             equal(FILES[0][1], file.read())
 
 
+def write_alone(key):
+    """Something that has no parent yet."""
+    store.prepare(key)
+    with store.mount(key) as path:
+        os.mkdir(f"{path}/d0")
+        with open(f"{path}/d0/mine", "wb") as file:
+            file.write(b"mine")
+
+
+def check_alone(key, merged=False):
+    with store.mount(key) as path:
+        with open(f"{path}/d0/mine", "rb") as file:
+            equal(b"mine", file.read())
+        equal(merged, os.listdir(f"{path}/d0") != ["mine"])
+
+
 def kill_while(call, moment):
     """The daemon, some milliseconds after it was asked; and its workers die with it."""
     process = begin(*call)
@@ -61,6 +77,18 @@ def check_killed():
         store.commit("top", "layer", parent="base")
     store.view("v", "top")
     check_top("v")
+    write_alone("alone")
+    for moment in (0, 0.01, 0.02, 0.03, 0.05):
+        if "alone" not in store.keys():
+            break
+        kill_while(("Commit", "ssa{sv}", "merged", "alone", "1", "parent", "s", "top"), moment)
+        if "alone" in store.keys():  # it is as it was
+            check_alone("alone")
+    if "alone" in store.keys():
+        store.commit("merged", "alone", parent="top")
+    store.view("m", "merged")
+    check_top("m")
+    check_alone("m", merged=True)
     store.prepare("written", "top")
     with store.mount("written") as path:
         with open(f"{path}/mine", "wb") as file:
@@ -106,9 +134,11 @@ def test_a_full_disk_is_an_error_and_nothing_else():
             store.put("base", big)
             store.prepare("layer")
             store.unpack("layer", big)
+            write_alone("alone")
             fill_disk(6 << 20)
             # What needs no room works, the rest says so; afterwards all of it does.
-            for change in (lambda: store.prepare("a", "base"), lambda: store.commit("top", "layer", parent="base")):
+            for change in (lambda: store.prepare("a", "base"), lambda: store.commit("top", "layer", parent="base"),
+                           lambda: store.commit("merged", "alone", parent="base")):
                 try:
                     change()
                 except GLib.Error as error:
@@ -120,6 +150,12 @@ def test_a_full_disk_is_an_error_and_nothing_else():
                 store.prepare("a", "base")
             if "top" not in keys:
                 store.commit("top", "layer", parent="base")
+            if "merged" not in keys:
+                check_alone("alone")
+                store.commit("merged", "alone", parent="base")
+            store.prepare("m", "merged")
+            with store.mount("m") as path:
+                equal(["big", "d0", "small"], sorted(os.listdir(path)))
             with store.mount("a") as path:
                 equal(["big", "small"], sorted(os.listdir(path)))
             store.clear()

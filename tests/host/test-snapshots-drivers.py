@@ -147,6 +147,87 @@ def check_driver(kind, driver, more=""):
         equal([], [line for line in loop_devices() if "layer.erofs" in line])
 
 
+UNDER = layer(
+    entry("./", mode=0o751, uid=3, mtime=1111111111), entry("merged/", mode=0o700, uid=4), entry("merged/below", b"b"),
+    entry("merged/both", b"below"), entry("moved/", uid=5), entry("moved/below", b"m"), entry("was-file", b"f"),
+    entry("was-directory/"), entry("was-directory/inside", b"i"), entry("was-link", linkname="merged", **LINK),
+    entry("one", b"linked"), entry("two", linkname="one", kind=tarfile.LNKTYPE), "untouched/",
+    entry("untouched/f", b"u", pax_headers=PAX))
+
+
+def write_alone(path):
+    """What a container leaves that has no parent."""
+    def put(name, text):
+        with open(f"{path}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+    for name in ("merged", "merged/new", "was-file", "was-link", "before"):
+        os.mkdir(f"{path}/{name}")
+    os.rename(f"{path}/before", f"{path}/moved")
+    for name in ("merged/both", "merged/new/deep", "moved/f", "was-file/in", "was-link/real", "was-directory", "gone",
+                 "mine"):
+        put(name, name)
+    os.unlink(f"{path}/gone")
+    os.link(f"{path}/mine", f"{path}/merged/linked")
+    os.symlink("nowhere", f"{path}/link")
+    os.mknod(f"{path}/null", 0o20644, os.makedev(1, 3))
+    os.setxattr(f"{path}/merged", "user.note", b"x")
+    os.chown(f"{path}/merged", 11, 12)
+    os.chmod(path, 0o711)
+    for name in (*(os.path.relpath(os.path.join(at, name), path) for at, directories, files in os.walk(path)
+                   for name in directories + files), "."):
+        os.utime(f"{path}/{name}", (7, 7), follow_symlinks=False)
+
+
+def merge(below, above):
+    """Directories of both are merged; everything else takes the place of what has its name."""
+    files = [f"{name}/" for name, fields in above.items() if fields[0][0] != "d"]
+    return {**{name: fields for name, fields in below.items() if not name.startswith(tuple(files))}, **above}
+
+
+def check_put_on_a_parent(kind, driver, below=""):
+    """Something that was written without a parent, on one, as a commit puts it there and as its layer does."""
+    with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+        store.prepare("new", driver=below)
+        store.unpack("new", UNDER)
+        store.commit("under", "new")
+        check_disk()  # what the trees were made from is gone, too: it may have the same files
+        store.view("look", "under")
+        lower = seen("look")
+        store.prepare("alone")
+        with store.mount("alone") as path:
+            write_alone(path)
+            above = walk(path)
+        (handle, job), fds = store.call("Diff", "alone")
+        with os.fdopen(fds.steal_fds()[handle], "rb") as stream:
+            data = stream.read()
+        store.put("unpacked", data, "under")
+        equal(store.wait(job)["diff-id"], store.stat("unpacked")["diff-id"])
+        store.commit("committed", "alone", parent="under")
+        equal("under", store.stat("committed")["parent"])
+        equal({driver}, {store.stat(key)["driver"] for key in ("alone", "committed") if key in store.keys()})
+        check_disk()
+        expected = merge(lower, above)
+        assert "merged/below" in expected and "moved/below" in expected and "was-directory/inside" not in expected
+        for key in ("unpacked", "committed"):
+            store.prepare(f"on-{key}", key)
+            compare(key, expected, seen(f"on-{key}"), f"{driver} on {kind}")
+            store.view(f"of-{key}", key)
+            compare(key, expected, seen(f"of-{key}"), f"{driver} on {kind}")
+        compare("under", lower, seen("look"), f"{driver} on {kind}")
+        equal("", store.wait(store.call("Verify", "")[0][0])["damaged"])
+        store.clear()
+        check_disk()
+
+
+def test_what_was_written_alone_is_put_on_a_parent():
+    for kind, driver in (("ext4", "overlayfs"), ("ext4", "erofs"), ("ext4", "copy"), ("xfs", "copy"),
+                         ("btrfs", "btrfs")):
+        check_put_on_a_parent(kind, driver)
+    for driver, under in (("copy", "erofs"), ("erofs", "copy"), ("overlayfs", "copy")):
+        check_put_on_a_parent("ext4", driver, under)
+
+
 def test_overlayfs_on_ext4():
     check_driver("ext4", "overlayfs")
     tree = REFERENCE["top"]
