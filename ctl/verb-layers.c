@@ -111,7 +111,7 @@ static const Argument diff_arguments[] = {
         { "lower", 0, "KEY", "What to compare it with, instead of its parent",
           offsetof(DiffOptions, lower) },
         { "whole", 0, NULL, "Compare it with nothing: all that is in it", offsetof(DiffOptions, whole) },
-        { "source-date-epoch", 0, "SECONDS", "No time is later; the same tree gives the same bytes",
+        { "source-date-epoch", 0, "SECONDS", "No time is later; the same tree gives the same archive",
           offsetof(DiffOptions, source_date_epoch) },
         {},
 };

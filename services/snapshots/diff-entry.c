@@ -13,59 +13,11 @@
 #include "lib/strv.h"
 
 #define DATA_SIZE ((size_t) 128 * 1024)
-#define BLOCK_SIZE 512
-/* Holes are kept where they make up at least so much: a map of them is not for free. */
-#define HOLES_MIN (64 * 1024)
-#define EXTENTS_MAX ((size_t) 64 * 1024)
 
 /* Of a file with several names. */
 enum { LINK_WRITTEN = 1, LINK_PASSED };
 
 /* ---- contents ---- */
-
-static int add_extent(DiffEntries *entries, off_t begin, off_t end) {
-        if (entries->extent_count == entries->extents_allocated) {
-                size_t wanted = entries->extents_allocated > 0 ? entries->extents_allocated * 2 : 16;
-                TarExtent *larger = reallocarray(entries->extents, wanted, sizeof(*larger));
-                if (!larger)
-                        return -ENOMEM;
-                entries->extents = larger;
-                entries->extents_allocated = wanted;
-        }
-        entries->extents[entries->extent_count++] =
-                (TarExtent){ .offset = (uint64_t) begin, .size = (uint64_t) (end - begin) };
-        return 0;
-}
-
-/* 1 the file is sparse, and entries has its extents. */
-static int find_extents(DiffEntries *entries, int fd, const struct stat *st) {
-        entries->extent_count = 0;
-        if ((int64_t) st->st_blocks * BLOCK_SIZE + HOLES_MIN > st->st_size)
-                return 0;
-        for (off_t at = 0; at < st->st_size;) {
-                off_t data = lseek(fd, at, SEEK_DATA);
-                if (data < 0 && errno == ENXIO)
-                        break;
-                off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
-                if (hole < 0)
-                        return errno == EINVAL ? 0 : -errno; /* the file system knows none */
-                hole = MIN_OF(hole, st->st_size);
-                if (data >= hole)
-                        break;
-                int r = add_extent(entries, data, hole);
-                if (r < 0)
-                        return r;
-                if (entries->extent_count > EXTENTS_MAX)
-                        return 0;
-                at = hole;
-        }
-        /* The size of a file that ends with a hole is that of its end: an empty extent there. */
-        off_t end = entries->extent_count > 0 ? (off_t) (entries->extents[entries->extent_count - 1].offset +
-                                                         entries->extents[entries->extent_count - 1].size)
-                                              : 0;
-        int r = end < st->st_size ? add_extent(entries, st->st_size, st->st_size) : 0;
-        return r < 0 ? r : 1;
-}
 
 /* What is gone meanwhile is zeros: somebody writes into the tree. */
 static int write_range(DiffEntries *entries, int fd, uint64_t offset, uint64_t size) {
@@ -100,11 +52,12 @@ static int write_file(DiffEntries *entries, const FilePlace *place, TarEntry *en
         if (!entries->data && !(entries->data = malloc(DATA_SIZE)))
                 return -ENOMEM;
         bool sparse = false;
-        r = find_extents(entries, fd, &place->st);
+        /* What is to be the same everywhere can't be left to the file system. */
+        r = file_extents_find(&entries->extents, fd, entry->size, entries->clamp);
         if (r > 0) {
                 sparse = true;
-                entry->extents = entries->extents;
-                entry->extent_count = entries->extent_count;
+                entry->extents = entries->extents.items;
+                entry->extent_count = entries->extents.count;
         }
         if (r >= 0)
                 r = tar_writer_entry(&entries->writer, entry);
@@ -235,6 +188,6 @@ void diff_entries_done(DiffEntries *entries) {
         inode_table_done(&entries->links);
         inode_table_done(&entries->old_links);
         file_xattrs_done(&entries->xattrs);
-        free(entries->extents);
+        file_extents_done(&entries->extents);
         free(entries->data);
 }

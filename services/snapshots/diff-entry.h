@@ -6,6 +6,7 @@
 
 #include "lib/fault.h"
 #include "services/snapshots/file-compare.h"
+#include "services/snapshots/file-extents.h"
 #include "services/snapshots/inode-table.h"
 #include "services/snapshots/tar-writer.h"
 
@@ -16,8 +17,7 @@ typedef struct DiffEntries {
         InodeTable links;     /* files of more than one name that were met */
         InodeTable old_links; /* likewise, in the other tree */
         FileXattrs xattrs;
-        TarExtent *extents;
-        size_t extent_count, extents_allocated;
+        FileExtents extents;
         char *data;
 } DiffEntries;
 

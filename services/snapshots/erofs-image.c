@@ -22,6 +22,8 @@
 #define FIRST_INODE ((uint64_t) 64) /* not 0, which looks like no inode */
 #define FORMAT_PLAIN 1              /* extended, contents in blocks */
 #define FORMAT_INLINE 5             /* extended, contents behind the inode */
+#define FORMAT_CHUNKS 9             /* extended, a map of chunks behind the inode */
+#define HAS_CHUNKS 4                /* EROFS_FEATURE_INCOMPAT_CHUNKED_FILE */
 #define DIRENT_SIZE ((size_t) 12)
 #define BUFFER_SIZE ((size_t) 1024 * 1024)
 
@@ -106,6 +108,11 @@ static bool is_inline(const ErofsInode *inode) {
         return inode->link && INODE_SIZE + inode->xattr_size + inode->size <= EROFS_BLOCK;
 }
 
+/* Of what follows its attributes. */
+static uint64_t size_behind(const ErofsInode *inode) {
+        return inode->chunks ? erofs_chunks_map_size(inode->chunks) : is_inline(inode) ? inode->size : 0;
+}
+
 /* Contents behind an inode must be in the block in which it ends. */
 static uint64_t place_inode(const ErofsInode *inode, uint64_t offset) {
         uint64_t end = offset + INODE_SIZE + inode->xattr_size;
@@ -187,8 +194,7 @@ static int lay_out(ErofsTree *tree, uint64_t *ret_size) {
                         tree->blocks += EROFS_BLOCKS(inode->size);
                 }
                 inode->offset = place_inode(inode, offset);
-                offset = inode->offset + INODE_SIZE + inode->xattr_size +
-                         (is_inline(inode) ? inode->size : 0);
+                offset = inode->offset + INODE_SIZE + inode->xattr_size + size_behind(inode);
                 offset = (offset + INODE_SIZE - 1) / INODE_SIZE * INODE_SIZE;
         }
         *ret_size = offset;
@@ -272,15 +278,30 @@ static uint32_t encode_device(dev_t device) {
         return (minor(device) & 0xffU) | (major(device) << 8) | ((minor(device) & ~0xffU) << 12);
 }
 
+static uint16_t inode_format(const ErofsInode *inode) {
+        return inode->chunks ? FORMAT_CHUNKS : is_inline(inode) ? FORMAT_INLINE : FORMAT_PLAIN;
+}
+
+/* Where its contents are, or what a device it is, or how large its chunks are: as a power of two, in blocks.
+ */
+static uint32_t inode_place(const ErofsInode *inode) {
+        if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode))
+                return encode_device(inode->device);
+        return inode->chunks ? inode->chunks->bits - BLOCK_BITS : (uint32_t) inode->block;
+}
+
+static int add_map(void *userdata, const uint32_t *entries, size_t count) {
+        return output_add(userdata, entries, count * sizeof(*entries));
+}
+
 static int write_inode(Output *output, const ErofsInode *inode, size_t number) {
-        bool device = S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
         const DiskInode disk = {
-                .format = htole16(is_inline(inode) ? FORMAT_INLINE : FORMAT_PLAIN),
+                .format = htole16(inode_format(inode)),
                 .xattr_count =
                         htole16((uint16_t) (inode->xattr_size > 0 ? (inode->xattr_size - 12) / 4 + 1 : 0)),
                 .mode = htole16((uint16_t) inode->mode),
                 .size = htole64(inode->size),
-                .place = htole32(device ? encode_device(inode->device) : (uint32_t) inode->block),
+                .place = htole32(inode_place(inode)),
                 .number = htole32((uint32_t) number + 1),
                 .uid = htole32(inode->uid),
                 .gid = htole32(inode->gid),
@@ -291,6 +312,8 @@ static int write_inode(Output *output, const ErofsInode *inode, size_t number) {
         int r = output_add(output, &disk, sizeof(disk));
         if (r >= 0)
                 r = output_add(output, inode->xattrs, inode->xattr_size);
+        if (r >= 0 && inode->chunks)
+                return erofs_chunks_write_map(inode->chunks, add_map, output);
         if (r >= 0 && is_inline(inode))
                 r = output_add(output, inode->link, inode->size);
         return r;
@@ -311,8 +334,11 @@ static int write_inodes(Output *output, const ErofsTree *tree) {
 
 static int write_superblock(const Output *output, const ErofsTree *tree) {
         uint64_t inodes = 0;
-        for (size_t i = 0; i < tree->count; i++)
+        bool has_chunks = false;
+        for (size_t i = 0; i < tree->count; i++) {
                 inodes += tree->inodes[i].same_as == i;
+                has_chunks = has_chunks || tree->inodes[i].chunks;
+        }
         Superblock super = {
                 .magic = htole32(SUPERBLOCK_MAGIC),
                 .block_bits = BLOCK_BITS,
@@ -320,6 +346,7 @@ static int write_superblock(const Output *output, const ErofsTree *tree) {
                 .inode_count = htole64(inodes),
                 .blocks = htole32((uint32_t) EROFS_BLOCKS(output->offset)),
                 .inode_block = htole32((uint32_t) tree->blocks),
+                .feature_incompat = htole32(has_chunks ? HAS_CHUNKS : 0),
         };
         memcpy(super.uuid, output->hash, sizeof(super.uuid));
         ssize_t n = pwrite(output->fd, &super, sizeof(super), SUPERBLOCK_OFFSET);

@@ -2,8 +2,8 @@
 #pragma once
 
 /* Writes a tree as an EROFS image (Documentation/filesystems/erofs.rst of the kernel): uncompressed, every
- * file in blocks of its own, so that file systems which can share blocks do so between tree and image. The
- * same tree gives the same bytes. */
+ * file in blocks of its own, so that file systems which can share blocks do so between tree and image, and
+ * without its holes. The same tree gives the same bytes. */
 
 #include "lib/fault.h"
 

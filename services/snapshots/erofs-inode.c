@@ -152,9 +152,12 @@ static int note_link(Scan *scan, size_t index, const struct stat *st) {
 
 /* ---- one inode ---- */
 
-static int take_contents(ErofsTree *tree, ErofsInode *inode, int fd) {
+/* As many blocks as its size says, one after the other. */
+static int take_whole(ErofsTree *tree, ErofsInode *inode, int fd) {
         inode->block = tree->blocks;
         tree->blocks += EROFS_BLOCKS(inode->size);
+        if (tree->blocks > UINT32_MAX)
+                return -EFBIG;
         off_t base = (off_t) inode->block * EROFS_BLOCK, size = (off_t) inode->size;
         for (off_t start = 0; start < size;) {
                 start = lseek(fd, start, SEEK_DATA);
@@ -169,6 +172,11 @@ static int take_contents(ErofsTree *tree, ErofsInode *inode, int fd) {
                 start = end;
         }
         return 0;
+}
+
+static int take_contents(ErofsTree *tree, ErofsInode *inode, int fd) {
+        int r = erofs_chunks_take(fd, inode->size, tree->image, &tree->blocks, &inode->chunks);
+        return r < 0 || inode->chunks ? r : take_whole(tree, inode, fd);
 }
 
 static int take_link(ErofsInode *inode, int directory) {
@@ -292,6 +300,7 @@ void erofs_tree_done(ErofsTree *tree) {
                 free(tree->inodes[i].name);
                 free(tree->inodes[i].link);
                 free(tree->inodes[i].xattrs);
+                erofs_chunks_free(tree->inodes[i].chunks);
         }
         free(tree->inodes);
         *tree = (ErofsTree){ 0 };

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "lib/fault.h"
+#include "services/snapshots/erofs-chunks.h"
 
 #define EROFS_BLOCK 4096
 #define EROFS_BLOCKS(size) (((uint64_t) (size) + EROFS_BLOCK - 1) / EROFS_BLOCK)
@@ -29,8 +30,9 @@ typedef struct ErofsInode {
         char *link;      /* the target of a symbolic link */
         uint8_t *xattrs; /* as they are in the image */
         size_t xattr_size;
-        uint64_t block;  /* where its contents begin */
-        uint64_t offset; /* where it is in the area of inodes */
+        uint64_t block;      /* where its contents begin */
+        ErofsChunks *chunks; /* if it has holes: where they are instead */
+        uint64_t offset;     /* where it is in the area of inodes */
 } ErofsInode;
 
 typedef struct ErofsTree {

@@ -44,6 +44,20 @@ static int open_file(const FilePlace *place) {
         return fd < 0 ? -errno : fd;
 }
 
+/* Where the next data are, or the end. */
+static off_t next_data(int fd, off_t at) {
+        off_t data = lseek(fd, at, SEEK_DATA);
+        return data < 0 && errno == ENXIO ? lseek(fd, 0, SEEK_END) : data;
+}
+
+/* What is a hole in both need not be read. */
+static int skip_holes(int a, int b) {
+        off_t at = lseek(a, 0, SEEK_CUR);
+        off_t next = MIN_OF(next_data(a, at), next_data(b, at));
+        next = MAX_OF(next, at);
+        return lseek(a, next, SEEK_SET) < 0 || lseek(b, next, SEEK_SET) < 0 ? -errno : 0;
+}
+
 static int same_data(FileCompare *compare, const FilePlace *old, const FilePlace *new) {
         _cleanup_close_ int a = open_file(old);
         _cleanup_close_ int b = a < 0 ? -EBADF : open_file(new);
@@ -64,6 +78,9 @@ static int same_data(FileCompare *compare, const FilePlace *old, const FilePlace
                         return 0;
                 if (size_a == 0)
                         return 1;
+                int r = compare->new_data[size_a - 1] == 0 ? skip_holes(a, b) : 0;
+                if (r < 0)
+                        return r;
         }
 }
 

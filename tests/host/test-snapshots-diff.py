@@ -10,8 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import (Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, subprocess,  # noqa: E402
-                            tarfile, wait_for, worker_pids)
+from snapshot_trees import (STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer,  # noqa: E402
+                            processor_seconds, rows, subprocess, tarfile, wait_for, worker_pids)
 from interfaces import GLib  # noqa: E402
 from snapshot_disks import Disk  # noqa: E402
 
@@ -88,6 +88,12 @@ def described(key, view=True):
 def same(expected, got):
     for path in sorted(set(expected) | set(got)):
         equal((path, expected.get(path)), (path, got.get(path)))
+
+
+def image_of(key):
+    """What a committed layer is kept as."""
+    number = rows(f"SELECT id FROM snapshots WHERE key = '{key}'")[0][0]
+    return os.stat(f"{STATE}/trees/{number}/layer.erofs")
 
 
 def change_everything(path):
@@ -203,6 +209,102 @@ def test_the_same_tree_gives_the_same_bytes():
     made()
     with tarfile.open(fileobj=io.BytesIO(diff("changed", **{"source-date-epoch": 1000})[0])) as archive:
         assert max(info.mtime for info in archive) <= 1000
+
+
+def write_holes(path):
+    """Zeros that are holes, or not, or here and there, and what is between them on no border of blocks."""
+    for name, sparse in (("holes", True), ("zeros", False), ("base", True)):
+        with open(f"{path}/{name}", "wb") as file:
+            for begin, data in ((0, b"begin"), (1 << 20, b"x" * 70000), (3000001, b"y"), (5 << 20, b"end\n")):
+                if not sparse:
+                    file.write(bytes(begin - file.tell()))
+                file.seek(begin)
+                file.write(data)
+    subprocess.run(["truncate", "-s", "6M", f"{path}/base"], check=True)
+    subprocess.run(["truncate", "-s", "1M", f"{path}/nothing"], check=True)
+    with open(f"{path}/nothing-dense", "wb") as file:
+        file.write(bytes(1 << 20))
+    with open(f"{path}/small", "wb") as file:
+        file.write(b"a" + bytes(60000))
+    os.link(f"{path}/holes", f"{path}/link")
+
+
+def diff_ids(driver, kind):
+    """Of the same tree, before and after a commit, in several ways."""
+    found, expected = {}, None
+    with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+        store.put("base", BASE_OF_HOLES)
+        store.prepare("p", "base")
+        with store.mount("p") as path:
+            write_holes(path)
+            expected = describe(path)
+        equal(driver, store.stat("p")["driver"])
+        epoch = {"source-date-epoch": 1000}
+        found["active"], found["all of it"] = diff("p", **epoch), diff("p", lower="", **epoch)
+        store.commit("c", "p")
+        store.view("v", "c")
+        found["committed"], found["view"], found["all"] = diff("c", **epoch), diff("v", **epoch), diff("c", lower="",
+                                                                                                       **epoch)
+        for stream, result in found.values():
+            archive_of(stream, result)
+            assert len(stream) < 1 << 20, (driver, kind, len(stream))
+        assert len(diff("c")[0]) < 12 << 20
+        same(expected, described("c"))
+        store.put("again", found["committed"][0], "base")
+        with store.mount("v") as path:
+            contents = {name: fields[6] for name, fields in describe(path).items()}
+        equal(contents, {name: fields[6] for name, fields in described("again").items()})
+        store.clear()
+        check_disk()
+    return {way: result["diff-id"] for way, (_, result) in found.items()}
+
+
+BASE_OF_HOLES = layer(entry("base", b"z" * 100000), entry("below", bytes(1 << 20)), entry("other", b"o"))
+
+
+def test_the_same_tree_gives_the_same_bytes_whatever_keeps_it():
+    found = {f"{driver} on {kind}": diff_ids(driver, kind) for driver, kind in (
+        ("overlayfs", "ext4"), ("copy", "ext4"), ("erofs", "ext4"), ("copy", "xfs"), ("erofs", "xfs"),
+        ("overlayfs", "btrfs"), ("btrfs", "btrfs"))}
+    first = found["overlayfs on ext4"]
+    for where, ids in found.items():
+        equal((where, first), (where, ids))
+    equal(first["active"], first["committed"])
+    equal(first["all"], first["all of it"])
+
+
+def test_an_image_neither_holds_nor_reads_holes():
+    """Two hundred gigabytes of nothing on half a gigabyte, in seconds."""
+    with Disk("ext4", environment="CRT_SNAPSHOTS_DRIVER=erofs"):
+        store.prepare("p")
+        with store.mount("p") as path:
+            with open(f"{path}/large", "wb") as file:
+                for begin, data in ((0, b"begin"), (77 << 30, b"x" * 70000), ((200 << 30) - 3, b"end")):
+                    file.seek(begin)
+                    file.write(data)
+        before = processor_seconds()
+        store.commit("c", "p")
+        image = image_of("c")
+        assert image.st_blocks * 512 < 2 << 20 and image.st_size < 1 << 30, image
+        store.view("v", "c")
+        with store.mount("v") as path:
+            with open(f"{path}/large", "rb") as file:
+                equal(200 << 30, os.fstat(file.fileno()).st_size)
+                for begin, data in ((0, b"begin\0"), ((77 << 30) - 1, b"\0x"), ((77 << 30) + 69999, b"x\0"),
+                                    (100 << 30, b"\0\0"), ((200 << 30) - 4, b"\0end")):
+                    equal(data, os.pread(file.fileno(), len(data), begin))
+                knows_holes = os.lseek(file.fileno(), 0, os.SEEK_HOLE) < 200 << 30
+        if knows_holes:  # else each of them is read
+            for options in ({}, {"source-date-epoch": 1000}):
+                assert len(diff("c", **options)[0]) < 1 << 20
+        store.prepare("q", "c")
+        with store.mount("q") as path:
+            os.utime(f"{path}/large", (5, 5))
+        equal(["large"], names(diff("q", **{"source-date-epoch": 1000})[0]))
+        if knows_holes:
+            assert processor_seconds() - before < 60, processor_seconds() - before
+        store.clear()
+        check_disk()
 
 
 def test_what_is_asked_wrongly():

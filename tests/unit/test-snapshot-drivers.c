@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -150,6 +151,37 @@ static void an_image_depends_on_nothing_but_the_tree(void) {
         CHECK(memcmp(first, second, first_size) != 0);
 }
 
+static uint32_t number_at(const char *image, size_t offset) {
+        uint32_t value;
+        memcpy(&value, image + offset, sizeof(value));
+        return le32toh(value);
+}
+
+/* Much of nothing, with something in it; and small holes, which stay zeros. */
+static void an_image_has_no_room_for_holes(void) {
+        _cleanup_close_ int tree = fresh_directory("holes");
+        _cleanup_free_ char *image = NULL;
+        size_t size;
+        _cleanup_close_ int large = openat(tree, "large", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        CHECK(ftruncate(large, (off_t) 1 << 34) == 0 && pwrite(large, "data", 4, (off_t) 1 << 33) == 4);
+        _cleanup_close_ int nothing = openat(tree, "nothing", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        CHECK(ftruncate(nothing, 1 << 20) == 0);
+        CHECK_OK(write_image(tree, "image", &image, &size));
+        CHECK_INT(number_at(image, 1024 + 80), 4); /* the kernel must know of chunks */
+        CHECK_FORMAT(size < 5 << 20, "%zu bytes", size);
+        CHECK_INT(unlinkat(tree, "large", 0), 0);
+        free(TAKE_PTR(image));
+        CHECK_OK(write_image(tree, "image", &image, &size));
+        CHECK_INT(number_at(image, 1024 + 80), 4);
+        CHECK_FORMAT(size <= 4 * EROFS_BLOCK, "%zu bytes", size);
+        CHECK_INT(ftruncate(nothing, 60 << 10), 0);
+        CHECK_INT(unlinkat(tree, "nothing", 0), 0);
+        check_directory_write(tree, "small", "dense");
+        free(TAKE_PTR(image));
+        CHECK_OK(write_image(tree, "image", &image, &size));
+        CHECK_INT(number_at(image, 1024 + 80), 0);
+}
+
 static void users_have_only_their_own_numbers(void) {
         UserMapRange own = { .inside = 0, .outside = 54321, .count = 1 };
         UserMapRange others = { .inside = 0, .outside = 54322, .count = 1 };
@@ -173,6 +205,7 @@ int main(void) {
                 CHECK_CASE(a_linked_copy_has_the_same_files),
                 CHECK_CASE(what_is_too_deep_is_refused),
                 CHECK_CASE(an_image_depends_on_nothing_but_the_tree),
+                CHECK_CASE(an_image_has_no_room_for_holes),
                 CHECK_CASE(users_have_only_their_own_numbers),
                 {},
         });

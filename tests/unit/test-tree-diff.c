@@ -14,6 +14,7 @@
 #include "lib/strv.h"
 #include "services/snapshots/compress.h"
 #include "services/snapshots/diff-output.h"
+#include "services/snapshots/file-extents.h"
 #include "tests/unit/check-directory.h"
 #include "tests/unit/check-fault.h"
 #include "tests/unit/check.h"
@@ -261,6 +262,77 @@ static void holes_are_kept(void) {
         check_contents("f", expected, 1 << 20);
 }
 
+/* The same file in four ways: zeros that are holes, or some of them, or none. */
+static void check_holes_by_contents(const char *script, size_t largest) {
+        static const char *const ways[] = {
+                "cp --sparse=always w new/f", "cp --sparse=never w new/f",
+                "cp --sparse=never w new/f; fallocate -p -o 1155072 -l 40K new/f",
+                "cp --sparse=never w new/f; fallocate -p -o 1160000 -l 99K new/f; fallocate -l 3M -n new/f"
+        };
+        _cleanup_(buffer_done) Buffer first = { 0 };
+        for (size_t i = 0; i < ELEMENTS_OF(ways); i++) {
+                _cleanup_(buffer_done) Buffer buffer = { 0 };
+                _cleanup_free_ char *command = NULL;
+                CHECK(asprintf(&command, "%s; %s; t 5 new/f; rm w", script, ways[i]) > 0);
+                make_trees(command);
+                CHECK_NO_FAULT(diff_into(&buffer, true, 1000, &fault));
+                if (i == 0)
+                        first = TAKE(buffer, (Buffer){ 0 });
+                else
+                        CHECK_FORMAT(buffer.size == first.size &&
+                                             memcmp(buffer.data, first.data, first.size) == 0,
+                                     "%s: %zu bytes and not %zu", ways[i], buffer.size, first.size);
+        }
+        CHECK_FORMAT(first.size < largest, "%zu bytes", first.size);
+}
+
+static void with_a_source_date_contents_say_what_is_a_hole(void) {
+        check_holes_by_contents("truncate -s 5M w; echo end >> w", 16 << 10);
+        check_holes_by_contents(
+                "truncate -s 2M w; echo x | dd of=w bs=1 seek=1050000 conv=notrunc status=none", 16 << 10);
+        /* Not on a border of blocks, and too small for a map. */
+        check_holes_by_contents("echo begin > w; truncate -s 100K w; seq 100000 >> w; truncate -s 2M w",
+                                800 << 10);
+        check_holes_by_contents("seq 10000 > w; truncate -s 100K w", 128 << 10);
+        /* Without one, what the file system has as data is not looked into. */
+        _cleanup_(buffer_done) Buffer buffer = { 0 };
+        make_trees("head -c 1M /dev/zero > new/f");
+        CHECK_NO_FAULT(diff_into(&buffer, true, 0, &fault));
+        CHECK_FORMAT(buffer.size > (1 << 20), "%zu bytes", buffer.size);
+}
+
+/* Of most pairs of blocks the second is a hole, but some holes are larger. */
+static void too_many_holes_are_joined(void) {
+        make_trees("truncate -s 548M new/f");
+        _cleanup_close_ int directory = check_directory();
+        _cleanup_close_ int fd = openat(directory, "new/f", O_RDWR | O_CLOEXEC);
+        uint64_t count = 70000, sum = 0, end = 0;
+        for (uint64_t i = 0; i < count; i++)
+                CHECK(i % 100 < 4 || pwrite(fd, "x", 1, (off_t) i * 8192) == 1);
+        FileExtents extents = { 0 };
+        CHECK_INT(file_extents_find(&extents, fd, UINT64_C(548) << 20, true), 1);
+        CHECK_FORMAT(extents.count == count / 100 + 1, "%zu extents", extents.count);
+        for (size_t i = 0; i < extents.count; i++) {
+                CHECK(i == 0 || extents.items[i].offset >= end + 8192);
+                end = extents.items[i].offset + extents.items[i].size;
+                sum += extents.items[i].size;
+        }
+        CHECK_INT(end, UINT64_C(548) << 20);
+        CHECK_INT(sum, count / 100 * (96 * 8192 - 4096));
+        file_extents_done(&extents);
+}
+
+/* The end would not be reached. */
+static void what_is_a_hole_in_both_is_not_compared(void) {
+        make_trees(
+                "for i in old new; do echo x > $i/f; truncate -s 8T $i/f; echo y >> $i/f; t 5 $i/f; done");
+        EXPECT_NOTHING();
+        make_trees(
+                "for i in old new; do truncate -s 8T $i/f; echo $i >> $i/f; truncate -s 9T $i/f; t 5 $i/f;"
+                " done");
+        EXPECT("f f");
+}
+
 static void attributes_are_kept(void) {
         _cleanup_(buffer_done) Buffer buffer = { 0 };
         make_trees("echo x > new/f; echo x > old/f; t 5 old/f; t 5 new/f");
@@ -355,6 +427,9 @@ int main(void) {
                 CHECK_CASE(times_are_clamped_and_the_same_tree_gives_the_same_bytes),
                 CHECK_CASE(long_names_and_numbers_are_kept),
                 CHECK_CASE(holes_are_kept),
+                CHECK_CASE(with_a_source_date_contents_say_what_is_a_hole),
+                CHECK_CASE(too_many_holes_are_joined),
+                CHECK_CASE(what_is_a_hole_in_both_is_not_compared),
                 CHECK_CASE(attributes_are_kept),
                 CHECK_CASE(streams_have_the_digests_that_are_told),
                 CHECK_CASE(who_is_not_read_ends),
