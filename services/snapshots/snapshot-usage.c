@@ -3,19 +3,21 @@
 #include "services/snapshots/snapshot-usage.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "lib/limits.h"
+#include "lib/strv.h"
+#include "services/snapshots/tree-argument.h"
 #include "services/snapshots/worker-run.h"
 #include "services/snapshots/worker-slots.h"
 
 #define DEPTH_MAX ((size_t) 1000)
-#define NUMBERS_PER_RUN ((size_t) 12)
+#define TREES_PER_RUN ((size_t) 12)
 
 /* One snapshot of the chain. */
 typedef struct UsagePart {
         int64_t id;
+        int64_t parent_id;
+        SnapshotDriverKind driver;
         bool committed;
         bool measured;
         SnapshotMeasure measure;
@@ -120,29 +122,32 @@ static void on_end(int r, const WorkerMessage *done, const Fault *fault, void *u
 }
 
 static int task_measure(UsageTask *task, Fault *fault) {
-        char numbers[NUMBERS_PER_RUN][24];
-        const char *arguments[NUMBERS_PER_RUN + 2] = { "measure" };
+        _cleanup_strv_ char **arguments = NULL;
         SnapshotManager *manager = task->table->manager;
         size_t count = 0;
-        for (size_t i = 0; i < task->count && count < NUMBERS_PER_RUN; i++)
-                if (!task->parts[i].measured) {
-                        (void) snprintf(numbers[count], sizeof(numbers[count]), "%" PRIi64,
-                                        task->parts[i].id);
-                        arguments[count + 1] = numbers[count];
-                        count++;
-                }
-        if (count == 0)
-                return 0;
+        int r = strv_append(&arguments, "measure");
+        for (size_t i = 0; r >= 0 && i < task->count && count < TREES_PER_RUN; i++) {
+                const UsagePart *part = &task->parts[i];
+                const TreeArgument argument = { .id = part->id,
+                                                .driver = part->driver,
+                                                .parent_id = part->parent_id };
+                if (part->measured)
+                        continue;
+                r = tree_argument_append(&arguments, &argument);
+                count++;
+        }
+        if (r < 0 || count == 0)
+                return r;
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
-                .arguments = arguments,
+                .arguments = (const char *const *) arguments,
                 .fds = &manager->trees.trees,
                 .fd_count = 1,
                 .on_measured = on_measured,
                 .on_end = on_end,
                 .userdata = task,
         };
-        int r = worker_run_new(manager->event, &spec, &task->run, fault);
+        r = worker_run_new(manager->event, &spec, &task->run, fault);
         return r < 0 ? r : 1;
 }
 
@@ -193,6 +198,8 @@ static int add_part(UsageTask *task, const Snapshot *snapshot) {
         task->parts = larger;
         larger[task->count++] = (UsagePart){
                 .id = snapshot->id,
+                .parent_id = snapshot->parent_id,
+                .driver = snapshot->driver,
                 .committed = snapshot->kind == SNAPSHOT_COMMITTED,
                 .measured =
                         !has_tree(snapshot) || (snapshot->kind == SNAPSHOT_COMMITTED && snapshot->measured),

@@ -11,6 +11,7 @@
 #include "lib/path.h"
 #include "services/snapshots/inode-table.h"
 #include "services/snapshots/manifest-record.h"
+#include "services/snapshots/shared-extents.h"
 #include "services/snapshots/tree-scan.h"
 #include "services/snapshots/tree-store.h"
 
@@ -22,6 +23,7 @@ typedef struct Manifest {
         int fd; /* -EBADF: nothing is written */
         TreeScan scan;
         InodeTable links;
+        SharedExtents shared;
         ManifestReader reader;
         DigestState digest;
         SnapshotMeasure measure;
@@ -29,11 +31,15 @@ typedef struct Manifest {
         size_t used;
 } Manifest;
 
+#define MANIFEST_NULL                                                                                       \
+        { .tree = -EBADF, .fd = -EBADF, .shared.parent = -EBADF }
+
 static void manifest_done(Manifest *manifest) {
         fd_close(manifest->tree);
         fd_close(manifest->fd);
         tree_scan_done(&manifest->scan);
         inode_table_done(&manifest->links);
+        shared_extents_done(&manifest->shared);
         manifest_reader_done(&manifest->reader);
         free(manifest->buffer);
 }
@@ -65,17 +71,27 @@ static int manifest_write(Manifest *manifest, const char *name, const struct sta
         return r;
 }
 
-/* Whatever has several names is there once. */
-static int manifest_count(Manifest *manifest, const struct stat *st) {
+/* Whatever has several names is there once, and what is the parent's as it is is there already. */
+static int manifest_count(Manifest *manifest, const char *name, const struct stat *st) {
         InodeEntry *link;
         if (st->st_nlink > 1 && !S_ISDIR(st->st_mode)) {
                 int r = inode_table_get(&manifest->links, st->st_dev, st->st_ino, &link);
                 if (r != 0)
                         return r < 0 ? r : 0;
         }
+        int r = shared_extents_visit(&manifest->shared, &manifest->scan, name, st);
+        if (r != 0)
+                return r < 0 ? r : 0;
         manifest->measure.inodes++;
         manifest->measure.size += (uint64_t) st->st_blocks * STAT_BLOCK;
         return 0;
+}
+
+static int manifest_take_away(Manifest *manifest, Fault *fault) {
+        uint64_t shared;
+        int r = shared_extents_count(&manifest->shared, &shared);
+        manifest->measure.size -= MIN_OF(r < 0 ? 0 : shared, manifest->measure.size);
+        return r < 0 ? fault_set_errno(fault, r, "Can't find out what the tree shares with its parent") : 0;
 }
 
 static int manifest_scan(Manifest *manifest, Fault *fault) {
@@ -86,8 +102,8 @@ static int manifest_scan(Manifest *manifest, Fault *fault) {
                 if (event < 0)
                         return fault_set_errno(fault, event, "Can't read the tree");
                 if (event == TREE_SCAN_END)
-                        return 0;
-                int r = event == TREE_SCAN_ENTRY ? manifest_count(manifest, &st) : 0;
+                        return manifest_take_away(manifest, fault);
+                int r = event == TREE_SCAN_ENTRY ? manifest_count(manifest, name, &st) : 0;
                 if (r >= 0 && manifest->fd >= 0)
                         r = manifest_write(manifest, name, event == TREE_SCAN_ENTRY ? &st : NULL);
                 if (r < 0) {
@@ -99,22 +115,29 @@ static int manifest_scan(Manifest *manifest, Fault *fault) {
         }
 }
 
-static int open_tree_of(int trees, int64_t id) {
+static int manifest_open(Manifest *manifest, int trees, const TreeArgument *tree, Fault *fault) {
         char path[TREE_PATH_SIZE];
-        return path_open(trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        manifest->tree =
+                path_open(trees, tree_path(tree->id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        if (manifest->tree < 0)
+                return fault_set_errno(fault, manifest->tree, "Can't open the tree");
+        if (snapshot_driver_get(tree->driver)->whole)
+                shared_extents_init(&manifest->shared, trees, manifest->tree, tree->parent_id);
+        return 0;
 }
 
-int tree_manifest_make(int trees, int64_t id, SnapshotMeasure *ret, Fault *fault) {
-        _cleanup_(manifest_done) Manifest manifest = { .tree = open_tree_of(trees, id), .fd = -EBADF };
+int tree_manifest_make(int trees, const TreeArgument *tree, SnapshotMeasure *ret, Fault *fault) {
+        _cleanup_(manifest_done) Manifest manifest = MANIFEST_NULL;
         Digest digest;
-        if (manifest.tree < 0)
-                return fault_set_errno(fault, manifest.tree, "Can't open the tree");
+        int r = manifest_open(&manifest, trees, tree, fault);
+        if (r < 0)
+                return r;
         manifest.fd = openat(manifest.tree, MANIFEST_NAME,
                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (manifest.fd < 0)
                 return fault_set_errno(fault, -errno, "Can't make the manifest of the tree");
         manifest.buffer = malloc(BUFFER_SIZE);
-        int r = manifest.buffer ? digest_state_init(&manifest.digest, DIGEST_SHA256) : -ENOMEM;
+        r = manifest.buffer ? digest_state_init(&manifest.digest, DIGEST_SHA256) : -ENOMEM;
         if (r >= 0)
                 r = tree_scan_init(&manifest.scan, manifest.tree, manifest_skips);
         if (r < 0)
@@ -130,11 +153,12 @@ int tree_manifest_make(int trees, int64_t id, SnapshotMeasure *ret, Fault *fault
         return 0;
 }
 
-int tree_measure(int trees, int64_t id, SnapshotMeasure *ret, Fault *fault) {
-        _cleanup_(manifest_done) Manifest manifest = { .tree = open_tree_of(trees, id), .fd = -EBADF };
-        if (manifest.tree < 0)
-                return fault_set_errno(fault, manifest.tree, "Can't open the tree");
-        int r = tree_scan_init(&manifest.scan, manifest.tree, manifest_skips);
+int tree_measure(int trees, const TreeArgument *tree, SnapshotMeasure *ret, Fault *fault) {
+        _cleanup_(manifest_done) Manifest manifest = MANIFEST_NULL;
+        int r = manifest_open(&manifest, trees, tree, fault);
+        if (r < 0)
+                return r;
+        r = tree_scan_init(&manifest.scan, manifest.tree, manifest_skips);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read the tree");
         manifest.scan.tolerant = true;

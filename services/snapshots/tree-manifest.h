@@ -8,8 +8,10 @@
 #include "lib/digest.h"
 #include "lib/fault.h"
 #include "services/snapshots/snapshot-record.h"
+#include "services/snapshots/tree-argument.h"
 
-/* Tree id below trees: measures it, and writes trees/NUMBER/manifest; not synced. */
-int tree_manifest_make(int trees, int64_t id, SnapshotMeasure *ret, Fault *fault);
+/* A tree below trees: measures what it takes in addition to its parent, and writes trees/NUMBER/manifest;
+ * not synced. */
+int tree_manifest_make(int trees, const TreeArgument *tree, SnapshotMeasure *ret, Fault *fault);
 /* Only the measure, without a manifest; the tree may be in use. */
-int tree_measure(int trees, int64_t id, SnapshotMeasure *ret, Fault *fault);
+int tree_measure(int trees, const TreeArgument *tree, SnapshotMeasure *ret, Fault *fault);

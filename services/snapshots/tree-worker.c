@@ -2,7 +2,7 @@
 
 /* crt-tree finish TREE…           makes trees ready and durable, and measures them;
  * crt-tree fill TREE              fills one that is to begin as a copy of its parent;
- * crt-tree measure NUMBER…        measures trees;
+ * crt-tree measure TREE…          measures trees;
  * crt-tree verify NUMBER DIGEST   compares a tree with its manifest, which has that digest; the outcome is
  * the number of damaged files, and a sentence about the first;
  * crt-tree empty-trash            deletes everything below descriptor 4.
@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <linux/btrfs.h>
 #include <linux/capability.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
 #include <pthread.h>
@@ -39,7 +40,7 @@ enum { DIRECTORY_FD = 4, TRASH_FD };
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 #define TRASH_NICE 10
 
-/* Sharing what files hold, subvolumes, fs-verity, and project quotas. */
+/* Sharing what files hold, subvolumes, fs-verity, project quotas, and what is shared. */
 static const unsigned long tree_ioctls[] = {
         FICLONE,
         BTRFS_IOC_GET_SUBVOL_ROOTREF,
@@ -49,6 +50,7 @@ static const unsigned long tree_ioctls[] = {
         FS_IOC_ENABLE_VERITY,
         FS_IOC_MEASURE_VERITY,
         TREE_QUOTA_IOCTLS,
+        FS_IOC_FIEMAP,
 };
 
 /* CAP_SYS_ADMIN is for trusted.overlay.*; the filter leaves nothing else that it would be good for. */
@@ -111,7 +113,7 @@ static int make_manifests(char *arguments[], Fault *fault) {
                 SnapshotMeasure measure = { 0 };
                 int r = tree_argument_parse(*arguments, &argument);
                 if (r >= 0)
-                        r = tree_manifest_make(DIRECTORY_FD, argument.id, &measure, fault);
+                        r = tree_manifest_make(DIRECTORY_FD, &argument, &measure, fault);
                 if (r >= 0)
                         r = send_measure(argument.id, &measure);
                 if (r < 0)
@@ -153,6 +155,8 @@ static int enter_reading_sandbox(Fault *fault) {
                 .profile = SANDBOX_TREE,
                 /* CAP_SYS_ADMIN is for trusted.overlay.*. */
                 .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(SYS_ADMIN),
+                .ioctls = (const unsigned long[]){ FS_IOC_FIEMAP },
+                .ioctl_count = 1,
         };
         (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
         return sandbox_enter(&sandbox, fault);
@@ -169,12 +173,12 @@ static int measure(char *arguments[], Fault *fault) {
         int r = enter_reading_sandbox(fault);
         for (; r >= 0 && *arguments; arguments++) {
                 SnapshotMeasure found = { 0 };
-                int64_t id;
-                r = parse_number(*arguments, &id);
+                TreeArgument argument;
+                r = tree_argument_parse(*arguments, &argument);
                 if (r >= 0)
-                        r = tree_measure(DIRECTORY_FD, id, &found, fault);
+                        r = tree_measure(DIRECTORY_FD, &argument, &found, fault);
                 if (r >= 0)
-                        r = send_measure(id, &found);
+                        r = send_measure(argument.id, &found);
         }
         return r;
 }

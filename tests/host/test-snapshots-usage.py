@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, layer, libc, rows  # noqa: E402
 from interfaces import stop_process  # noqa: E402
+from snapshot_disks import Disk  # noqa: E402
 
 store = Snapshots()
 MIB = 1 << 20
@@ -57,6 +58,87 @@ def test_own_and_shared():
     store.view("v", "next")
     equal((0, 0, before["shared-size"]), (usage("v")["size"], usage("v")["inodes"], usage("v")["shared-size"]))
     failure("NotFound", lambda: usage("none"))
+
+
+def about(expected, key, what):
+    """In MiB; file systems need some for themselves, and set some aside."""
+    found = usage(key)
+    assert expected - 0.1 <= found["size"] / MIB < expected + 1.2, (what, key, expected, found)
+    return found
+
+
+def write_and_sync(path, data, offset=0, mode="r+b"):
+    with open(path, mode) as file:
+        file.seek(offset)
+        file.write(data)
+        os.fsync(file.fileno())
+
+
+def check_shared(kind, driver):
+    """What a child holds together with its parent is on the disk once, and is the parent's."""
+    what = f"{driver} on {kind}"
+    small = [entry(f"d/{i}", b"s" * 100) for i in range(200)]
+    with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+        store.put("base", layer("d/", entry("d/f", os.urandom(8 * MIB)), *small))
+        base = about(8, "base", what)
+        store.prepare("p", "base")
+        fresh = about(0, "p", what)
+        equal((base["size"], base["inodes"]), (fresh["shared-size"], fresh["shared-inodes"]))
+        if driver == "btrfs":
+            assert fresh["size"] < 65536 and fresh["inodes"] < 3, fresh
+        with store.mount("p") as path:
+            write_and_sync(f"{path}/more", os.urandom(3 * MIB), mode="wb")
+            about(3, "p", what)
+            write_and_sync(f"{path}/d/f", os.urandom(MIB), 2 * MIB)
+            about(4, "p", what)
+            os.rename(f"{path}/d/f", f"{path}/moved")
+            for name in ("moved", "more"):
+                subprocess.run(["cp", "--reflink=always", f"{path}/{name}", f"{path}/{name}-again"], check=True)
+            about(4, "p", what)
+            os.unlink(f"{path}/more")
+            os.chmod(f"{path}/d/7", 0o600)
+            about(4, "p", what)
+        active = usage("p")
+        store.commit("c", "p")
+        about(4, "c", what)
+        equal(active["inodes"], usage("c")["inodes"])
+        equal(base, usage("base"))
+        # Whatever is made of it then.
+        store.prepare("q", "c")
+        about(0, "q", what)
+        equal(base["size"] + usage("c")["size"], usage("q")["shared-size"])
+        # What is put on a parent afterwards is less than all of it, too.
+        store.prepare("late")
+        with store.mount("late") as path:
+            write_and_sync(f"{path}/late", os.urandom(2 * MIB), mode="wb")
+        store.commit("on-c", "late", parent="c")
+        about(2, "on-c", what)
+        store.put("layer", layer(entry("l", os.urandom(2 * MIB))), "c")
+        about(2, "layer", what)
+        store.clear()
+        check_disk()
+
+
+def test_what_is_shared_with_the_parent_is_not_counted_twice():
+    check_shared("btrfs", "btrfs")
+    check_shared("xfs", "copy")
+    check_shared("btrfs", "copy")
+
+
+def test_what_is_not_shared_counts():
+    with Disk("ext4", environment="CRT_SNAPSHOTS_DRIVER=copy"):
+        store.put("base", BASE)
+        store.prepare("p", "base")
+        equal(usage("base")["inodes"], usage("p")["inodes"])
+        assert usage("p")["size"] >= MIB, usage("p")
+        store.clear()
+    # Where a tree only has what differs nothing needs to be known of the parent.
+    for kind, driver in (("xfs", "overlayfs"), ("xfs", "erofs")):
+        with Disk(kind, environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            store.put("base", BASE)
+            store.prepare("p", "base")
+            assert usage("p")["size"] < 65536 and usage("base")["size"] >= MIB, (usage("p"), usage("base"))
+            store.clear()
 
 
 def test_what_was_committed_is_measured_once():
