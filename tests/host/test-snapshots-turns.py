@@ -7,9 +7,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
-from snapshot_trees import Snapshots, check_disk, entry, equal, layer, set_rule, use_setting  # noqa: E402
-from snapshot_trees import subprocess, wait_for  # noqa: E402
-from interfaces import GLib  # noqa: E402
+from snapshot_trees import Snapshots, check_disk, entry, equal, layer, main_pid, parent_of, set_rule  # noqa: E402
+from snapshot_trees import subprocess, use_setting, wait_for  # noqa: E402
 
 LIBEXEC, HELD = "/usr/libexec/crt", "/usr/local/libexec-held"
 HOLD = f"{HELD}/hold"
@@ -45,8 +44,11 @@ class Workers:
             os.unlink(HOLD)
 
     def waiting(self, task):
-        found = 0
+        """The service's own children: what waits is a shell, and in between two."""
+        found, service = 0, main_pid()
         for pid in filter(str.isdigit, os.listdir("/proc")):
+            if parent_of(pid) != service:
+                continue
             try:
                 with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
                     found += file.read().split("\0")[1:3] == [f"{HELD}/crt-tree", task]
@@ -87,10 +89,6 @@ def check_turns(workers, task, ask_one):
     workers.let_go()
     end(calls)
     wait_for(lambda: workers.waiting(task) == 0, 60, "the workers to end")
-
-
-def prepare(user, key, driver):
-    end([ask(user, "Prepare", "ssa{sv}", key, "", "1", "driver", "s", driver)])
 
 
 def test_nobody_waits_for_what_others_ask_for():
