@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "lib/path.h"
 #include "services/snapshots/btrfs-subvolume.h"
+#include "services/snapshots/directory-stream.h"
 
 #define NAME_ATTEMPTS 64
 #define STAT_BLOCK 512U
@@ -87,17 +87,19 @@ static void trash_empty_directory(Trash *trash, const char *name) {
                 trash_note(trash, -errno);
                 return;
         }
-        for (struct dirent *entry; (entry = readdir(stream));) {
-                if (!path_is_component(entry->d_name))
-                        continue;
-                int r = remove_at_once(trash, dirfd(stream), entry->d_name);
+        const char *inside;
+        int end;
+        while ((end = directory_stream_next(stream, &inside)) > 0) {
+                int r = remove_at_once(trash, dirfd(stream), inside);
                 if (r == -EISDIR)
-                        trash_lift(trash, dirfd(stream), entry->d_name);
+                        trash_lift(trash, dirfd(stream), inside);
                 else if (r < 0)
                         trash_note(trash, r);
                 trash->progress = trash->progress || r >= 0;
         }
         (void) closedir(stream);
+        if (end < 0)
+                trash_note(trash, end);
         int r = remove_at_once(trash, trash->fd, name);
         if (r < 0)
                 trash_note(trash, r);
@@ -108,16 +110,16 @@ static int trash_round(Trash *trash) {
         DIR *stream = open_stream(trash->fd, ".");
         if (!stream)
                 return -errno;
-        for (struct dirent *entry; (entry = readdir(stream));) {
-                if (!path_is_component(entry->d_name))
-                        continue;
-                if (remove_at_once(trash, trash->fd, entry->d_name) >= 0)
+        const char *name;
+        int r;
+        while ((r = directory_stream_next(stream, &name)) > 0) {
+                if (remove_at_once(trash, trash->fd, name) >= 0)
                         trash->progress = true;
                 else
-                        trash_empty_directory(trash, entry->d_name);
+                        trash_empty_directory(trash, name);
         }
         (void) closedir(stream);
-        return 0;
+        return r;
 }
 
 int trash_empty(int fd, TrashEmptied *ret, Fault *fault) {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "lib/path.h"
+#include "services/snapshots/directory-stream.h"
 #include "services/snapshots/tree-attributes.h"
 
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -46,10 +46,13 @@ static int visit_names(int in, int root, int (*visit)(int root, const char *name
                 fd_close(fd);
                 return r;
         }
-        int r = 0;
-        for (struct dirent *entry; r >= 0 && (entry = readdir(stream));)
-                if (path_is_component(entry->d_name))
-                        r = visit(root, entry->d_name);
+        const char *name;
+        int r;
+        while ((r = directory_stream_next(stream, &name)) > 0) {
+                r = visit(root, name);
+                if (r < 0)
+                        break;
+        }
         (void) closedir(stream);
         return r;
 }

@@ -15,6 +15,7 @@
 #include "lib/identifier.h"
 #include "lib/path.h"
 #include "lib/strv.h"
+#include "services/snapshots/directory-stream.h"
 
 const char *tree_path(int64_t id, const char *part, char buffer[TREE_PATH_SIZE]) {
         (void) snprintf(buffer, TREE_PATH_SIZE, "%" PRIi64 "%s%s", id, part ? "/" : "", part ? part : "");
@@ -88,9 +89,8 @@ bool tree_store_has_trash(const TreeStore *store) {
         DIR *stream = directory_stream(store->trash);
         if (!stream)
                 return false;
-        bool found = false;
-        for (struct dirent *entry; !found && (entry = readdir(stream));)
-                found = path_is_component(entry->d_name);
+        const char *name;
+        bool found = directory_stream_next(stream, &name) != 0; /* who can't read it shall say so */
         (void) closedir(stream);
         return found;
 }
@@ -114,11 +114,14 @@ static int visit_numbers(int directory, TreeVisit visit, void *userdata) {
         DIR *stream = directory_stream(directory);
         if (!stream)
                 return -errno;
-        int r = 0;
-        for (struct dirent *entry; r >= 0 && (entry = readdir(stream));) {
+        const char *name;
+        int r;
+        while ((r = directory_stream_next(stream, &name)) > 0) {
                 uint64_t id;
-                if (string_to_uint64(entry->d_name, INT64_MAX, &id) >= 0 && id > 0)
+                if (string_to_uint64(name, INT64_MAX, &id) >= 0 && id > 0)
                         r = visit((int64_t) id, userdata);
+                if (r < 0)
+                        break;
         }
         (void) closedir(stream);
         return r;

@@ -15,6 +15,7 @@
 
 #include "lib/fd.h"
 #include "lib/path.h"
+#include "services/snapshots/directory-stream.h"
 #include "services/snapshots/directory-walk.h"
 #include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
@@ -330,6 +331,22 @@ static int merge_entry(const TreeThrough *through, int from, int to, const char 
         return renameat(from, name, to, name) < 0 ? -errno : 0;
 }
 
+/* 1: something was moved, so that there may be more than was seen. */
+static int merge_round(const TreeThrough *through, DIR *directory, int from, int to, unsigned depth) {
+        const char *name;
+        int moved = 0;
+        for (;;) {
+                int r = directory_stream_next(directory, &name);
+                if (r > 0)
+                        r = merge_entry(through, from, to, name, depth);
+                else if (r == 0)
+                        return moved;
+                if (r < 0)
+                        return r;
+                moved = 1;
+        }
+}
+
 static int merge(const TreeThrough *through, int from, int to, unsigned depth) {
         struct stat before;
         if (fstat(to, &before) < 0)
@@ -341,15 +358,9 @@ static int merge(const TreeThrough *through, int from, int to, unsigned depth) {
                 fd_close(fd);
                 return r;
         }
-        int r = 0;
-        for (unsigned moved = 1; r >= 0 && moved > 0; rewinddir(directory)) {
-                const struct dirent *entry;
-                for (moved = 0; r >= 0 && (entry = readdir(directory));)
-                        if (path_is_component(entry->d_name)) {
-                                r = merge_entry(through, from, to, entry->d_name, depth);
-                                moved++;
-                        }
-        }
+        int r;
+        while ((r = merge_round(through, directory, from, to, depth)) > 0)
+                rewinddir(directory);
         (void) closedir(directory);
         put_times_back(to, &before);
         return r;
