@@ -16,7 +16,9 @@ typedef struct InodeEntry {
         int mark;           /* the user's own; 0 at first */
         dev_t other_device; /* likewise: of the same file elsewhere */
         ino_t other_inode;
-        char **paths; /* likewise: a strv, freed with the table */
+        char **paths;              /* likewise: a strv, freed with the table */
+        uint64_t length, contents; /* likewise: what a manifest says of it */
+        uint32_t attributes;
 } InodeEntry;
 
 typedef struct InodeTable {

@@ -14,11 +14,9 @@
 
 #include "lib/fd.h"
 #include "lib/limits.h"
+#include "services/snapshots/contents-checksum.h"
 #include "services/snapshots/tree-stage.h"
 #include "services/snapshots/tree-through.h"
-
-/* As much as stays in a processor's cache. */
-#define DATA_SIZE ((size_t) 64 * 1024)
 
 /* What is not of the layer itself. */
 const char *const manifest_skips[] = {
@@ -62,29 +60,46 @@ static int checksum_attributes(int fd, const char *name, uint32_t *ret) {
         return 0;
 }
 
-static int checksum_contents(ManifestReader *reader, int fd, uint64_t size, ManifestRecord *record) {
-        if (!reader->data && !(reader->data = malloc(DATA_SIZE)))
+static int checksum_opened(ManifestReader *reader, int fd, const char *name, const struct stat *st,
+                           ManifestRecord *record) {
+        ContentsChecksum contents;
+        if (!reader->data && !(reader->data = malloc(CONTENTS_BUFFER_SIZE)))
                 return -ENOMEM;
-        while (record->length < size) {
-                ssize_t n = read(fd, reader->data, DATA_SIZE);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : 0;
-                record->contents =
-                        crc64_ecma_refl(record->contents, (unsigned char *) reader->data, (uint64_t) n);
-                record->length += (uint64_t) n;
-        }
+        int r = checksum_attributes(fd, name, &record->attributes);
+        if (r >= 0)
+                r = contents_checksum_read(fd, st, reader->data, &contents);
+        if (r < 0)
+                return r;
+        record->contents = contents.checksum;
+        record->length = contents.length;
+        reader->bytes += contents.bytes;
         return 0;
 }
 
-static int checksum_file(ManifestReader *reader, int directory, const char *name, uint64_t size,
+/* What was read for another name of the file is not read again: names cost a layer nothing. */
+static int checksum_file(ManifestReader *reader, int directory, const char *name, const struct stat *st,
                          ManifestRecord *record) {
+        InodeEntry *known = NULL;
+        int r = st->st_nlink > 1 ? inode_table_get(&reader->links, st->st_dev, st->st_ino, &known) : 0;
+        if (r < 0)
+                return r;
+        if (known && known->mark) {
+                record->attributes = known->attributes;
+                record->contents = known->contents;
+                record->length = known->length;
+                return 0;
+        }
         _cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        int r = checksum_attributes(fd, name, &record->attributes);
-        return r < 0 ? r : checksum_contents(reader, fd, size, record);
+        r = checksum_opened(reader, fd, name, st, record);
+        if (r < 0 || !known)
+                return r;
+        known->mark = 1;
+        known->attributes = record->attributes;
+        known->contents = record->contents;
+        known->length = record->length;
+        return 0;
 }
 
 static int checksum_other(int directory, const char *name, ManifestRecord *record) {
@@ -104,7 +119,7 @@ static int checksum_link(int directory, const char *name, ManifestRecord *record
 }
 
 int manifest_record_read(ManifestReader *reader, int directory, const char *name, const struct stat *st,
-                         ManifestRecord *ret, uint64_t *ret_bytes) {
+                         ManifestRecord *ret) {
         size_t length = strlen(name) + 1;
         *ret = (ManifestRecord){
                 .size = (uint32_t) (sizeof(*ret) + length),
@@ -116,14 +131,14 @@ int manifest_record_read(ManifestReader *reader, int directory, const char *name
                 .device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? st->st_rdev : 0,
         };
         memcpy(ret + 1, name, length);
-        int r = S_ISREG(st->st_mode) ? checksum_file(reader, directory, name, (uint64_t) st->st_size, ret)
+        int r = S_ISREG(st->st_mode) ? checksum_file(reader, directory, name, st, ret)
                                      : checksum_other(directory, name, ret);
         if (r >= 0 && S_ISLNK(st->st_mode))
                 r = checksum_link(directory, name, ret);
-        *ret_bytes = ret->length;
         return r;
 }
 
 void manifest_reader_done(ManifestReader *reader) {
         reader->data = mfree(reader->data);
+        inode_table_done(&reader->links);
 }

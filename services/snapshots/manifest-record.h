@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 
 #include "lib/macros.h"
+#include "services/snapshots/inode-table.h"
 
 #define MANIFEST_NAME "manifest"
 /* In trees/NUMBER, but not part of the tree. */
 extern const char *const manifest_skips[];
-#define MANIFEST_SIZE_MAX ((size_t) 2 * 1024 * 1024 * 1024)
 
 /* As it is in the file, with the name and its NUL behind. */
 typedef struct ManifestRecord {
@@ -30,12 +30,13 @@ typedef struct ManifestRecord {
 
 typedef struct ManifestReader {
         char *data; /* contents of files on the way */
+        InodeTable links;
+        uint64_t bytes; /* that were read of them, in all */
 } ManifestReader;
 
-/* What is in directory under that name; buffer has room for MANIFEST_RECORD_MAX. *ret_bytes: how much was
- * read for it. */
+/* What is in directory under that name; ret has room for MANIFEST_RECORD_MAX. */
 int manifest_record_read(ManifestReader *reader, int directory, const char *name, const struct stat *st,
-                         ManifestRecord *ret, uint64_t *ret_bytes);
+                         ManifestRecord *ret);
 void manifest_record_leave(ManifestRecord *ret);
 const char *manifest_record_name(const ManifestRecord *record);
 void manifest_reader_done(ManifestReader *reader);

@@ -52,7 +52,6 @@ static int manifest_flush(Manifest *manifest) {
 }
 
 static int manifest_write(Manifest *manifest, const char *name, const struct stat *st) {
-        uint64_t bytes;
         if (BUFFER_SIZE - manifest->used < MANIFEST_RECORD_MAX) {
                 int r = manifest_flush(manifest);
                 if (r < 0)
@@ -63,7 +62,7 @@ static int manifest_write(Manifest *manifest, const char *name, const struct sta
         int r = 0;
         if (st)
                 r = manifest_record_read(&manifest->reader, tree_scan_directory(&manifest->scan), name, st,
-                                         record, &bytes);
+                                         record);
         else
                 manifest_record_leave(record);
         memcpy(manifest->buffer + manifest->used, place, record->size);

@@ -9,12 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/digest.h"
 #include "lib/disk-sample.h"
 #include "lib/fd.h"
 #include "lib/path.h"
 #include "lib/strv.h"
-#include "services/snapshots/manifest-record.h"
+#include "services/snapshots/manifest-input.h"
 #include "services/snapshots/tree-scan.h"
 #include "services/snapshots/tree-store.h"
 
@@ -22,10 +21,9 @@
 #define PROGRESS_STEP (UINT64_C(16) * 1024 * 1024)
 
 typedef struct Verify {
-        int trees; /* weak */
+        int sample; /* weak; of the disk */
         int tree;
-        char *data; /* the manifest */
-        size_t size, at;
+        ManifestInput manifest;
         TreeScan scan;
         ManifestReader reader;
         TreeDamage damage;
@@ -35,7 +33,7 @@ typedef struct Verify {
 
 static void verify_done(Verify *verify) {
         fd_close(verify->tree);
-        free(verify->data);
+        manifest_input_done(&verify->manifest);
         tree_scan_done(&verify->scan);
         manifest_reader_done(&verify->reader);
 }
@@ -80,39 +78,20 @@ static void compare(Verify *verify, const ManifestRecord *was, const ManifestRec
 
 /* ---- the manifest ---- */
 
-/* The next record; NULL at the end. Its digest was right, so it is what was written. */
-static const ManifestRecord *next_record(Verify *verify) {
-        static _Alignas(ManifestRecord) char place[MANIFEST_RECORD_MAX];
-        ManifestRecord *record = (ManifestRecord *) place;
-        if (verify->size - verify->at < sizeof(*record))
-                return NULL;
-        memcpy(record, verify->data + verify->at, sizeof(*record));
-        if (record->size < sizeof(*record) || record->size > MANIFEST_RECORD_MAX ||
-            record->size > verify->size - verify->at)
-                return NULL;
-        memcpy(place, verify->data + verify->at, record->size);
-        place[MANIFEST_RECORD_MAX - 1] = '\0';
-        return record;
-}
-
-static void take_record(Verify *verify, const ManifestRecord *record) {
-        verify->at += record->size;
-}
-
 /* What is missing, with all that was in it. */
 static void pass_record(Verify *verify, const ManifestRecord *record) {
         size_t depth = 0;
         do {
                 depth += S_ISDIR(record->mode);
                 depth -= record->mode == 0;
-                take_record(verify, record);
-        } while (depth > 0 && (record = next_record(verify)));
+                manifest_input_take(&verify->manifest);
+        } while (depth > 0 && (record = manifest_input_next(&verify->manifest)));
 }
 
 /* The records before name in its directory are of what is not there any more. NULL: name was not there. */
 static const ManifestRecord *find_record(Verify *verify, const char *name) {
         for (;;) {
-                const ManifestRecord *record = next_record(verify);
+                const ManifestRecord *record = manifest_input_next(&verify->manifest);
                 int order = record && record->mode != 0 ? strcmp(manifest_record_name(record), name) : 1;
                 if (order == 0)
                         return record;
@@ -125,21 +104,22 @@ static const ManifestRecord *find_record(Verify *verify, const char *name) {
 
 /* The end of a directory: what is left of it in the manifest is missing. */
 static void leave_directory(Verify *verify, const char *directory) {
-        for (const ManifestRecord *record; (record = next_record(verify)) && record->mode != 0;) {
+        for (const ManifestRecord *record;
+             (record = manifest_input_next(&verify->manifest)) && record->mode != 0;) {
                 char name[2 * (NAME_MAX + 1)];
                 (void) snprintf(name, sizeof(name), "%s/%s", directory, manifest_record_name(record));
                 add_damage(verify, name, "is missing");
                 pass_record(verify, record);
         }
-        const ManifestRecord *end = next_record(verify);
+        const ManifestRecord *end = manifest_input_next(&verify->manifest);
         if (end)
-                take_record(verify, end);
+                manifest_input_take(&verify->manifest);
 }
 
 /* ---- the tree ---- */
 
-static void tell_progress(Verify *verify, uint64_t bytes) {
-        verify->damage.bytes += bytes;
+static void tell_progress(Verify *verify) {
+        verify->damage.bytes = verify->reader.bytes;
         if (!verify->on_progress || verify->damage.bytes < verify->announced + PROGRESS_STEP)
                 return;
         verify->announced = verify->damage.bytes;
@@ -147,11 +127,10 @@ static void tell_progress(Verify *verify, uint64_t bytes) {
 }
 
 /* What was in passing is no error at all. */
-static int read_record(Verify *verify, const char *name, const struct stat *st, ManifestRecord *ret,
-                       uint64_t *ret_bytes) {
+static int read_record(Verify *verify, const char *name, const struct stat *st, ManifestRecord *ret) {
         int directory = tree_scan_directory(&verify->scan), r = 0;
         for (int i = 0; i < READ_TRIES; i++) {
-                r = manifest_record_read(&verify->reader, directory, name, st, ret, ret_bytes);
+                r = manifest_record_read(&verify->reader, directory, name, st, ret);
                 if (r != -EIO)
                         return r;
         }
@@ -162,21 +141,19 @@ static int read_record(Verify *verify, const char *name, const struct stat *st, 
 static bool is_damage(const Verify *verify, int error) {
         if (error != -EIO)
                 return error == -EUCLEAN || error == -EBADMSG;
-        _cleanup_close_ int sample = disk_sample_new(verify->trees);
-        return sample >= 0 && disk_sample_is_readable(sample);
+        return verify->sample >= 0 && disk_sample_is_readable(verify->sample);
 }
 
 static int verify_entry(Verify *verify, const char *name, const struct stat *st) {
         _Alignas(ManifestRecord) char place[MANIFEST_RECORD_MAX];
         ManifestRecord *is = (ManifestRecord *) place;
-        uint64_t bytes = 0;
         const ManifestRecord *was = find_record(verify, name);
         if (!was) {
                 add_damage(verify, name, "was not there");
                 tree_scan_pass_over(&verify->scan);
                 return 0;
         }
-        int r = read_record(verify, name, st, is, &bytes);
+        int r = read_record(verify, name, st, is);
         if (r < 0 && is_damage(verify, r)) {
                 add_damage(verify, name, "can't be read: %s", strerror(-r));
                 is->mode = st->st_mode;
@@ -184,11 +161,11 @@ static int verify_entry(Verify *verify, const char *name, const struct stat *st)
                 return r;
         else
                 compare(verify, was, is);
-        tell_progress(verify, bytes);
+        tell_progress(verify);
         if (S_ISDIR(was->mode) && !S_ISDIR(is->mode))
                 pass_record(verify, was);
         else
-                take_record(verify, was);
+                manifest_input_take(&verify->manifest);
         if (!S_ISDIR(was->mode))
                 tree_scan_pass_over(&verify->scan);
         return 0;
@@ -217,35 +194,32 @@ static void damage_all(TreeDamage *damage, const char *text) {
         (void) snprintf(damage->first, sizeof(damage->first), "%s", text);
 }
 
-/* 1 there is one, and it is the right one. */
-static int read_manifest(Verify *verify, const char *expected) {
-        char text[DIGEST_STRING_MAX];
-        Digest digest;
-        _cleanup_close_ int fd = openat(verify->tree, MANIFEST_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOENT ? 0 : -errno;
-        int r = fd_read_all(fd, MANIFEST_SIZE_MAX, &verify->data, &verify->size);
-        if (r < 0 && is_damage(verify, r))
-                return 0;
-        if (r >= 0)
-                r = digest_of_data(DIGEST_SHA256, verify->data, verify->size, &digest);
-        return r < 0 ? r : string_equal(digest_to_string(&digest, text), expected);
+/* As it was when it was read first. */
+static int check_manifest(Verify *verify, Fault *fault) {
+        int r = manifest_input_check(&verify->manifest);
+        if (r < 0 && !is_damage(verify, r))
+                return fault_set_errno(fault, r, "Can't read the manifest of the tree");
+        if (r <= 0)
+                damage_all(&verify->damage, "The manifest of the tree is damaged or missing");
+        return 0;
 }
 
-int tree_verify(int trees, int64_t id, const char *manifest, void (*on_progress)(uint64_t bytes),
-                TreeDamage *ret, Fault *fault) {
+int tree_verify(const TreeVerifySpec *spec, TreeDamage *ret, Fault *fault) {
         char path[TREE_PATH_SIZE];
         _cleanup_(verify_done) Verify verify = {
-                .trees = trees,
-                .tree = path_open(trees, tree_path(id, NULL, path), O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH),
-                .on_progress = on_progress,
+                .sample = spec->sample,
+                .tree = path_open(spec->trees, tree_path(spec->id, NULL, path), O_RDONLY | O_DIRECTORY, 0,
+                                  PATH_BENEATH),
+                .manifest = { .fd = -EBADF },
+                .on_progress = spec->on_progress,
         };
         if (verify.tree == -ENOENT) {
                 damage_all(ret, "The whole tree is missing");
                 return 0;
         }
-        int r = verify.tree < 0 ? verify.tree : read_manifest(&verify, manifest);
-        if (r == 0) {
+        int r = verify.tree < 0 ? verify.tree
+                                : manifest_input_open(&verify.manifest, verify.tree, spec->manifest);
+        if (r == 0 || (verify.tree >= 0 && r < 0 && is_damage(&verify, r))) {
                 damage_all(ret, "The manifest of the tree is damaged or missing");
                 return 0;
         }
@@ -254,6 +228,8 @@ int tree_verify(int trees, int64_t id, const char *manifest, void (*on_progress)
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't open the tree");
         r = verify_scan(&verify, fault);
+        if (r >= 0)
+                r = check_manifest(&verify, fault);
         if (r >= 0)
                 *ret = verify.damage;
         return r;

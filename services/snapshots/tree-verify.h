@@ -15,6 +15,12 @@ typedef struct TreeDamage {
         uint64_t bytes;               /* that were read */
 } TreeDamage;
 
-/* manifest: the digest that its file must have. on_progress: NULL, or told how many bytes were read. */
-int tree_verify(int trees, int64_t id, const char *manifest, void (*on_progress)(uint64_t bytes),
-                TreeDamage *ret, Fault *fault);
+typedef struct TreeVerifySpec {
+        int trees;
+        int64_t id;
+        const char *manifest;                /* the digest that its file must have */
+        int sample;                          /* of the same disk: lib/disk-sample.h */
+        void (*on_progress)(uint64_t bytes); /* NULL, or told how many bytes were read */
+} TreeVerifySpec;
+
+int tree_verify(const TreeVerifySpec *spec, TreeDamage *ret, Fault *fault);

@@ -23,6 +23,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "lib/disk-sample.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/strv.h"
@@ -188,11 +190,17 @@ static void on_verify_progress(uint64_t bytes) {
 }
 
 static int verify(const char *number, const char *manifest, TreeDamage *ret, Fault *fault) {
-        int64_t id;
-        int r = parse_number(number, &id);
+        _cleanup_close_ int sample = disk_sample_new(DIRECTORY_FD);
+        TreeVerifySpec spec = {
+                .trees = DIRECTORY_FD,
+                .manifest = manifest,
+                .sample = sample,
+                .on_progress = on_verify_progress,
+        };
+        int r = parse_number(number, &spec.id);
         if (r >= 0)
                 r = enter_reading_sandbox(fault);
-        return r < 0 ? r : tree_verify(DIRECTORY_FD, id, manifest, on_verify_progress, ret, fault);
+        return r < 0 ? r : tree_verify(&spec, ret, fault);
 }
 
 static int fill(const char *argument, Fault *fault) {

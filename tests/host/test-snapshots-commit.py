@@ -10,7 +10,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
+from snapshot_trees import processor_seconds  # noqa: E402
 from snapshot_disks import Disk  # noqa: E402
+from hostile_layers import old_sparse  # noqa: E402
 from interfaces import GLib  # noqa: E402
 
 store = Snapshots()
@@ -247,6 +249,26 @@ def test_a_tree_that_can_not_be_put_in_order_does_not_keep_the_others_from_being
     kill_daemon()
     equal("active", store.stat("q")["kind"])
     assert not os.path.exists(old)
+
+
+def test_a_hole_is_not_read():
+    size = 200 << 30
+    data = old_sparse([(0, 512), (size - 512, 512)], size, b"x" * 1024) + bytes(1024)
+    for driver in ("overlayfs", "erofs", "copy"):
+        with Disk("xfs", environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            store.prepare("a")
+            store.unpack("a", data)
+            before = processor_seconds()
+            store.commit("c", "a")
+            equal("", store.wait(store.call("Verify", "c")[0][0])["damaged"])
+            assert processor_seconds() - before < 10, processor_seconds() - before
+            store.view("v", "c")
+            with store.mount("v") as path, open(f"{path}/sparse", "rb") as file:
+                equal(size, os.fstat(file.fileno()).st_size)
+                for offset, expected in ((0, b"x"), (size // 2, b"\0"), (size - 1, b"x")):
+                    equal(expected, os.pread(file.fileno(), 1, offset))
+            store.clear()
+            check_disk()
 
 
 run_cases([f for name, f in list(globals().items()) if name.startswith("test_")], clean)

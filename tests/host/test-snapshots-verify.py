@@ -9,7 +9,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer, rows  # noqa: E402
 from snapshot_trees import systemctl, worker_pids  # noqa: E402
-from interfaces import stop_process  # noqa: E402
 
 store = Snapshots()
 BASE = layer("d/", entry("d/f", b"contents" * 1000), entry("d/other", b"x"), entry("d/link", kind=tarfile.SYMTYPE,
@@ -239,15 +238,13 @@ def test_a_tree_that_is_gone_is_damage():
 
 
 def test_it_is_a_job():
-    store.prepare("big")
-    with store.mount("big") as path:
-        with open(f"{path}/f", "wb") as file:
-            os.truncate(file.fileno(), 2 << 30)
-    store.commit("c", "big")
-    wait_for(lambda: not worker_pids("crt-tree", "verify"), what="the end of the workers")
+    store.put("c", BASE)
+    # It waits for one who writes the manifest, that it is not done before we have asked.
+    manifest = f"{STATE}/trees/{number('c')}/manifest"
+    os.unlink(manifest)
+    os.mkfifo(manifest)
     job = store.call("Verify", "c")[0][0]
-    # It stands still, that it is not done before we have asked.
-    wait_for(lambda: [pid for pid in worker_pids("crt-tree", "verify") if stop_process(pid)], what="the worker")
+    wait_for(lambda: worker_pids("crt-tree", "verify"), what="the worker")
     state = store.state(job)
     equal(("running", "verify", "c"), (state["State"], state["Verb"], state["Object"]))
     assert "being read" in failure("FailedPrecondition", lambda: store.remove("c"))
