@@ -19,6 +19,7 @@
 #include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/tree-stage.h"
 #include "services/snapshots/tree-store.h"
+#include "services/snapshots/tree-sync.h"
 
 static int erofs_probe(int trees, Fault *fault) {
         _cleanup_close_ int context = fsopen("erofs", FSOPEN_CLOEXEC);
@@ -35,16 +36,19 @@ static int write_image(int tree, int files, Fault *fault) {
         if (image < 0)
                 return fault_set_errno(fault, image, "Can't make the image of the layer");
         int r = erofs_image_write(files, image, fault);
-        return r < 0 ? r : fsync(image) < 0 ? fault_set_errno(fault, -errno, "Can't write the image") : 0;
+        if (r < 0)
+                return r;
+        r = tree_sync_file(image);
+        return r < 0 ? fault_set_errno(fault, r, "Can't write the image") : 0;
 }
 
 /* Durable before it has its name, and before the files that it was made from go. */
 static int seal_image(int tree) {
         _cleanup_close_ int file = path_open(tree, IMAGE_UNFINISHED, O_RDONLY, 0, PATH_BENEATH);
-        int r = file < 0 ? file : file_verity_enable(file);
+        int r = file < 0 ? file : tree_sync_note(file_verity_enable(file));
         if (r >= 0 && renameat(tree, IMAGE_UNFINISHED, tree, IMAGE_FILE) < 0)
                 r = -errno;
-        return r < 0 ? r : fsync(tree) < 0 ? -errno : 0;
+        return r < 0 ? r : tree_sync_file(tree);
 }
 
 static int erofs_finish(const SnapshotFinish *finish, Fault *fault) {

@@ -35,6 +35,8 @@ struct SnapshotSync {
         SnapshotManager *manager; /* weak */
         WorkerRun *run;
         int trees;
+        int second;            /* another one, for a worker that ended without a word */
+        char *end;             /* how that one did, while it is asked for */
         const char *namespace; /* weak: of its first commit */
 };
 
@@ -72,25 +74,34 @@ static SnapshotCommit *commit_free(SnapshotCommit *commit) {
 }
 DEFINE_CLEANUP(SnapshotCommit *, commit_free);
 
+static int open_trees(const SnapshotManager *manager, int *ret) {
+        int fd = path_open(manager->trees.trees, ".", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        if (fd >= 0)
+                *ret = fd;
+        return fd < 0 ? fd : 0;
+}
+
 int snapshot_commit_setup(SnapshotManager *manager) {
         manager->syncs = new0(SnapshotSync, SYNCS_MAX);
         if (!manager->syncs)
                 return -ENOMEM;
         for (size_t i = 0; i < SYNCS_MAX; i++)
-                manager->syncs[i] = (SnapshotSync){ .manager = manager, .trees = -EBADF };
-        for (size_t i = 0; i < SYNCS_MAX; i++) {
-                int fd = path_open(manager->trees.trees, ".", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
-                if (fd < 0)
-                        return fd;
-                manager->syncs[i].trees = fd;
+                manager->syncs[i] = (SnapshotSync){ .manager = manager, .trees = -EBADF, .second = -EBADF };
+        int r = 0;
+        for (size_t i = 0; r >= 0 && i < SYNCS_MAX; i++) {
+                r = open_trees(manager, &manager->syncs[i].trees);
+                if (r >= 0)
+                        r = open_trees(manager, &manager->syncs[i].second);
         }
-        return 0;
+        return r;
 }
 
 void snapshot_commit_free_all(SnapshotManager *manager) {
         for (size_t i = 0; manager->syncs && i < SYNCS_MAX; i++) {
                 worker_run_free(manager->syncs[i].run);
                 fd_close(manager->syncs[i].trees);
+                fd_close(manager->syncs[i].second);
+                free(manager->syncs[i].end);
         }
         manager->syncs = mfree(manager->syncs);
         for (SnapshotCommit *commit = TAKE_PTR(manager->commits), *next; commit; commit = next) {
@@ -233,15 +244,12 @@ static void on_measured(const char *text, void *userdata) {
                 }
 }
 
-static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, void *userdata) {
-        SnapshotSync *sync = userdata;
+/* disk_failed: the kernel tells once that something could not be written, and not which file. Nothing that
+ * is not known to be on the disk is believed any more, whoever's it is. */
+static void sync_end(SnapshotSync *sync, int r, bool disk_failed, const Fault *fault) {
         SnapshotManager *manager = sync->manager;
-        sync->run = worker_run_free(sync->run);
         sync->namespace = NULL;
-
-        /* The kernel tells once that something could not be written, and not which file: nothing that is not
-         * known to be on the disk is believed any more. */
-        if (r == -EIO) {
+        if (disk_failed) {
                 int k = snapshot_store_distrust_unpacked(manager->store);
                 if (k < 0)
                         log_error("can't mark unpacked snapshots as damaged: %s", strerror(-k));
@@ -257,6 +265,46 @@ static void on_sync_end(int r, const WorkerMessage *done, const Fault *fault, vo
                 commit_end(commit, r, &own);
         }
         sync_start(manager);
+}
+
+/* It read no tree: if it was not able to answer, nobody knows. */
+static void on_second_end(int r, const WorkerMessage *said, const Fault *fault, void *userdata) {
+        SnapshotSync *sync = userdata;
+        _cleanup_(fault_done) Fault own = FAULT_NULL;
+        sync->run = worker_run_free(sync->run);
+        _cleanup_free_ char *end = TAKE_PTR(sync->end);
+        (void) fault_set(&own, r < 0 ? r : -ECHILD, "%s", r < 0 ? fault_text(fault, r) : end);
+        sync_end(sync, own.error, r < 0, &own);
+}
+
+/* What a worker that ended without a word was told of the disk, nobody is told again by the same descriptor,
+ * but by another one. That way the end of a worker says nothing about the disk, and costs nobody else
+ * anything. */
+static int sync_ask_again(SnapshotSync *sync, const Fault *fault) {
+        sync->end = strdup(fault_text(fault, -ECHILD));
+        if (!sync->end)
+                return -ENOMEM;
+        const WorkerRunSpec spec = {
+                .program = "crt-tree",
+                .arguments = (const char *const[]){ "sync", NULL },
+                .fds = &sync->second,
+                .fd_count = 1,
+                .on_end = on_second_end,
+                .userdata = sync,
+        };
+        int r = worker_run_new(sync->manager->event, &spec, &sync->run, NULL);
+        if (r < 0)
+                sync->end = mfree(sync->end);
+        return r;
+}
+
+static void on_sync_end(int r, const WorkerMessage *said, const Fault *fault, void *userdata) {
+        SnapshotSync *sync = userdata;
+        sync->run = worker_run_free(sync->run);
+        if (r != -ECHILD)
+                sync_end(sync, r, r < 0 && said->type == WORKER_DISK_FAILED, fault);
+        else if (sync_ask_again(sync, fault) < 0)
+                sync_end(sync, r, true, fault);
 }
 
 static int release_quota(const SnapshotManager *manager, const Snapshot *snapshot) {

@@ -9,15 +9,17 @@
 #include <sys/stat.h>
 
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/path.h"
+#include "services/snapshots/directory-finish.h"
 #include "services/snapshots/directory-walk.h"
 #include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-hide.h"
+#include "services/snapshots/tree-notes.h"
 #include "services/snapshots/tree-store.h"
 #include "services/snapshots/tree-through.h"
 
-#define NOTES_MAX ((size_t) 1024 * 1024 * 1024)
 /* Some seconds to a minute; an image that takes more was made to. Counted instead of timed: what is refused
  * here is refused everywhere. */
 #define WORK_MAX (UINT64_C(128) * 1024 * 1024)
@@ -40,6 +42,7 @@ typedef struct Finish {
         int parent; /* -EBADF: none */
         int64_t parent_id;
         struct timespec unpacked; /* when it was */
+        bool root_described;
         ImpliedDirectory *implied;
         size_t implied_count;
         const ImpliedDirectory **sorted; /* those, by their paths, when it was asked for one */
@@ -80,6 +83,8 @@ static int add_implied(Finish *finish, const DirectoryWalk *tree, const Director
         if (r < 0)
                 return r;
         size_t count = finish->implied_count;
+        if (count >= LIMIT_LAYER_ENTRIES)
+                return -EBADMSG;
         if ((count & (count - 1)) == 0) { /* full: it grows by powers of two */
                 ImpliedDirectory *larger =
                         reallocarray(finish->implied, count > 0 ? count * 2 : 1, sizeof(*larger));
@@ -92,33 +97,36 @@ static int add_implied(Finish *finish, const DirectoryWalk *tree, const Director
         return 0;
 }
 
-static int act_on_note(Finish *finish, DirectoryWalk *tree, const char *note, bool *root_described) {
+static int act_on_note(Finish *finish, DirectoryWalk *tree, const TreeNote *note) {
         const DirectoryLevel *at;
-        if (note[0] == 'r') {
-                *root_described = true;
+        if (note->kind == TREE_NOTE_ROOT) {
+                finish->root_described = true;
                 return 0;
         }
-        if (note[0] != 'i' && note[0] != 'o')
-                return -EIO;
-        int r = directory_walk_to(tree, note + 1, &at);
+        int r = directory_walk_to(tree, note->path, &at);
         if (r < 0)
                 return r;
-        if (note[0] == 'i')
-                return add_implied(finish, tree, at, note + 1);
-        return at->fd < 0 ? at->fd : directory_walk_set_opaque(tree);
+        if (note->kind == TREE_NOTE_IMPLIED)
+                return add_implied(finish, tree, at, note->path);
+        return at->fd < 0 ? -EBADMSG : directory_walk_set_opaque(tree);
 }
 
-static int read_notes(Finish *finish, const char *notes, size_t size, bool *root_described, Fault *fault) {
+static int read_notes(Finish *finish, const char *notes, size_t size, Fault *fault) {
         _cleanup_(directory_walk_done) DirectoryWalk tree = { 0 };
+        TreeNote note = { .path = "" };
         int r = start_walk(finish, open_root(finish->trees, finish->id), &tree);
-        for (const char *p = notes; r >= 0 && p < notes + size;) {
-                const char *end = memchr(p, '\0', (size_t) (notes + size - p));
-                r = end ? act_on_note(finish, &tree, p, root_described) : -EIO;
-                if (r < 0)
-                        return walk_fault(finish, r, *p ? p + 1 : "", fault);
-                p = end + 1;
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't open the tree");
+        for (const char *at = notes, *end = notes + size; r >= 0;) {
+                r = tree_notes_next(&at, end, &note);
+                if (r >= 0 && note.kind == TREE_NOTE_END)
+                        return 0;
+                if (r >= 0)
+                        r = act_on_note(finish, &tree, &note);
         }
-        return r < 0 ? fault_set_errno(fault, r, "Can't open the tree") : 0;
+        return r == -EBADMSG && finish->work >= DIRECTORY_WALK_STEP_MAX
+                       ? tree_notes_fault(fault)
+                       : walk_fault(finish, r, note.path, fault);
 }
 
 /* ---- what its parent says ---- */
@@ -215,8 +223,7 @@ static int follow_links(Finish *finish, Fault *fault) {
 }
 
 static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *fault) {
-        bool root_described = false;
-        int r = read_notes(finish, notes, size, &root_described, fault);
+        int r = read_notes(finish, notes, size, fault);
         if (r >= 0 && finish->parent >= 0 && finish->implied_count > 0)
                 r = follow_links(finish, fault);
         if (r >= 0 && tree_is_opaque(finish->root)) {
@@ -224,7 +231,7 @@ static int finish_notes(Finish *finish, const char *notes, size_t size, Fault *f
                 if (r < 0)
                         return fault_set_errno(fault, r, "Can't hide what the layer hides");
         }
-        if (r < 0 || root_described)
+        if (r < 0 || finish->root_described)
                 return r;
         r = finish->parent >= 0 ? file_copy_attributes(finish->parent, finish->root)
                                 : tree_reset_attributes(finish->root, finish->unpacked);
@@ -248,7 +255,11 @@ int tree_finish(int trees, int64_t id, int parent, int64_t parent_id, Fault *fau
         int r = tree_through_resume(tree, parent_id, fault);
         if (r < 0)
                 return r;
-        r = notes < 0 ? notes : fstat(notes, &st) < 0 ? -errno : fd_read_all(notes, NOTES_MAX, &text, &size);
+        r = notes < 0               ? notes
+            : fstat(notes, &st) < 0 ? -errno
+                                    : fd_read_all(notes, DIRECTORY_NOTES_MAX, &text, &size);
+        if (r == -EFBIG)
+                return tree_notes_fault(fault);
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't read the notes about the layer");
         _cleanup_(finish_done) Finish finish = {

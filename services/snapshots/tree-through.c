@@ -20,6 +20,7 @@
 #include "services/snapshots/file-copy.h"
 #include "services/snapshots/tree-attributes.h"
 #include "services/snapshots/tree-quota.h"
+#include "services/snapshots/tree-sync.h"
 
 #define BEGUN_SIZE 24
 #define LINKS_MAX 40
@@ -253,7 +254,9 @@ static int write_begun(int tree, int64_t parent_id) {
                 return fd;
         (void) snprintf(text, sizeof(text), "%" PRIi64 "\n", parent_id);
         int r = fd_write_all(fd, text, strlen(text));
-        return r < 0 ? r : fsync(fd) < 0 || fsync(tree) < 0 ? -errno : 0;
+        if (r >= 0)
+                r = tree_sync_file(fd);
+        return r < 0 ? r : tree_sync_file(tree);
 }
 
 int tree_through_begin(int tree, int64_t parent_id, Fault *fault) {

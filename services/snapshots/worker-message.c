@@ -23,7 +23,8 @@ int worker_message_read(const void *data, size_t size, WorkerMessage *ret) {
         memcpy(ret, data, sizeof(*ret));
         if (ret->type >= _WORKER_MESSAGE_TYPE_MAX)
                 return -EBADMSG;
-        if (ret->type == WORKER_FAILED && (ret->error >= 0 || ret->error < -ERRNO_MAX))
+        if ((ret->type == WORKER_FAILED || ret->type == WORKER_DISK_FAILED) &&
+            (ret->error >= 0 || ret->error < -ERRNO_MAX))
                 return -EBADMSG;
         ret->text[sizeof(ret->text) - 1] = '\0';
         for (char *p = ret->text; *p; p++)

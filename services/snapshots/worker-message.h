@@ -8,10 +8,11 @@
 #include "lib/fault.h"
 
 typedef enum WorkerMessageType {
-        WORKER_PROGRESS, /* bytes of the layer that were read */
-        WORKER_MEASURED, /* a tree's SnapshotMeasure: "NUMBER SIZE INODES MANIFEST" */
-        WORKER_DONE,     /* diff_id and bytes of the tree, where that means something */
-        WORKER_FAILED,   /* error and text */
+        WORKER_PROGRESS,    /* bytes of the layer that were read */
+        WORKER_MEASURED,    /* a tree's SnapshotMeasure: "NUMBER SIZE INODES MANIFEST" */
+        WORKER_DONE,        /* diff_id and bytes of the tree, where that means something */
+        WORKER_FAILED,      /* error and text */
+        WORKER_DISK_FAILED, /* likewise: what anybody has written may be lost */
         _WORKER_MESSAGE_TYPE_MAX,
         _WORKER_MESSAGE_TYPE_INVALID = -22,
 } WorkerMessageType;

@@ -30,13 +30,14 @@ static void on_message(Worker *worker, const void *data, size_t size, int *fds, 
 }
 
 static int run_outcome(const WorkerRun *run, const siginfo_t *info, Fault *fault) {
-        if (run->outcome.type == WORKER_FAILED)
+        if (run->outcome.type == WORKER_FAILED || run->outcome.type == WORKER_DISK_FAILED)
                 return fault_set(fault, run->outcome.error, "%s", run->outcome.text);
         if (run->outcome.type == WORKER_DONE && process_exit_status(info) == 0)
                 return 0;
         if (info->si_code == CLD_EXITED)
-                return fault_set(fault, -EIO, "%s ended with status %i", run->spec.program, info->si_status);
-        return fault_set(fault, -EIO, "%s was killed by %s", run->spec.program,
+                return fault_set(fault, -ECHILD, "%s ended with status %i", run->spec.program,
+                                 info->si_status);
+        return fault_set(fault, -ECHILD, "%s was killed by %s", run->spec.program,
                          signal_to_string(info->si_status));
 }
 

@@ -22,8 +22,9 @@ typedef struct WorkerRunSpec {
         bool own_processes;                                    /* it starts others, which end with it */
         void (*on_progress)(uint64_t bytes, void *userdata);   /* may be NULL */
         void (*on_measured)(const char *text, void *userdata); /* likewise: WORKER_MEASURED */
-        /* Once. done: what it said at the end, if r is 0. The run may be freed here. */
-        void (*on_end)(int r, const WorkerMessage *done, const Fault *fault, void *userdata);
+        /* Once. said: the last word of it, unless r is -ECHILD: it was killed, or ended, without one. The
+         * run may be freed here. */
+        void (*on_end)(int r, const WorkerMessage *said, const Fault *fault, void *userdata);
         void *userdata;
 } WorkerRunSpec;
 

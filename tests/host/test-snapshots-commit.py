@@ -13,7 +13,7 @@ from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, 
 from snapshot_trees import processor_seconds  # noqa: E402
 from snapshot_disks import Disk  # noqa: E402
 from hostile_layers import old_sparse  # noqa: E402
-from interfaces import GLib  # noqa: E402
+from interfaces import GLib, kill_processes  # noqa: E402
 
 store = Snapshots()
 BASE = layer("d/", entry("d/below", b"below"))
@@ -45,6 +45,7 @@ class Late:
         if os.path.exists(self.path):
             os.unlink(self.path)
         (os.mkfifo if self.waits else os.mkdir)(self.path)
+        return self.path
 
     def __exit__(self, *_):
         (os.unlink if self.waits else os.rmdir)(self.path)
@@ -249,6 +250,61 @@ def test_a_tree_that_can_not_be_put_in_order_does_not_keep_the_others_from_being
     kill_daemon()
     equal("active", store.stat("q")["kind"])
     assert not os.path.exists(old)
+
+
+# ---- what goes wrong with one tree is no matter of the others ----
+
+@contextlib.contextmanager
+def others_committing():
+    """A layer of somebody else's that is unpacked and not committed, and one whose commit has begun: both succeed."""
+    for key in ("theirs", "theirs-too"):
+        store.prepare(key, namespace="other")
+        store.unpack(key, BASE, namespace="other")
+    with Late("theirs-too", waits=True) as path:
+        call = subprocess.Popen([*CALL, "Commit", "ssa{sv}", "second", "theirs-too", "1", "namespace", "s", "other"])
+        try:
+            wait_for(lambda: worker_pids("crt-tree", "finish"), what="the worker")
+            theirs = worker_pids("crt-tree", "finish")
+            yield lambda: set(worker_pids("crt-tree", "finish")) - set(theirs)
+            equal("unpacked", store.stat("theirs", namespace="other")["state"])
+            with open(path, "rb") as manifest:  # what the worker of the second one waits for
+                assert manifest.read()
+            equal(0, call.wait(600))
+            store.commit("first", "theirs", namespace="other")
+        finally:
+            kill_processes(worker_pids("crt-tree", "finish"))
+            call.wait(600)
+    equal(["first", "second"], store.keys(namespace="other"))
+
+
+def test_a_worker_that_is_killed_costs_nobody_else_anything():
+    with others_committing() as own_workers:
+        for key in ("a", "b"):  # the second one waits for the first
+            store.prepare(key)
+            store.unpack(key, BASE)
+        with Late("a", waits=True):
+            call = subprocess.Popen([*CALL, "Commit", "ssa{sv}", "c", "a", "0"], stderr=subprocess.PIPE, text=True)
+            wait_for(own_workers, what="the worker")
+            after = subprocess.Popen([*CALL, "Commit", "ssa{sv}", "d", "b", "0"])
+            kill_processes(own_workers())
+            _, sentence = call.communicate(timeout=600)
+            assert call.returncode != 0 and "crt-tree was killed by SIGKILL" in sentence, sentence
+            equal(0, after.wait(600))
+        equal("unpacked", store.stat("a")["state"])
+        store.commit("c", "a")
+    equal("", store.wait(store.call("Verify", "")[0][0])["damaged"])
+
+
+def test_notes_that_make_no_sense_cost_nobody_else_anything():
+    with others_committing():
+        for notes in (b"\xff\xfe\0garbage", b"id", b"i../../../outside\0", b"omissing\0", bytes(4096)):
+            store.prepare("a")
+            store.unpack("a", BASE)
+            with open(f"{STATE}/trees/{number_of('a')}/notes", "wb") as file:
+                file.write(notes)
+            assert "does not fit its tree" in failure("BadContent", lambda: store.commit("c", "a"))
+            equal("unpacked", store.stat("a")["state"])
+            store.remove("a")
 
 
 def test_a_hole_is_not_read():
