@@ -11,13 +11,10 @@
  * alone. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -25,6 +22,7 @@
 #include "lib/sandbox.h"
 #include "lib/strv.h"
 #include "services/snapshots/diff-output.h"
+#include "services/snapshots/host-leave.h"
 #include "services/snapshots/tree-diff.h"
 #include "services/snapshots/worker-message.h"
 
@@ -33,25 +31,6 @@ enum { OUTPUT_FD = 4, NEW_FD, FURTHER_FD };
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 #define STALL_SECONDS 300
 #define MEMORY_LIMIT (UINT64_C(2) * 1024 * 1024 * 1024)
-
-/* A file system without a file becomes the root of this mount namespace, and the only mount in it. */
-static int leave_host(void) {
-        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                return -errno;
-        _cleanup_close_ int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
-        if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "size", "4096", 0) < 0 ||
-            fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-                return -errno;
-        _cleanup_close_ int root = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
-        if (root < 0 || move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-                return -errno;
-        if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
-                return -errno;
-        /* Both are mounted on "/" now, the old one on top. */
-        if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-                return -errno;
-        return 0;
-}
 
 static void on_progress(uint64_t bytes) {
         (void) worker_message_send(WORKER_PROGRESS, 0, bytes, NULL);
@@ -66,7 +45,7 @@ static int diff(const DiffOutputSpec *output_spec, TreeDiffSpec *trees, DiffResu
         (void) signal(SIGPIPE, SIG_IGN);
         int r = fd_set_nonblocking(OUTPUT_FD, true);
         if (r >= 0)
-                r = leave_host();
+                r = host_leave();
         if (r < 0)
                 return fault_set_errno(fault, r, "Can't leave the host's files");
         r = sandbox_enter(&sandbox, fault);

@@ -75,7 +75,7 @@ static SnapshotCommit *commit_free(SnapshotCommit *commit) {
 DEFINE_CLEANUP(SnapshotCommit *, commit_free);
 
 static int open_trees(const SnapshotManager *manager, int *ret) {
-        int fd = path_open(manager->trees.trees, ".", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        int fd = path_open(manager->trees.handed_trees, ".", O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
         if (fd >= 0)
                 *ret = fd;
         return fd < 0 ? fd : 0;
@@ -352,7 +352,7 @@ static void sync_start_done(SyncStart *start) {
 }
 
 static int sync_run(SnapshotSync *sync, SyncStart *start, Fault *fault) {
-        int fds[2 + COMMITS_PER_SYNC] = { sync->trees, sync->manager->trees.trash };
+        int fds[2 + COMMITS_PER_SYNC] = { sync->trees, sync->manager->trees.handed_trash };
         for (size_t i = 0; i < start->parent_count; i++)
                 fds[2 + i] = start->parents[i];
         const WorkerRunSpec spec = {

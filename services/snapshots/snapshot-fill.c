@@ -148,7 +148,7 @@ static int fill_run(SnapshotFill *fill, Fault *fault) {
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
                 .arguments = (const char *const *) arguments,
-                .fds = (const int[]){ manager->trees.trees, manager->trees.trash, parent },
+                .fds = (const int[]){ manager->trees.handed_trees, manager->trees.handed_trash, parent },
                 .fd_count = parent >= 0 ? 3 : 2,
                 .on_end = on_filled,
                 .userdata = fill,

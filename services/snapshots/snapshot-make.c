@@ -3,6 +3,7 @@
 #include "services/snapshots/snapshot-make.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "lib/fd.h"
@@ -10,6 +11,7 @@
 #include "lib/label.h"
 #include "lib/limits.h"
 #include "lib/log.h"
+#include "lib/path.h"
 #include "lib/strv.h"
 #include "services/snapshots/snapshot-ahead.h"
 #include "services/snapshots/snapshot-fill.h"
@@ -65,7 +67,12 @@ int snapshot_make_open_parent(SnapshotManager *manager, int64_t id, Fault *fault
         int r = snapshot_store_chain(manager->store, id, &chain, &count);
         if (r < 0 || count == 0)
                 return fault_set_errno(fault, r < 0 ? r : -EIO, "Can't find what the parent is built on");
-        return tree_mounts_open_merged(manager->tree_mounts, chain, count, fault);
+        if (!snapshot_driver_get(chain[0].driver)->whole)
+                return tree_mounts_open_merged(manager->tree_mounts, chain, count, fault);
+        char path[TREE_PATH_SIZE];
+        int fd = path_open(manager->trees.handed_trees, tree_path(chain[0].id, "fs", path),
+                           O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        return fd < 0 ? fault_set_errno(fault, fd, "Can't open the tree of the parent") : fd;
 }
 
 /* ---- what is asked for ---- */

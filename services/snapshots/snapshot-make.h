@@ -23,7 +23,8 @@ typedef struct SnapshotRequest {
 int snapshot_make_active(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault);
 int snapshot_make_view(SnapshotManager *manager, const SnapshotRequest *request, Fault *fault);
 
-/* The root of everything that a committed snapshot consists of, to be read. */
+/* The root of everything that a committed snapshot consists of, to be read by a worker, which gets no
+ * further from there than to the trees. */
 int snapshot_make_open_parent(SnapshotManager *manager, int64_t id, Fault *fault);
 
 /* name: NULL, the first that the file system can do. -EINVAL, -EOPNOTSUPP with a sentence. */

@@ -45,9 +45,11 @@ int snapshot_manager_new(const SnapshotManagerSpec *spec, SnapshotManager **ret,
                 return -ENOMEM;
         manager->event = sd_event_ref(spec->event);
         manager->bytes_per_uid = spec->bytes_per_uid;
-        manager->trees = (TreeStore){ .trees = -EBADF, .trash = -EBADF, .aside = -EBADF };
+        manager->trees = TREE_STORE_NULL;
 
         int r = tree_store_open(spec->state, &manager->trees, fault);
+        if (r >= 0)
+                r = tree_store_open_handed(spec->state, &manager->trees, fault);
         if (r >= 0)
                 r = open_mounts(manager, spec, fault);
         if (r >= 0)

@@ -141,7 +141,7 @@ static int task_measure(UsageTask *task, Fault *fault) {
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
                 .arguments = (const char *const *) arguments,
-                .fds = &manager->trees.trees,
+                .fds = &manager->trees.shown_trees,
                 .fd_count = 1,
                 .on_measured = on_measured,
                 .on_end = on_end,

@@ -126,7 +126,7 @@ static void run_worker(TrashCollector *collector) {
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
                 .arguments = (const char *const[]){ "empty-trash", NULL },
-                .fds = &collector->trees->trash,
+                .fds = &collector->trees->handed_trash,
                 .fd_count = 1,
                 .on_end = on_end_of_worker,
                 .userdata = collector,

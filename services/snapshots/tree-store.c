@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,14 +40,44 @@ int tree_store_open(int state, TreeStore *ret, Fault *fault) {
         int aside = open_subdirectory(state, "aside", fault);
         if (aside < 0)
                 return aside;
-        *ret = (TreeStore){ .trees = TAKE_FD(trees), .trash = TAKE_FD(trash), .aside = aside };
+        *ret = TREE_STORE_NULL;
+        ret->trees = TAKE_FD(trees);
+        ret->trash = TAKE_FD(trash);
+        ret->aside = aside;
         return 0;
+}
+
+static int copy_mount(int directory, uint64_t attributes) {
+        struct mount_attr attribute = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                                    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW |
+                                                    attributes };
+        _cleanup_close_ int fd =
+                open_tree(directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attribute, sizeof(attribute)) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+int tree_store_open_handed(int state, TreeStore *store, Fault *fault) {
+        store->state_copy = copy_mount(state, 0);
+        store->shown_trees = copy_mount(store->trees, MOUNT_ATTR_RDONLY);
+        int r = store->state_copy < 0 ? store->state_copy : store->shown_trees;
+        if (r < 0)
+                return fault_set_errno(fault, r, "Can't copy the mount that the trees are on");
+        store->handed_trees = open_subdirectory(store->state_copy, "trees", fault);
+        if (store->handed_trees >= 0)
+                store->handed_trash = open_subdirectory(store->state_copy, "trash", fault);
+        return store->handed_trees < 0 ? store->handed_trees : MIN_OF(store->handed_trash, 0);
 }
 
 void tree_store_done(TreeStore *store) {
         store->trees = fd_close(store->trees);
         store->trash = fd_close(store->trash);
         store->aside = fd_close(store->aside);
+        store->handed_trees = fd_close(store->handed_trees);
+        store->handed_trash = fd_close(store->handed_trash);
+        store->shown_trees = fd_close(store->shown_trees);
+        store->state_copy = fd_close(store->state_copy);
 }
 
 int tree_store_make(TreeStore *store, int64_t id, Fault *fault) {

@@ -4,6 +4,7 @@
 /* The directories of snapshots: trees/NUMBER/, and trash/ where trees wait to be deleted. What a tree
  * consists of is the driver's matter. */
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,9 +15,27 @@ typedef struct TreeStore {
         int trees; /* open since the start: syncfs() on it reports what went wrong with writing since then */
         int trash;
         int aside; /* trees that somebody may still look at until the next boot */
+
+        /* For workers, by copies of the mount: from these descriptors no way leads out of the state's
+         * directory, or out of the trees, which the last one only shows. */
+        int state_copy; /* keeps the next two */
+        int handed_trees;
+        int handed_trash;
+        int shown_trees;
 } TreeStore;
 
+#define TREE_STORE_NULL                                                                                     \
+        ((TreeStore){ .trees = -EBADF,                                                                      \
+                      .trash = -EBADF,                                                                      \
+                      .aside = -EBADF,                                                                      \
+                      .state_copy = -EBADF,                                                                 \
+                      .handed_trees = -EBADF,                                                               \
+                      .handed_trash = -EBADF,                                                               \
+                      .shown_trees = -EBADF })
+
 int tree_store_open(int state, TreeStore *ret, Fault *fault);
+/* Those for workers, which takes CAP_SYS_ADMIN. */
+int tree_store_open_handed(int state, TreeStore *store, Fault *fault);
 void tree_store_done(TreeStore *store);
 
 /* An empty directory trees/NUMBER; its descriptor. */

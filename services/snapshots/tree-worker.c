@@ -9,7 +9,12 @@
  * crt-tree sync                   asks whether all that was written is on the disk.
  *
  * TREE is what services/snapshots/tree-argument.h says. Descriptor 3 gets the outcome; 4 is the directory of
- * trees, 5 the trash, and what follows are roots of parents. */
+ * trees, 5 the trash, and what follows are roots of parents.
+ *
+ * It reads what images and containers have made: names, attributes, links, notes of the process that
+ * unpacked a layer. Its root directory is empty, from its descriptors no way leads out of the service's
+ * state (out of the trees, and to none that could be written to, where it only looks), and it has limits of
+ * memory and of the processor's time. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,13 +27,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lib/disk-sample.h"
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/strv.h"
+#include "services/snapshots/host-leave.h"
 #include "services/snapshots/snapshot-driver.h"
 #include "services/snapshots/trash.h"
 #include "services/snapshots/tree-argument.h"
@@ -57,18 +65,63 @@ static const unsigned long tree_ioctls[] = {
         FS_IOC_FIEMAP,
 };
 
+/* ---- what it gives up ---- */
+
+/* What the names and inodes of a layer take that has as many as one may have: on the way to an image, or on
+ * the way through it, in one directory, and with several names each. */
+#define MEMORY_OF_IMAGE (UINT64_C(896) * LIMIT_LAYER_ENTRIES)
+#define MEMORY_OF_NAMES (UINT64_C(512) * LIMIT_LAYER_ENTRIES)
+#define MEMORY_OF_WAY (UINT64_C(512) * 1024 * 1024)
+/* A tree of 8 Mi entries is gone through within the first, and as much as is on the disk read at this speed.
+ * What takes more was made to: files of which many share the same blocks, say. */
+#define SECONDS_OF_TREE 1800
+#define BYTES_PER_SECOND (UINT64_C(256) * 1024 * 1024)
+
+static uint64_t processor_seconds(size_t trees) {
+        struct statfs disk;
+        uint64_t used = fstatfs(DIRECTORY_FD, &disk) < 0
+                                ? 0
+                                : (uint64_t) (disk.f_blocks - disk.f_bfree) * (uint64_t) disk.f_bsize;
+        return trees * SECONDS_OF_TREE + used / BYTES_PER_SECOND;
+}
+
+/* The descriptors that it was handed lead nowhere else. */
+static int enter(const Sandbox *sandbox, Fault *fault) {
+        int r = host_leave();
+        return r < 0 ? fault_set_errno(fault, r, "Can't leave the host's files")
+                     : sandbox_enter(sandbox, fault);
+}
+
 /* CAP_SYS_ADMIN is for trusted.overlay.*; the filter leaves nothing else that it would be good for. */
-static int enter_sandbox(Fault *fault) {
+static int enter_sandbox(size_t trees, uint64_t memory, Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
+                .memory_limit = memory,
+                .processor_limit = processor_seconds(trees),
                 .keep_capabilities = CAPABILITY(CHOWN) | CAPABILITY(DAC_OVERRIDE) | CAPABILITY(FOWNER) |
                                      CAPABILITY(FSETID) | CAPABILITY(MKNOD) | CAPABILITY(SETFCAP) |
                                      CAPABILITY(SYS_ADMIN),
                 .ioctls = tree_ioctls,
                 .ioctl_count = ELEMENTS_OF(tree_ioctls),
         };
-        return sandbox_enter(&sandbox, fault);
+        return enter(&sandbox, fault);
 }
+
+static int enter_reading_sandbox(size_t trees, Fault *fault) {
+        const Sandbox sandbox = {
+                .profile = SANDBOX_TREE,
+                .memory_limit = MEMORY_OF_NAMES,
+                .processor_limit = processor_seconds(trees),
+                /* CAP_SYS_ADMIN is for trusted.overlay.*. */
+                .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(SYS_ADMIN),
+                .ioctls = (const unsigned long[]){ FS_IOC_FIEMAP },
+                .ioctl_count = 1,
+        };
+        (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
+        return enter(&sandbox, fault);
+}
+
+/* ---- making ready ---- */
 
 static int parse(const char *text, const SnapshotDriver **ret_driver, SnapshotFinish *ret) {
         TreeArgument argument;
@@ -156,34 +209,29 @@ static int write_to_disk(char *arguments[], Fault *fault) {
 
 /* For one who ended before it said what it was told. It looks at nothing that could be the reason. */
 static int sync_only(Fault *fault) {
-        const Sandbox sandbox = { .profile = SANDBOX_TREE };
-        int r = sandbox_enter(&sandbox, fault);
+        const Sandbox sandbox = { .profile = SANDBOX_TREE, .memory_limit = MEMORY_OF_WAY };
+        int r = enter(&sandbox, fault);
         if (r < 0)
                 return r;
         r = tree_sync_disk(DIRECTORY_FD);
         return r < 0 ? sync_fault(r, fault) : 0;
 }
 
+static size_t count_arguments(char *const arguments[]) {
+        size_t count = 0;
+        while (arguments[count])
+                count++;
+        return count;
+}
+
 static int finish(char *arguments[], Fault *fault) {
-        int r = enter_sandbox(fault);
+        int r = enter_sandbox(count_arguments(arguments), MEMORY_OF_IMAGE, fault);
         for (size_t i = 0; r >= 0 && arguments[i]; i++)
                 r = finish_one(arguments[i], fault);
         return r < 0 ? r : write_to_disk(arguments, fault);
 }
 
 /* ---- looking ---- */
-
-static int enter_reading_sandbox(Fault *fault) {
-        const Sandbox sandbox = {
-                .profile = SANDBOX_TREE,
-                /* CAP_SYS_ADMIN is for trusted.overlay.*. */
-                .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(SYS_ADMIN),
-                .ioctls = (const unsigned long[]){ FS_IOC_FIEMAP },
-                .ioctl_count = 1,
-        };
-        (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
-        return sandbox_enter(&sandbox, fault);
-}
 
 static int parse_number(const char *text, int64_t *ret) {
         uint64_t id = 0;
@@ -193,7 +241,7 @@ static int parse_number(const char *text, int64_t *ret) {
 }
 
 static int measure(char *arguments[], Fault *fault) {
-        int r = enter_reading_sandbox(fault);
+        int r = enter_reading_sandbox(count_arguments(arguments), fault);
         for (; r >= 0 && *arguments; arguments++) {
                 SnapshotMeasure found = { 0 };
                 TreeArgument argument;
@@ -211,16 +259,17 @@ static void on_verify_progress(uint64_t bytes) {
 }
 
 static int verify(const char *number, const char *manifest, TreeDamage *ret, Fault *fault) {
-        _cleanup_close_ int sample = disk_sample_new(DIRECTORY_FD);
+        _cleanup_close_ int sample = disk_sample_new(TRASH_FD);
         TreeVerifySpec spec = {
                 .trees = DIRECTORY_FD,
                 .manifest = manifest,
                 .sample = sample,
                 .on_progress = on_verify_progress,
         };
+        (void) close(TRASH_FD);
         int r = parse_number(number, &spec.id);
         if (r >= 0)
-                r = enter_reading_sandbox(fault);
+                r = enter_reading_sandbox(1, fault);
         return r < 0 ? r : tree_verify(&spec, ret, fault);
 }
 
@@ -230,20 +279,21 @@ static int fill(const char *argument, Fault *fault) {
         int r = parse(argument, &driver, &finish);
         if (r < 0 || !driver->fill)
                 return -EINVAL;
-        r = enter_sandbox(fault);
+        r = enter_sandbox(1, MEMORY_OF_WAY, fault);
         return r < 0 ? r : driver->fill(&finish, fault);
 }
 
 static int empty_trash(TrashEmptied *ret, Fault *fault) {
         const Sandbox sandbox = {
                 .profile = SANDBOX_TREE,
+                .memory_limit = MEMORY_OF_WAY,
                 /* CAP_SYS_ADMIN is for deleting subvolumes. */
                 .keep_capabilities = CAPABILITY(DAC_OVERRIDE) | CAPABILITY(FOWNER) | CAPABILITY(SYS_ADMIN),
                 .ioctls = (const unsigned long[]){ BTRFS_IOC_SNAP_DESTROY },
                 .ioctl_count = 1,
         };
         (void) setpriority(PRIO_PROCESS, 0, TRASH_NICE);
-        int r = sandbox_enter(&sandbox, fault);
+        int r = enter(&sandbox, fault);
         return r < 0 ? r : trash_empty(DIRECTORY_FD, ret, fault);
 }
 

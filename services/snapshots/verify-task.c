@@ -133,8 +133,8 @@ static int task_run(VerifyTask *task, const Snapshot *snapshot, Fault *fault) {
         const WorkerRunSpec spec = {
                 .program = "crt-tree",
                 .arguments = (const char *const[]){ "verify", number, snapshot->measure.manifest, NULL },
-                .fds = &manager->trees.trees,
-                .fd_count = 1,
+                .fds = (const int[]){ manager->trees.shown_trees, manager->trees.handed_trash },
+                .fd_count = 2,
                 .on_progress = on_worker_progress,
                 .on_end = on_worker_end,
                 .userdata = task,

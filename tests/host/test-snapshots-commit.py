@@ -3,6 +3,7 @@
 """A commit that fails late, or is killed, costs nothing: what somebody has mounted is there, and the same tree."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -305,6 +306,57 @@ def test_notes_that_make_no_sense_cost_nobody_else_anything():
             assert "does not fit its tree" in failure("BadContent", lambda: store.commit("c", "a"))
             equal("unpacked", store.stat("a")["state"])
             store.remove("a")
+
+
+def limit_of(pid, what):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        return next(line[26:].split()[0] for line in file if line.startswith(what))
+
+
+def check_confined(pid, root):
+    """Nothing of the host is seen, no way leads out of root, and there are limits."""
+    at = f"/proc/{pid}"
+    equal([], os.listdir(f"{at}/root/"))
+    for fd in os.listdir(f"{at}/fd"):
+        if os.path.isdir(f"{at}/fd/{fd}/"):
+            assert not os.path.samefile("/", f"{at}/fd/{fd}" + "/.." * 9), os.readlink(f"{at}/fd/{fd}")
+    assert os.path.samefile(root, f"{at}/fd/4" + "/.." * 9)
+    assert limit_of(pid, "Max cpu time").isdigit()
+    with open(f"{at}/maps", encoding="utf-8") as file:  # whose shadows take terabytes
+        assert "libasan" in file.read() or limit_of(pid, "Max address space").isdigit()
+
+
+def test_workers_see_the_trees_and_no_host():
+    for driver in ("overlayfs", "copy"):
+        with Disk("xfs", environment=f"CRT_SNAPSHOTS_DRIVER={driver}"):
+            store.put("base", BASE)
+            store.prepare("a")
+            store.unpack("a", BASE)
+            with Late("a", waits=True):
+                call = subprocess.Popen([*CALL, "Commit", "ssa{sv}", "c", "a", "1", "parent", "s", "base"])
+                wait_for(lambda: worker_pids("crt-tree", "finish"), what="the worker")
+                pid = worker_pids("crt-tree", "finish")[0]
+                wait_for(lambda: limit_of(pid, "Max cpu time") != "unlimited", what="the limits")
+                check_confined(pid, STATE)
+                with open(f"{STATE}/trees/{number_of('a')}/manifest", "rb") as manifest:
+                    assert manifest.read()
+                equal(0, call.wait(600))
+            manifest = f"{STATE}/trees/{number_of('base')}/manifest"
+            os.unlink(manifest)
+            os.mkfifo(manifest)
+            job = store.call("Verify", "base")[0][0]
+            wait_for(lambda: [pid for pid in worker_pids("crt-tree", "verify")
+                              if limit_of(pid, "Max cpu time") != "unlimited"], what="the worker")
+            pid = worker_pids("crt-tree", "verify")[0]
+            check_confined(pid, f"{STATE}/trees")
+            try:
+                os.close(os.open(f"/proc/{pid}/fd/4/written", os.O_WRONLY | os.O_CREAT))
+                raise AssertionError("it can write")
+            except OSError as error:
+                equal(errno.EROFS, error.errno)
+            store.cancel(job)
+            store.clear()
+            check_disk()
 
 
 def test_a_hole_is_not_read():
