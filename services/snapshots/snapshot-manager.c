@@ -152,7 +152,9 @@ static void let_go(SnapshotManager *manager, const Snapshot *snapshot) {
         tree_mounts_release(manager->tree_mounts, snapshot->id);
         if (snapshot->kind == SNAPSHOT_COMMITTED)
                 snapshot_chains_forget(manager->chains);
-        if (snapshot->size_max > 0 && snapshot->driver != DRIVER_BTRFS)
+        /* One whose unpacking failed may have kept it, if the service was killed meanwhile. */
+        if ((snapshot->size_max > 0 || snapshot->state == SNAPSHOT_FAILED) &&
+            snapshot->driver != DRIVER_BTRFS)
                 tree_quota_drop(manager->trees.trees, snapshot->id);
         if (snapshot->kind == SNAPSHOT_VIEW)
                 return;

@@ -32,12 +32,15 @@ static bool is_enforced(int fd) {
         return quota_call(fd, Q_XGETQSTATV, 0, &state) >= 0 && (state.qs_flags & FS_QUOTA_PDQ_ENFD);
 }
 
-static int set_limit(int fd, uint32_t project, uint64_t size_max) {
+/* Zeros: none. */
+static int set_limit(int fd, uint32_t project, uint64_t size_max, uint64_t inodes_max) {
         uint64_t blocks = (size_max + QUOTA_BLOCK - 1) / QUOTA_BLOCK;
         struct if_dqblk limits = {
                 .dqb_bhardlimit = blocks,
                 .dqb_bsoftlimit = blocks,
-                .dqb_valid = QIF_BLIMITS,
+                .dqb_ihardlimit = inodes_max,
+                .dqb_isoftlimit = inodes_max,
+                .dqb_valid = QIF_LIMITS,
         };
         return quota_call(fd, Q_SETQUOTA, project, &limits);
 }
@@ -64,10 +67,23 @@ int tree_quota_set(int tree, int64_t id, uint64_t size_max, Fault *fault) {
                 return fault_set(fault, -EOPNOTSUPP,
                                  "option 'size-max': the file system of the snapshots has no project quotas "
                                  "(mount option prjquota)");
-        int r = set_limit(tree, project_of(id), size_max);
+        int r = set_limit(tree, project_of(id), size_max, 0);
         if (r >= 0)
                 r = set_project(tree, project_of(id));
         return r < 0 ? fault_set_errno(fault, r, "Can't limit the size of the snapshot") : 0;
+}
+
+int tree_quota_bound(int directory, int64_t id, uint64_t size_max, uint64_t inodes_max) {
+        struct fsxattr attributes;
+        if (!is_enforced(directory))
+                return 0;
+        int r = get_attributes(directory, &attributes);
+        if (r <= 0 || (attributes.fsx_xflags & FS_XFLAG_PROJINHERIT))
+                return r < 0 ? r : 0;
+        r = set_limit(directory, project_of(id), size_max, inodes_max);
+        if (r >= 0)
+                r = set_project(directory, project_of(id));
+        return r < 0 ? r : 1;
 }
 
 int tree_quota_release(int tree) {
@@ -89,5 +105,5 @@ int tree_quota_join(int directory, int in) {
 
 void tree_quota_drop(int trees, int64_t id) {
         if (is_enforced(trees))
-                (void) set_limit(trees, project_of(id), 0);
+                (void) set_limit(trees, project_of(id), 0, 0);
 }

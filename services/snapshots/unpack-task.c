@@ -17,8 +17,14 @@
 #include "services/snapshots/snapshot-commit.h"
 #include "services/snapshots/snapshot-rules.h"
 #include "services/snapshots/space-reserve.h"
+#include "services/snapshots/tree-quota.h"
 #include "services/snapshots/worker-run.h"
 #include "services/snapshots/worker-slots.h"
+
+/* What an entry takes beyond its contents, at the most: blocks that are not full, its name, attributes; and
+ * what is made besides entries. */
+#define ENTRY_SIZE (UINT64_C(16) * 1024)
+#define SPARE_ENTRIES 64
 
 #define WATCH_ACCURACY_USEC UINT64_C(1000)
 #define WATCH_RETRY_USEC UINT64_C(200000)
@@ -30,6 +36,7 @@ struct UnpackTask {
         int64_t id;
         int layer;
         bool running;
+        bool bound; /* by a quota: tree-quota.h */
         WorkerRun *run;
 };
 
@@ -137,7 +144,10 @@ static void task_end(UnpackTask *task, int r, uint64_t size, Fault *fault) {
                         r = fault_set_errno(fault, r, "Can't record that the layer was unpacked");
         }
         int64_t id = task->id;
+        bool bound = task->bound;
         task_free(task); /* and with it the worker, before its tree goes */
+        if (bound)
+                tree_quota_drop(queue->manager->trees.trees, id);
         if (r < 0)
                 snapshot_manager_fail(queue->manager, id);
         spec.on_end(r, size, fault, spec.userdata);
@@ -212,6 +222,21 @@ static const char *const *task_arguments(const UnpackTask *task, UnpackArguments
         return buffer->list;
 }
 
+/* Where the file system has project quotas, the kernel holds whoever writes to what a layer may be made of;
+ * elsewhere only to leaving some room to others. */
+static int task_bound(UnpackTask *task, Fault *fault) {
+        const SnapshotManager *manager = task->queue->manager;
+        const LayerRules *rules = &task->spec.rules;
+        char path[TREE_PATH_SIZE];
+        _cleanup_close_ int fd = path_open(manager->trees.trees, tree_path(task->id, "fs", path),
+                                           O_RDONLY | O_DIRECTORY, 0, PATH_BENEATH);
+        int r = fd < 0 ? fd
+                       : tree_quota_bound(fd, task->id, rules->size_max + rules->entries_max * ENTRY_SIZE,
+                                          rules->entries_max + SPARE_ENTRIES);
+        task->bound = r > 0;
+        return r < 0 ? fault_set_errno(fault, r, "Can't limit what the layer takes") : 0;
+}
+
 static int task_start(UnpackTask *task, Fault *fault) {
         SnapshotManager *manager = task->queue->manager;
         UnpackArguments arguments;
@@ -221,6 +246,9 @@ static int task_start(UnpackTask *task, Fault *fault) {
         _cleanup_close_ int notes = open_notes(manager, task->id);
         if (notes < 0)
                 return fault_set_errno(fault, notes, "Can't make the notes about the layer");
+        int r = task_bound(task, fault);
+        if (r < 0)
+                return r;
         const WorkerRunSpec spec = {
                 .program = "crt-unpack",
                 .arguments = task_arguments(task, &arguments),
@@ -231,7 +259,7 @@ static int task_start(UnpackTask *task, Fault *fault) {
                 .on_end = on_worker_end,
                 .userdata = task,
         };
-        int r = queue_watch(task->queue, 0);
+        r = queue_watch(task->queue, 0);
         r = r < 0 ? fault_set_errno(fault, r, "Can't watch the disk")
                   : worker_run_new(manager->event, &spec, &task->run, fault);
         task->layer = fd_close(task->layer); /* the worker's alone: it must see when the writer ends */

@@ -304,6 +304,27 @@ def use_setting(line):
     systemctl("restart", "crt-snapshots")
 
 
+LIBEXEC, ROGUE = "/usr/libexec/crt", "/usr/src/crt-build/tests/host/rogue-unpack"
+
+
+class TakenOver:
+    """The service with a crt-unpack that takes of the disk what it can (rogue-unpack.c)."""
+
+    def __init__(self, way, environment=""):
+        self.way, self.environment = way, environment
+
+    def __enter__(self):
+        self.directory = tempfile.mkdtemp(prefix="crt-libexec-", dir="/usr/local/lib")
+        os.chmod(self.directory, 0o755)
+        for name in os.listdir(LIBEXEC):
+            os.symlink(ROGUE if name == "crt-unpack" else f"{LIBEXEC}/{name}", f"{self.directory}/{name}")
+        use_setting(f"Environment=CRT_LIBEXECDIR={self.directory} CRT_TEST_ROGUE={self.way} {self.environment}")
+
+    def __exit__(self, *_):
+        use_setting(None)
+        subprocess.run(["rm", "-r", self.directory], check=True)
+
+
 def slow_layer(key, store, size=8 << 20):
     """An unpacking that stands in the middle: (job, write end, the rest of the bytes)."""
     data = layer("first/", entry("first/file", b"x" * size), entry("last", b"y"))
@@ -316,7 +337,7 @@ def slow_layer(key, store, size=8 << 20):
     return job, write_end, data[size // 2:]
 
 
-__all__ = ["BOOTED", "CRASHED", "JOB", "OWN_NAMES", "STATE", "Snapshots", "Tree", "change_records",
+__all__ = ["BOOTED", "CRASHED", "JOB", "OWN_NAMES", "STATE", "Snapshots", "TakenOver", "Tree", "change_records",
            "check_disk", "compress", "entry", "equal", "failure", "kill_daemon", "layer", "main_pid",
            "memfd", "mounts", "os", "part_pids", "rows", "run_cases", "set_rule", "sha256", "slow_layer",
            "subprocess", "systemctl", "tarfile", "tempfile", "time", "trees", "use_setting", "wait_for",

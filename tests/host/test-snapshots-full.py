@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, Tree, check_disk, entry, equal, failure, layer, systemctl  # noqa: E402
-from snapshot_trees import sha256, tempfile, use_setting, wait_for, worker_pids  # noqa: E402
+from snapshot_trees import TakenOver, sha256, wait_for, worker_pids  # noqa: E402
 from interfaces import GLib, error_name, unmount  # noqa: E402
 from snapshot_trees import journal  # noqa: E402
 
@@ -90,27 +90,6 @@ def test_no_inodes_for_a_layer():
         fails_and_works_again(MANY)
         store.put("few", layer(*[entry(f"{i}", b"x") for i in range(300)]))
         check_kept()
-
-
-LIBEXEC, ROGUE = "/usr/libexec/crt", "/usr/src/crt-build/tests/host/rogue-unpack"
-
-
-class TakenOver:
-    """The service with a crt-unpack that takes of the disk what it can (rogue-unpack.c)."""
-
-    def __init__(self, way):
-        self.way = way
-
-    def __enter__(self):
-        self.directory = tempfile.mkdtemp(prefix="crt-libexec-", dir="/usr/local/lib")
-        os.chmod(self.directory, 0o755)
-        for name in os.listdir(LIBEXEC):
-            os.symlink(ROGUE if name == "crt-unpack" else f"{LIBEXEC}/{name}", f"{self.directory}/{name}")
-        use_setting(f"Environment=CRT_LIBEXECDIR={self.directory} CRT_TEST_ROGUE={self.way}")
-
-    def __exit__(self, *_):
-        use_setting(None)
-        subprocess.run(["rm", "-r", self.directory], check=True)
 
 
 def free():

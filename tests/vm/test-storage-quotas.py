@@ -14,7 +14,7 @@ import tarfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "host"))
 from content_store import equal, failure, run_cases, wait_for  # noqa: E402
 from image_pulls import images, registry  # noqa: E402
-from snapshot_trees import Snapshots, check_disk, entry, layer  # noqa: E402
+from snapshot_trees import Snapshots, TakenOver, check_disk, entry, layer, sha256  # noqa: E402
 from vm_disk import MIB, STATE, Disk, number_of, put, read_error  # noqa: E402
 
 SIZE = 8 * MIB
@@ -24,18 +24,22 @@ PROJECTS = 0x63000000
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def usage(project):
-    """(limit, used) in bytes"""
+def quota(project):
+    """Bytes allowed and used, files allowed and made."""
     with open("/proc/self/mountinfo", encoding="ascii") as table:
         device = [line.split(" - ")[1].split()[1] for line in table if f" {STATE} " in line][-1]
     buffer = ctypes.create_string_buffer(72)
     if libc.quotactl(Q_GETQUOTA << 8 | PRJQUOTA, device.encode(), project, buffer) < 0:
         number = ctypes.get_errno()
         if number in (errno.ENOENT, errno.ESRCH):
-            return 0, 0
+            return 0, 0, 0, 0
         raise OSError(number, "quotactl")
-    limit, _, used = struct.unpack_from("QQQ", buffer)
-    return limit * 1024, used
+    limit, _, used, files_limit, _, files = struct.unpack_from("6Q", buffer)
+    return limit * 1024, used, files_limit, files
+
+
+def usage(project):
+    return quota(project)[:2]
 
 
 def project_of(key):
@@ -121,9 +125,31 @@ def check_layer_is_put_on_its_parent(store, driver):
     check_disk()
 
 
+def check_taken_over(store):
+    """Not even a writer that keeps to no rules gets beyond what a layer may be made of."""
+    data = layer(entry("file", b"x"))
+    for way, position, reached in (("file", 1, 16 * MIB), ("deleted", 1, 16 * MIB), ("many", 3, 100)):
+        with TakenOver(way, "CRT_SNAPSHOTS_LAYER_SIZE=16777216 CRT_SNAPSHOTS_LAYER_ENTRIES=100"):
+            store.prepare("p")
+            project = project_of("p")
+            job = store.unpack_begin("p", data, sha256(data))
+            wait_for(lambda: quota(project)[position] >= reached, what=f"what '{way}' may take")
+            limits = quota(project)
+            assert reached <= limits[position - 1] <= 2 * reached and limits[position] <= limits[position - 1], limits
+            store.cancel(job)
+            failure("Cancelled", lambda: store.wait(job))
+            store.remove("p")
+            wait_for(lambda: quota(project) == (0, 0, 0, 0), what="the quota to be given back")
+    put(store, "honest", data, "overlayfs")
+    equal((0, 0), quota(project_of("honest"))[::2])
+    store.remove("honest")
+    check_disk()
+
+
 def check_quotas(disk):
     store = Snapshots()
     with disk:
+        check_taken_over(store)
         for driver in ("overlayfs", "erofs", "copy"):
             check_size_max(store, driver)
             check_full_tree_is_committed(store, driver)

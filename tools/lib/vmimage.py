@@ -149,13 +149,14 @@ def copy_program(build, path, tree):
 
 
 def installed(build, path):
-    """What this build installs, the repository without what was built, and what cuts the power of disks."""
+    """What this build installs, and the repository without what was built but for programs of tests."""
     with tempfile.TemporaryDirectory(prefix="crt-vm-") as tree:
         os.chmod(tree, 0o755)
         if build:
             run("meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", tree)
             merge_usr(tree)
-            copy_program(build, "tests/power/power-disk", os.path.join(tree, "usr/src/crt-build"))
+            for program in ("tests/power/power-disk", "tests/host/rogue-unpack"):
+                copy_program(build, program, os.path.join(tree, "usr/src/crt-build"))
         shutil.copytree(TOP, os.path.join(tree, "usr/src/crt"), symlinks=True,
                         ignore=shutil.ignore_patterns("build", "build-*", ".git", "__pycache__"))
         # sysusers.d and tmpfiles.d are read again when /usr is newer than what was seen last.
