@@ -13,6 +13,9 @@
 
 #define RESERVED_PREFIX "org.crt."
 #define GC_PREFIX RESERVED_PREFIX "gc."
+/* As containerd has them: lives as long as another one does, or by when it was used. */
+#define LABEL_GC_BACK GC_PREFIX "bref."
+#define LABEL_GC_CONDITION GC_PREFIX "cond."
 #define USEC_PER_SEC UINT64_C(1000000)
 
 bool label_key_is(const char *key, const char *name) {
@@ -22,7 +25,8 @@ bool label_key_is(const char *key, const char *name) {
 
 const char *label_collected_key(const char *key) {
         static const char *const plain[] = { LABEL_GC_ROOT, LABEL_GC_EXPIRE };
-        static const char *const dotted[] = { LABEL_GC_REF_CONTENT, LABEL_GC_REF_SNAPSHOT };
+        static const char *const dotted[] = { LABEL_GC_REF_CONTENT, LABEL_GC_REF_SNAPSHOT,
+                                              LABEL_GC_REF_IMAGE };
         for (size_t i = 0; i < ELEMENTS_OF(plain); i++)
                 if (string_equal(key, plain[i]))
                         return plain[i];
@@ -33,7 +37,8 @@ const char *label_collected_key(const char *key) {
 }
 
 bool label_refers(const char *label) {
-        return string_after(label, LABEL_GC_REF_CONTENT) || string_after(label, LABEL_GC_REF_SNAPSHOT);
+        return string_after(label, LABEL_GC_REF_CONTENT) || string_after(label, LABEL_GC_REF_SNAPSHOT) ||
+               string_after(label, LABEL_GC_REF_IMAGE);
 }
 
 static bool has_all(char *const *labels, const char *prefix, char *const *others) {
@@ -144,6 +149,16 @@ static int check_reserved(const char *key, const char *value, const char *const 
                                ? 0
                                : fault_set(fault, -EINVAL,
                                            "label '%s': '%.64s' is not the key of a snapshot", key, value);
+        if (label_key_is(key, LABEL_GC_REF_IMAGE))
+                return strlen(value) <= LIMIT_REFERENCE_LENGTH
+                               ? 0
+                               : fault_set(fault, -EINVAL, "label '%s': '%.64s' is not the name of an image",
+                                           key, value);
+        if (string_after(key, LABEL_GC_BACK) || string_after(key, LABEL_GC_CONDITION))
+                return fault_set(fault, -EINVAL,
+                                 "label '%.64s': what keeps a thing says so, by '" GC_PREFIX
+                                 "ref.', and never the thing itself",
+                                 key);
         if (string_equal(key, LABEL_GC_EXPIRE))
                 return label_parse_time(value, &time) >= 0
                                ? 0

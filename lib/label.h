@@ -7,7 +7,8 @@
  *   org.crt.gc.root                  any value: the collection leaves it, and what it refers to
  *   org.crt.gc.ref.content[.x]       a digest: refers to that blob
  *   org.crt.gc.ref.snapshot[.x]      a key: refers to that snapshot
- *   org.crt.gc.expire                RFC 3339: from then on it does not count as a root
+ *   org.crt.gc.ref.image[.x]         a name: refers to that image
+ *   org.crt.gc.expire                RFC 3339: from then on it does not count as a root; a lease ends
  */
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 #define LABEL_GC_ROOT "org.crt.gc.root"
 #define LABEL_GC_REF_CONTENT "org.crt.gc.ref.content"
 #define LABEL_GC_REF_SNAPSHOT "org.crt.gc.ref.snapshot"
+#define LABEL_GC_REF_IMAGE "org.crt.gc.ref.image"
 #define LABEL_GC_EXPIRE "org.crt.gc.expire"
 
 /* 0, -EINVAL or -EDQUOT with a sentence. own: further reserved keys that this kind of thing has, NULL or

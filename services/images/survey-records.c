@@ -63,6 +63,14 @@ static int add_expiry(SurveyRecords *records, uint32_t node, NodeName value) {
 }
 
 int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key, NodeName value) {
+        static const struct {
+                const char *key, *how;
+                NodeKind kind;
+        } references[] = {
+                { LABEL_GC_REF_CONTENT, "label " LABEL_GC_REF_CONTENT, NODE_BLOB },
+                { LABEL_GC_REF_SNAPSHOT, "label " LABEL_GC_REF_SNAPSHOT, NODE_SNAPSHOT },
+                { LABEL_GC_REF_IMAGE, "label " LABEL_GC_REF_IMAGE, NODE_IMAGE },
+        };
         char name[LIMIT_LABEL_LENGTH + 1];
         if (key.length >= sizeof(name))
                 return -EBADMSG;
@@ -74,12 +82,11 @@ int survey_records_add_label(SurveyRecords *records, uint32_t node, NodeName key
                 return survey_records_add_root(records, node, root_label, false);
         if (string_equal(name, LABEL_GC_EXPIRE))
                 return add_expiry(records, node, value);
-        bool to_blob = label_key_is(name, LABEL_GC_REF_CONTENT);
-        if (!to_blob && !label_key_is(name, LABEL_GC_REF_SNAPSHOT))
-                return 0;
-        return survey_records_refer(records, node, to_blob ? NODE_BLOB : NODE_SNAPSHOT, value,
-                                    to_blob ? "label " LABEL_GC_REF_CONTENT
-                                            : "label " LABEL_GC_REF_SNAPSHOT);
+        for (size_t i = 0; i < ELEMENTS_OF(references); i++)
+                if (label_key_is(name, references[i].key))
+                        return survey_records_refer(records, node, references[i].kind, value,
+                                                    references[i].how);
+        return 0;
 }
 
 /* ---- one for each kind of record; the fields behind its name ---- */

@@ -209,6 +209,20 @@ def test_a_lease_of_an_image_keeps_it_beyond_its_time():
     equal(1, collect()["images"])
 
 
+def test_a_label_keeps_an_image_whose_time_is_over():
+    images.pull(BUSYBOX)
+    everything = digests()
+    keeper = put("keeper")
+    set_labels("blob", keeper, {LABEL_ROOT: "yes", "org.crt.gc.ref.image.one": BUSYBOX})
+    set_labels("image", BUSYBOX, {LABEL_EXPIRE: "2020-01-01T00:00:00Z"})
+    equal(NOTHING, collect())
+    equal([("blob", keeper, "label " + LABEL_ROOT), ("image", BUSYBOX, "label org.crt.gc.ref.image")],
+          why("image", BUSYBOX))
+    set_labels("blob", keeper, {"org.crt.gc.ref.image.one": ""})
+    went = collect()
+    equal((1, len(everything)), (went["images"], went["blobs"]))
+
+
 def test_a_lease_that_comes_in_the_middle_keeps_its_things():
     blob = put("late")
     epoch = begin("Content")

@@ -64,6 +64,9 @@ static void labels_and_leases_keep_what_they_name(void) {
                 { "label\tblob\tsystem\tlayer-1\torg.crt.gc.expire\tsoon\n"
                   "label\tblob\tsystem\tlayer-1\torg.crt.gc.root\tyes\n",
                   4 },
+                { "label\tblob\tsystem\tlayer-1\torg.crt.gc.root\tyes\n"
+                  "label\tblob\tsystem\tlayer-1\torg.crt.gc.ref.image\tnone\n",
+                  4 },
                 { "ingest\tsystem\ti\tlayer-1\n", 4 },
                 { "ingest\tsystem\ti\t\n", 5 },
         };
