@@ -231,6 +231,8 @@ static int show_why(Context *context, const GcOptions *options, Fault *fault) {
 
 static int run_gc(Context *context, void *userdata, char **operands, Fault *fault) {
         const GcOptions *options = userdata;
+        if (options->why && (options->plan || options->older_than || options->all_namespaces))
+                return fault_set(fault, -EINVAL, "--why goes with no other option");
         if (options->why)
                 return show_why(context, options, fault);
         return options->plan ? show_plan(context, options, fault) : collect(context, options, fault);

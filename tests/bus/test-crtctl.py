@@ -443,6 +443,8 @@ def wrong_usage_gets_a_hint():
                                     (("run", "-vfoo", IMAGE), 125, "SOURCE:DESTINATION"),
                                     (("run", "--storage-opt=3G", IMAGE), 125, "size=SIZE"),
                                     (("run", "--storage-opt=size=0", IMAGE), 125, "at least 1"),
+                                    (("gc", "--why=image:x", "--plan"), 1, "--why goes with no other option"),
+                                    (("gc", "--why=image:x", "--older-than=1h"), 1, "--why goes with"),
                                     (("content",), 1, "--help")):
         text = complained(crtctl(*arguments, status=status))
         assert text.startswith("crtctl: ") and text.count("\n") == 1 and hint in text, (arguments, text)
