@@ -11,17 +11,6 @@
 
 #include "lib/fd.h"
 
-/* The lines of collect-content.c. length() counts the characters of a text, and the bytes of a blob. */
-#define BYTES(column) "length(CAST(" column " AS BLOB))"
-#define LABEL_BYTES(row)                                                                                    \
-        "(length(" row                                                                                      \
-        ".namespace) + " BYTES(row ".object") " + " BYTES(row ".key") " + " BYTES(row ".value") " + 17)"
-#define RESOURCE_BYTES(row, lease)                                                                          \
-        "(length(" lease ".namespace) + length(" lease ".id) + length(" row                                 \
-        ".type) + " BYTES(row ".name") " + 13)"
-/* About what an object takes in a list of them, besides its labels. */
-#define LEASE_BYTES "512"
-
 /* When a blob came is known for each namespace: none learns from it that another one had it before. Numbers
  * of ingests are never used again, so a file that was left behind is never taken for that of a later one. */
 static const char *const migrations[] = {
@@ -116,98 +105,58 @@ static const char *const migrations[] = {
         " END;",
 
         /* What labels and leases take in the lists of a collection (collect-content.c), and a lease in the
-         * one of the objects. granted: when it was last sent, or asked for by who would send it. */
+         * one of the objects: length() counts the characters of a text, and the bytes of a blob. granted:
+         * when a blob was last sent, or asked for by who would send it. asked: the option "until" of a
+         * lease, of which until is the first, and of what the label LABEL_GC_EXPIRE says. */
         "ALTER TABLE namespace_blobs ADD COLUMN granted INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE namespaces ADD COLUMN label_bytes INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE namespaces ADD COLUMN lease_bytes INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE leases ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE leases ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE leases ADD COLUMN object_bytes INTEGER AS (512);"
+        "ALTER TABLE labels ADD COLUMN bytes INTEGER AS (length(namespace) + length(CAST(object AS BLOB))"
+        "  + length(CAST(key AS BLOB)) + length(CAST(value AS BLOB)) + 17);"
+        "ALTER TABLE lease_resources ADD COLUMN bytes INTEGER AS (length(type)"
+        "  + length(CAST(name AS BLOB)) + 13);"
         "INSERT OR IGNORE INTO namespaces (namespace)"
         "  SELECT namespace FROM labels UNION SELECT namespace FROM leases;"
-        "UPDATE leases SET bytes = coalesce((SELECT SUM(" RESOURCE_BYTES(
-                "r",
-                "leases") ")"
-                          "    FROM lease_resources r WHERE r.lease = leases.number), 0);"
-                          "UPDATE namespaces SET"
-                          "  label_bytes = coalesce((SELECT SUM(" LABEL_BYTES(
-                                  "l") ") FROM labels l"
-                                       "    WHERE l.namespace = namespaces.namespace), 0) + " LEASE_BYTES
-                                       " * (SELECT COUNT(*)"
-                                       "    FROM leases l WHERE l.namespace = namespaces.namespace),"
-                                       "  lease_bytes = coalesce((SELECT SUM(bytes) FROM leases l"
-                                       "    WHERE l.namespace = namespaces.namespace), 0);"
-                                       "CREATE TRIGGER label_comes AFTER INSERT ON labels BEGIN"
-                                       "  INSERT OR IGNORE INTO namespaces (namespace) VALUES "
-                                       "(NEW.namespace);"
-                                       "  UPDATE namespaces SET label_bytes = label_bytes + " LABEL_BYTES(
-                                               "NEW") "    WHERE namespace = NEW.namespace;"
-                                                      " END;"
-                                                      "CREATE TRIGGER label_goes AFTER DELETE ON labels "
-                                                      "BEGIN"
-                                                      "  UPDATE namespaces SET label_bytes = label_bytes "
-                                                      "- " LABEL_BYTES(
-                                                              "OLD") "    WHERE namespace = OLD.namespace;"
-                                                                     " END;"
-                                                                     "CREATE TRIGGER lease_comes AFTER "
-                                                                     "INSERT ON leases BEGIN"
-                                                                     "  INSERT OR IGNORE INTO namespaces "
-                                                                     "(namespace) VALUES (NEW.namespace);"
-                                                                     "  UPDATE namespaces SET label_bytes = "
-                                                                     "label_bytes + " LEASE_BYTES
-                                                                     "    WHERE namespace = NEW.namespace;"
-                                                                     " END;"
-                                                                     "CREATE TRIGGER lease_goes AFTER "
-                                                                     "DELETE ON leases BEGIN"
-                                                                     "  UPDATE namespaces SET label_bytes = "
-                                                                     "label_bytes - " LEASE_BYTES ","
-                                                                     "    lease_bytes = lease_bytes - "
-                                                                     "OLD.bytes WHERE namespace = "
-                                                                     "OLD.namespace;"
-                                                                     " END;"
-                                                                     "CREATE TRIGGER lease_changes AFTER "
-                                                                     "UPDATE OF bytes ON leases BEGIN"
-                                                                     "  UPDATE namespaces SET lease_bytes = "
-                                                                     "lease_bytes + NEW.bytes - OLD.bytes"
-                                                                     "    WHERE namespace = NEW.namespace;"
-                                                                     " END;"
-                                                                     "CREATE TRIGGER resource_comes AFTER "
-                                                                     "INSERT ON lease_resources BEGIN"
-                                                                     "  UPDATE leases SET bytes = bytes "
-                                                                     "+ " RESOURCE_BYTES(
-                                                                             "NEW",
-                                                                             "leases") "    WHERE number = "
-                                                                                       "NEW.lease;"
-                                                                                       " END;"
-                                                                                       /* When the lease
-                                                                                          itself goes, there
-                                                                                          is none to be
-                                                                                          found. */
-                                                                                       "CREATE TRIGGER "
-                                                                                       "resource_goes AFTER "
-                                                                                       "DELETE ON "
-                                                                                       "lease_resources "
-                                                                                       "BEGIN"
-                                                                                       "  UPDATE leases SET "
-                                                                                       "bytes = bytes "
-                                                                                       "- " RESOURCE_BYTES(
-                                                                                               "OLD",
-                                                                                               "leases") "  "
-                                                                                                         "  "
-                                                                                                         "WH"
-                                                                                                         "ER"
-                                                                                                         "E "
-                                                                                                         "nu"
-                                                                                                         "mb"
-                                                                                                         "er"
-                                                                                                         " ="
-                                                                                                         " O"
-                                                                                                         "LD"
-                                                                                                         ".l"
-                                                                                                         "ea"
-                                                                                                         "se"
-                                                                                                         ";"
-                                                                                                         " E"
-                                                                                                         "ND"
-                                                                                                         ";",
+        "UPDATE leases SET asked = until, bytes = coalesce("
+        "  (SELECT SUM(r.bytes + length(leases.namespace) + length(leases.id))"
+        "    FROM lease_resources r WHERE r.lease = leases.number), 0);"
+        "UPDATE namespaces SET label_bytes ="
+        "    coalesce((SELECT SUM(bytes) FROM labels l WHERE l.namespace = namespaces.namespace), 0) +"
+        "    coalesce((SELECT SUM(object_bytes) FROM leases l WHERE l.namespace = namespaces.namespace), 0),"
+        "  lease_bytes ="
+        "    coalesce((SELECT SUM(bytes) FROM leases l WHERE l.namespace = namespaces.namespace), 0);"
+        "CREATE TRIGGER label_comes AFTER INSERT ON labels BEGIN"
+        "  INSERT OR IGNORE INTO namespaces (namespace) VALUES (NEW.namespace);"
+        "  UPDATE namespaces SET label_bytes = label_bytes + NEW.bytes WHERE namespace = NEW.namespace;"
+        " END;"
+        "CREATE TRIGGER label_goes AFTER DELETE ON labels BEGIN"
+        "  UPDATE namespaces SET label_bytes = label_bytes - OLD.bytes WHERE namespace = OLD.namespace;"
+        " END;"
+        "CREATE TRIGGER lease_comes AFTER INSERT ON leases BEGIN"
+        "  INSERT OR IGNORE INTO namespaces (namespace) VALUES (NEW.namespace);"
+        "  UPDATE namespaces SET label_bytes = label_bytes + NEW.object_bytes"
+        "    WHERE namespace = NEW.namespace;"
+        " END;"
+        "CREATE TRIGGER lease_goes AFTER DELETE ON leases BEGIN"
+        "  UPDATE namespaces SET label_bytes = label_bytes - OLD.object_bytes,"
+        "    lease_bytes = lease_bytes - OLD.bytes WHERE namespace = OLD.namespace;"
+        " END;"
+        "CREATE TRIGGER lease_changes AFTER UPDATE OF bytes ON leases BEGIN"
+        "  UPDATE namespaces SET lease_bytes = lease_bytes + NEW.bytes - OLD.bytes"
+        "    WHERE namespace = NEW.namespace;"
+        " END;"
+        "CREATE TRIGGER resource_comes AFTER INSERT ON lease_resources BEGIN"
+        "  UPDATE leases SET bytes = bytes + NEW.bytes + length(namespace) + length(id)"
+        "    WHERE number = NEW.lease;"
+        " END;"
+        /* When the lease itself goes, there is none to be found. */
+        "CREATE TRIGGER resource_goes AFTER DELETE ON lease_resources BEGIN"
+        "  UPDATE leases SET bytes = bytes - OLD.bytes - length(namespace) - length(id)"
+        "    WHERE number = OLD.lease;"
+        " END;",
 };
 
 static int open_directory(int directory, const char *name) {

@@ -304,18 +304,19 @@ static int method_update(sd_bus_message *message, void *userdata, sd_bus_error *
         /* To announce the change finds it again. */
         _cleanup_(lease_done) Lease lease = TAKE(table->found, (Lease){ 0 });
         const LeaseChange change = { labels, options.replace_labels, options.until_given, options.until };
+        uint64_t before = lease.until;
         r = lease_update(table->state, &lease, &change, &fault);
         if (r < 0)
                 return bus_error_set_fault(error, r, &fault);
         char *changed[3] = { NULL };
         size_t n = 0;
-        if (options.until_given)
+        if (options.until_given || lease.until != before)
                 changed[n++] = (char *) "Until";
         if (options.labels_given || options.replace_labels)
                 changed[n++] = (char *) "Labels";
         if (n > 0)
                 log_unsent(object_kind_emit_changed(table->objects, lease.namespace, lease.id, changed));
-        if (options.until_given)
+        if (options.until_given || lease.until != before)
                 table_set_deadline(table, /* failed= */ false);
         return sd_bus_reply_method_return(message, NULL);
 }

@@ -80,9 +80,14 @@ static int check_create(const char *id, const CreateOptions *options, sd_bus_err
                 return bus_invalid_argument(error, "option 'unit': is not the name of a unit");
         if (options->until > INT64_MAX)
                 return bus_invalid_argument(error, "option 'until': no time is that late");
-        if (options->until > 0 && options->until <= content_now())
-                return bus_invalid_argument(error, "option 'until': is over already");
-        return content_bus_check_labels(LABELLED_LEASE, options->labels, error);
+        int r = content_bus_check_labels(LABELLED_LEASE, options->labels, error);
+        if (r < 0)
+                return r;
+        uint64_t until = lease_until(options->until, options->labels);
+        if (until > 0 && until <= content_now())
+                return bus_invalid_argument(error, "option '%s': is over already",
+                                            until == options->until ? "until" : "labels");
+        return 0;
 }
 
 static int fill_lease(Lease *lease, const char *namespace, const char *id, const CreateOptions *options) {

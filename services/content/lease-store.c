@@ -35,6 +35,15 @@ void lease_done(Lease *lease) {
         *lease = (Lease){ 0 };
 }
 
+uint64_t lease_until(uint64_t asked, char *const *labels) {
+        const char *expire = strv_get_environment((const char *const *) labels, LABEL_GC_EXPIRE);
+        uint64_t time;
+        if (string_is_empty(expire) || label_parse_time(expire, &time) < 0)
+                return asked;
+        time = MAX_OF(time, UINT64_C(1)); /* 0 is none */
+        return asked == 0 ? time : MIN_OF(asked, time);
+}
+
 static Labelled labelled_lease(const Lease *lease) {
         return (Labelled){ LABELLED_LEASE, lease->namespace, lease->id };
 }
@@ -53,11 +62,27 @@ int lease_count_of(ContentState *state, uid_t uid) {
 static int insert(ContentState *state, const Lease *lease) {
         return database_execute(state->database,
                                 "INSERT INTO leases (namespace, id, created, until, flat, binding, owner,"
-                                " proof, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                " proof, uid, asked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?4)",
                                 "ssiiisssi", lease->namespace, lease->id, (int64_t) lease->created,
                                 (int64_t) lease->until, (int64_t) lease->flat,
                                 lease_binding_to_string(lease->binding), lease->owner ? lease->owner : "",
                                 lease->proof ? lease->proof : "", (int64_t) lease->uid);
+}
+
+/* Within a transaction: lease->until is what it is from now on. */
+static int heed_label(ContentState *state, Lease *lease, uint64_t asked) {
+        const Labelled labelled = labelled_lease(lease);
+        _cleanup_strv_ char **labels = NULL;
+        int r = content_labels_read(state, &labelled, &labels);
+        if (r < 0)
+                return r;
+        uint64_t until = lease_until(asked, labels);
+        if (until == lease->until)
+                return 0;
+        lease->until = until;
+        r = database_execute(state->database, "UPDATE leases SET until = ? WHERE number = ?", "ii",
+                             (int64_t) until, lease->number);
+        return r < 0 ? r : 0;
 }
 
 int lease_add(ContentState *state, Lease *lease, char *const *labels, bool limited, Fault *fault) {
@@ -89,33 +114,53 @@ int lease_add(ContentState *state, Lease *lease, char *const *labels, bool limit
         }
         if (r >= 0)
                 r = content_labels_change(state, &labelled, labels, /* replace= */ true, fault);
+        if (r >= 0)
+                r = heed_label(state, lease, lease->until);
         return r < 0 ? r : database_commit(transaction);
 }
 
-static int change_lease(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
+static int read_asked(ContentState *state, const Lease *lease, uint64_t *ret) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        int r = database_query(state->database, &rows, "SELECT asked FROM leases WHERE number = ?", "i",
+                               lease->number);
+        if (r >= 0)
+                r = database_rows_next(&rows);
+        if (r > 0)
+                *ret = (uint64_t) database_rows_int64(&rows, 0);
+        return r > 0 ? 0 : r < 0 ? r : -ENOENT;
+}
+
+static int change_lease(ContentState *state, Lease *lease, const LeaseChange *change, Fault *fault) {
         const Labelled labelled = labelled_lease(lease);
+        uint64_t asked = change->until;
 
         int r = database_begin(state->database);
         if (r < 0)
                 return r;
         _cleanup_(database_rollbackp) Database *transaction = state->database;
-        if (change->has_until)
-                r = database_execute(transaction, "UPDATE leases SET until = ? WHERE number = ?", "ii",
-                                     (int64_t) change->until, lease->number);
+        r = change->has_until ? database_execute(transaction, "UPDATE leases SET asked = ? WHERE number = ?",
+                                                 "ii", (int64_t) change->until, lease->number)
+                              : read_asked(state, lease, &asked);
         if (r >= 0)
                 r = content_labels_change(state, &labelled, change->labels, change->replace_labels, fault);
+        if (r >= 0)
+                r = heed_label(state, lease, asked);
         return r < 0 ? r : database_commit(transaction);
 }
 
-int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault) {
+int lease_update(ContentState *state, Lease *lease, const LeaseChange *change, Fault *fault) {
+        uint64_t before = lease->until;
         int r = content_labels_check(LABELLED_LEASE, change->labels, fault);
         if (r < 0)
                 return r;
         bool later = change->has_until && (change->until == 0 || change->until > lease->until);
         bool only_takes = label_change_only_takes(change->labels) && (!later || lease->until == 0);
-        do
+        do {
+                lease->until = before;
                 r = change_lease(state, lease, change, fault);
-        while (only_takes && store_reserve_try_again(&state->reserve, r));
+        } while (only_takes && store_reserve_try_again(&state->reserve, r));
+        if (r < 0)
+                lease->until = before;
         return r;
 }
 

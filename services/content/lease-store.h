@@ -29,7 +29,7 @@ typedef struct Lease {
         char *namespace;
         char *id;
         uint64_t created; /* microseconds since 1970 */
-        uint64_t until;   /* 0: no deadline */
+        uint64_t until;   /* 0: no deadline; with its label LABEL_GC_EXPIRE, the first of both */
         bool flat;        /* keeps what it names, and not what that refers to */
         LeaseBinding binding;
         char *owner; /* NULL: unbound */
@@ -51,7 +51,10 @@ typedef struct LeaseChange {
         bool has_until;
         uint64_t until; /* 0: none from now on */
 } LeaseChange;
-int lease_update(ContentState *state, const Lease *lease, const LeaseChange *change, Fault *fault);
+/* lease->until is what it is then. */
+int lease_update(ContentState *state, Lease *lease, const LeaseChange *change, Fault *fault);
+/* When a lease ends that was to end then and has these labels. */
+uint64_t lease_until(uint64_t asked, char *const *labels);
 int lease_remove(ContentState *state, const Lease *lease);
 
 /* Some of those whose time is over, in one transaction: how many, and they themselves. None: nothing is

@@ -185,6 +185,23 @@ def test_an_owner_that_ends_when_nothing_can_be_written_ends_its_lease_later():
     wait_for(lambda: not rows("SELECT 1 FROM leases"), what="the end of both")
 
 
+def test_a_label_ends_a_lease():
+    """As containerd has it: the first of it and of "until"."""
+    def expire(value):
+        return GLib.Variant("a{ss}", {"org.crt.gc.expire": value})
+
+    failure(INVALID, lambda: create("over", labels=expire("2020-01-01T00:00:00Z")))
+    lease, _ = create("l", labels=expire("2100-01-01T00:00:00Z"))
+    equal(4102444800000000, lease.properties()["Until"])
+    lease.call("Update", until=4102444800000000 - 5000000)
+    equal(4102444800000000 - 5000000, lease.properties()["Until"])
+    lease.call("Update", labels=expire(""))
+    lease.call("Update", until=0)
+    equal(0, lease.properties()["Until"])
+    lease.call("Update", labels=expire("2020-01-01T00:00:00Z"))
+    wait_for(lambda: not rows("SELECT 1 FROM leases"), what="the end")
+
+
 def test_no_lease_begins_when_it_is_over():
     failure(INVALID, lambda: create("over", until=1))
     failure(INVALID, lambda: create("late", until=1 << 63))

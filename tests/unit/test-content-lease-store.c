@@ -78,6 +78,44 @@ static void what_is_over_is_gone(void) {
         CHECK_INT(lease_holds(state, "one", &image), 0);
 }
 
+/* What the record says, and what was asked of it. */
+static void check_until(ContentState *state, const Lease *lease, uint64_t expected) {
+        _cleanup_(lease_done) Lease found = { 0 };
+        CHECK_OK(lease_find_number(state, lease->number, &found));
+        CHECK_INT(found.until, expected);
+        CHECK_INT(lease->until, expected);
+}
+
+static void a_label_ends_a_lease(void) {
+        static const char early[] = "org.crt.gc.expire=2100-01-01T00:00:00Z",
+                          late[] = "org.crt.gc.expire=2200-01-01T00:00:00Z";
+        const uint64_t year_2100 = UINT64_C(4102444800000000), year_2200 = UINT64_C(7258118400000000);
+        const uint64_t between = year_2100 + DAY;
+        _cleanup_(content_state_freep) ContentState *state = sample_state("label-ends");
+        _cleanup_(lease_done) Lease lease = sample_lease("one", "l"), found = { 0 };
+        CHECK_OK(lease_add(state, &lease, LABELS(early), false, NULL));
+        check_until(state, &lease, year_2100);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .has_until = true, .until = between }, NULL));
+        check_until(state, &lease, year_2100);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS(late) }, NULL));
+        check_until(state, &lease, between);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .has_until = true }, NULL));
+        check_until(state, &lease, year_2200);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS("a=1") }, NULL));
+        check_until(state, &lease, year_2200);
+        CHECK_OK(
+                lease_update(state, &lease, &(LeaseChange){ .labels = LABELS("org.crt.gc.expire=") }, NULL));
+        check_until(state, &lease, 0);
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .labels = LABELS(early) }, NULL));
+        CHECK_OK(lease_update(state, &lease, &(LeaseChange){ .replace_labels = true }, NULL));
+        check_until(state, &lease, 0);
+        CHECK_OK(lease_update(state, &lease,
+                              &(LeaseChange){ .labels = LABELS("org.crt.gc.expire=1970-01-01T00:00:00Z") },
+                              NULL));
+        check_until(state, &lease, 1);
+        CHECK_ERROR(lease_find(state, "one", "l", &found), -ENOENT);
+}
+
 static void a_user_has_a_share(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("share");
         content_state_relax(state);
@@ -364,6 +402,7 @@ int main(void) {
                 CHECK_CASE(leases_are_found_as_they_were_made),
                 CHECK_CASE(an_id_is_taken_once_in_a_namespace),
                 CHECK_CASE(what_is_over_is_gone),
+                CHECK_CASE(a_label_ends_a_lease),
                 CHECK_CASE(a_user_has_a_share),
                 CHECK_CASE(resources_are_added_all_or_none),
                 CHECK_CASE(what_all_leases_of_a_user_name_is_bounded),

@@ -247,6 +247,10 @@ static void downgrade(ContentState *state) {
                 "ALTER TABLE namespaces DROP COLUMN label_bytes",
                 "ALTER TABLE namespaces DROP COLUMN lease_bytes",
                 "ALTER TABLE leases DROP COLUMN bytes",
+                "ALTER TABLE leases DROP COLUMN asked",
+                "ALTER TABLE leases DROP COLUMN object_bytes",
+                "ALTER TABLE labels DROP COLUMN bytes",
+                "ALTER TABLE lease_resources DROP COLUMN bytes",
                 "DELETE FROM namespaces WHERE blobs = 0",
                 "PRAGMA user_version = 2",
         };
