@@ -99,6 +99,8 @@ static int read_ingest(sd_bus_message *message, PromiseOptions *options, IngestR
                 r = read_promise(message, INGEST_OPTIONS, options, &promise, error);
         if (r >= 0)
                 r = parse_size(options->at_most_given, options->at_most, "at-most", &at_most, error);
+        if (r >= 0 && promise.size != INGEST_SIZE_UNKNOWN && promise.size > at_most)
+                r = bus_invalid_argument(error, "option 'size': more than 'at-most'");
         if (r < 0)
                 return r;
         *ret = (IngestRequest){

@@ -80,11 +80,12 @@ static int check_digest(bool has_digest, const Digest *promised, const Digest *d
                          digest_to_string(digest, a), digest_to_string(promised, b));
 }
 
-/* It was not the room in the namespace that ended the stream. */
+/* If the stream was ended, it was not by the room in the namespace. */
 static bool is_beyond_at_most(const Ingest *ingest) {
-        uint64_t room;
-        return ingest->ended.error == -EDQUOT && ingest->record.at_most != INGEST_SIZE_UNKNOWN &&
-               ingest_room(ingest, &room) >= 0 && room >= ingest->record.at_most;
+        uint64_t room, at_most = ingest->record.at_most;
+        if (at_most == INGEST_SIZE_UNKNOWN || ingest->ended.error != -EDQUOT)
+                return ingest->ended.bytes > at_most;
+        return ingest_room(ingest, &room) >= 0 && room >= at_most;
 }
 
 static uint64_t expected_size(const Ingest *ingest) {
@@ -100,11 +101,11 @@ static int check_promises(const Ingest *ingest, Fault *fault) {
         if (ended->error == -E2BIG)
                 return fault_set(fault, -E2BIG, "more than the promised %llu bytes came",
                                  (unsigned long long) expected_size(ingest));
+        if (is_beyond_at_most(ingest))
+                return fault_set(fault, -EDQUOT, "more than the %llu bytes that are taken came",
+                                 (unsigned long long) record->at_most);
         if (ended->error == -EDQUOT)
-                return is_beyond_at_most(ingest)
-                               ? fault_set(fault, -EDQUOT, "more than the %llu bytes that are taken came",
-                                           (unsigned long long) record->at_most)
-                               : fault_set(fault, -EDQUOT, "the namespace has no room for more bytes");
+                return fault_set(fault, -EDQUOT, "the namespace has no room for more bytes");
         if (ended->error < 0 && ended->error != -ENODATA)
                 return fault_set_errno(fault, ended->error, "the bytes can't be stored");
         int r = check_size(record, &ingest->promise, ended->bytes, fault);

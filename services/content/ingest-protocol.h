@@ -50,7 +50,7 @@ typedef struct IngestMessage {
         uint64_t bytes;
         uint64_t durable; /* bytes that outlive the machine's power */
         uint64_t size;    /* promised, or INGEST_SIZE_UNKNOWN */
-        uint64_t at_most; /* unless a size is promised; or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most; /* whatever is promised; or INGEST_SIZE_UNKNOWN */
         int32_t seal;     /* of SYNCED: as of blob_seal() */
         uint32_t has_digest;
         Digest digest; /* promised; that of the bytes in ENDED */

@@ -22,7 +22,7 @@ typedef struct IngestRecord {
         bool has_digest;
         Digest digest;    /* promised; without one only the algorithm counts */
         uint64_t size;    /* promised, or INGEST_SIZE_UNKNOWN */
-        uint64_t at_most; /* of bytes whose number nobody has promised, or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most; /* of bytes, or INGEST_SIZE_UNKNOWN */
         uint64_t started; /* microseconds since 1970 */
         uint64_t touched; /* when its stream last began or ended */
         uid_t uid;        /* who began it, and whose share it counts against */

@@ -93,9 +93,9 @@ static int stream_patience(const Stream *stream, size_t pending) {
         return stream->received > stream->reported ? PROGRESS_INTERVAL_MS : -1;
 }
 
-/* How many bytes may come: those that were promised, or those that are taken without a promise. */
+/* How many bytes may come: those that were promised, as far as so many are taken. */
 static uint64_t stream_limit(const Stream *stream) {
-        return stream->size != INGEST_SIZE_UNKNOWN ? stream->size : stream->spec->start->at_most;
+        return MIN_OF(stream->size, stream->spec->start->at_most);
 }
 
 /* All of these have come: is there more? As read(). */
@@ -103,7 +103,7 @@ static ssize_t stream_probe(const Stream *stream) {
         uint8_t excess;
         ssize_t n = read(stream->spec->stream, &excess, sizeof(excess));
         if (n > 0)
-                return stream->size != INGEST_SIZE_UNKNOWN ? -E2BIG : -EDQUOT;
+                return stream->size <= stream->spec->start->at_most ? -E2BIG : -EDQUOT;
         return n < 0 ? -errno : 0;
 }
 

@@ -183,10 +183,11 @@ int ingest_read_checkpoint(Ingest *ingest, IngestResume *ret) {
         return ingest_checkpoint_read(checkpoint, data, &expected, ret);
 }
 
+/* For a size that was promised at the beginning there was room then. */
 static int start_message(const Ingest *ingest, int data, int checkpoint, IngestMessage *ret) {
         const IngestRecord *record = &ingest->record;
-        uint64_t room;
-        int r = ingest_room(ingest, &room);
+        uint64_t room = UINT64_MAX;
+        int r = record->size == INGEST_SIZE_UNKNOWN ? ingest_room(ingest, &room) : 0;
         if (r < 0)
                 return r;
         *ret = (IngestMessage){

@@ -8,8 +8,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from content_store import (STATE, GLib, Store, check_disk, equal, failure, run_cases, sha256, systemctl,  # noqa: E402
-                           wait_for, write)
+from content_store import (STATE, GLib, Store, check_disk, equal, failure, files, run_cases, sha256,  # noqa: E402
+                           systemctl, wait_for, write)
 
 INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
 DROP_IN = "/run/systemd/system/crt-content.service.d/test.conf"
@@ -132,6 +132,25 @@ def test_at_most_so_much_is_taken():
     message = failure("LimitsExceeded", lambda: store.commit("r"))
     assert "1000" in message, message
     equal([], store.call("ListIngests")[0][0])
+
+
+def test_at_most_so_much_is_taken_whatever_is_promised():
+    """Commit comes before the bytes, and expects more of them."""
+    stream, _, _ = store.ingest("r", **{"at-most": 1000})
+    waiting = store.commit_later("r", size=100000)
+    try:
+        write(stream, b"x" * 100000)
+    except BrokenPipeError:
+        pass
+    os.close(stream)
+    equal("org.crt.Error.LimitsExceeded", waiting.result())
+    equal([], store.call("ListIngests")[0][0])
+    equal(set(), files("blobs"))
+    failure("org.freedesktop.DBus.Error.InvalidArgs", lambda: store.ingest("r", size=1001, **{"at-most": 1000}))
+    stream, _, _ = store.ingest("r", size=1000, **{"at-most": 1000})
+    write(stream, b"x" * 1000)
+    os.close(stream)
+    equal((sha256(b"x" * 1000), 1000), store.commit("r"))
 
 
 def test_what_is_shared_need_not_be_sent():

@@ -2,7 +2,9 @@
 
 /* A stream and its checkpoints: what is in the file, what is hashed, and how it goes on after an end. */
 
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -308,6 +310,36 @@ static void at_most_so_much_is_taken_without_a_promise(void) {
         trial_done(&trial);
 }
 
+/* Neither from the beginning nor when Commit brings one. */
+static void at_most_so_much_is_taken_with_a_promise(void) {
+        static const struct {
+                const char *name;
+                uint64_t size, finish, written;
+                int error;
+        } cases[] = {
+                { "at-most-promised", 2000, INGEST_SIZE_UNKNOWN, 1001, -EDQUOT },
+                { "at-most-finished", INGEST_SIZE_UNKNOWN, 2000, 1001, -EDQUOT },
+                { "at-most-the-same", INGEST_SIZE_UNKNOWN, 1000, 1001, -E2BIG },
+                { "at-most-whole", INGEST_SIZE_UNKNOWN, 1000, 1000, 0 },
+        };
+        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+                Trial trial = trial_files(cases[i].name);
+                IngestMessage finish = { .type = INGEST_FINISH, .size = cases[i].finish };
+                trial.at_most = 1000;
+                trial_begin(&trial, BOOT, cases[i].size, NULL);
+                trial_write(&trial, 0, 500);
+                CHECK_OK(message_send(trial.control, &finish, sizeof(finish), NULL, 0));
+                while (poll(&(struct pollfd){ .fd = trial.spec.control, .events = POLLIN }, 1, 0) > 0)
+                        (void) sched_yield();
+                trial_write(&trial, 500, cases[i].written);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, cases[i].error);
+                CHECK(trial.ended.bytes <= 1000);
+                check_holds(&trial, cases[i].error < 0 ? trial.ended.bytes : 1000);
+                trial_done(&trial);
+        }
+}
+
 static void bytes_beyond_the_checkpoint_are_cut_off(void) {
         Trial trial = trial_files("beyond");
         trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
@@ -523,6 +555,7 @@ int main(void) {
                 CHECK_CASE(bytes_that_could_not_be_synced_do_not_count),
                 CHECK_CASE(what_is_hashed_becomes_durable_meanwhile),
                 CHECK_CASE(at_most_so_much_is_taken_without_a_promise),
+                CHECK_CASE(at_most_so_much_is_taken_with_a_promise),
                 CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
                 CHECK_CASE(damaged_checkpoints_do_not_count),
                 CHECK_CASE(a_file_that_lost_bytes_begins_anew),
