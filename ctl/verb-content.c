@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bus/bus-names.h"
@@ -177,18 +178,38 @@ static int begin_ingest(Client *client, const char *reference, const IngestOptio
         return r < 0 ? r : client_call(client, message, ret_reply, fault);
 }
 
-/* What an earlier try has brought is passed over in the input. */
+static int input_is_shorter(Fault *fault) {
+        return fault_set(fault, -EINVAL, "the input is shorter than what is there already; see --restart");
+}
+
+/* lseek(2) goes beyond the end of a file without a word. */
+static int seek_input(uint64_t offset, const struct stat *input, Fault *fault) {
+        off_t position = lseek(STDIN_FILENO, 0, SEEK_CUR);
+        if (position < 0)
+                return -errno;
+        if (input->st_size < position || (uint64_t) (input->st_size - position) < offset)
+                return input_is_shorter(fault);
+        return lseek(STDIN_FILENO, (off_t) offset, SEEK_CUR) < 0 ? -errno : 0;
+}
+
+/* What an earlier try has brought is passed over in the input. Files of the kernel's say that they are
+ * empty.
+ */
 static int skip_input(uint64_t offset, Fault *fault) {
         char buffer[65536];
-        if (offset == 0 || lseek(STDIN_FILENO, (off_t) offset, SEEK_CUR) >= 0)
+        struct stat input;
+        if (offset == 0)
                 return 0;
+        if (fstat(STDIN_FILENO, &input) < 0)
+                return -errno;
+        if (S_ISREG(input.st_mode) && input.st_size > 0)
+                return seek_input(offset, &input, fault);
         while (offset > 0) {
                 ssize_t n = fd_read_full(STDIN_FILENO, buffer, MIN_OF(offset, sizeof(buffer)));
                 if (n < 0)
                         return (int) n;
                 if (n == 0)
-                        return fault_set(fault, -EINVAL,
-                                         "the input is shorter than what is there already; see --restart");
+                        return input_is_shorter(fault);
                 offset -= (uint64_t) n;
         }
         return 0;

@@ -32,6 +32,37 @@ test_a_broken_ingest_is_continued() {
         crtctl content rm "$digest"
 }
 
+# ingest_is REFERENCE OFFSET STATE
+ingest_is() {
+        [[ "$2 $3" == "$(crtctl content ingests --json=short |
+                jq -r --arg name "$1" '.[] | select(.reference == $name) | "\(.offset) \(.state)"')" ]]
+}
+
+test_an_input_that_is_shorter_than_what_is_there_is_refused() {
+        head -c 1048576 /dev/urandom >"$scratch/data"
+        echo short >"$scratch/short"
+        mkfifo "$scratch/fifo"
+        crtctl content ingest broken <"$scratch/fifo" >/dev/null 2>&1 9>&- &
+        local pid=$!
+        exec 9>"$scratch/fifo"
+        cat "$scratch/data" >&9
+        wait_for 10 ingest_is broken 1048576 writing
+        kill -KILL "$pid"
+        exec 9>&-
+        wait_for 10 ingest_is broken 1048576 waiting
+        fails crtctl content ingest broken <"$scratch/short"
+        contains "$output" "shorter than what is there"
+        wait_for 10 ingest_is broken 1048576 waiting
+        fails crtctl content ingest broken < <(cat "$scratch/short")
+        contains "$output" "shorter than what is there"
+        wait_for 10 ingest_is broken 1048576 waiting
+        cat "$scratch/short" "$scratch/data" "$scratch/short" >"$scratch/longer"
+        # As far as the shell has read it, it counts for nobody.
+        { read -r; crtctl content ingest broken >"$scratch/digest"; } <"$scratch/longer"
+        equal "$(cat "$scratch/data" "$scratch/short" | digest_of)" "$(cat "$scratch/digest")"
+        crtctl content rm "$(cat "$scratch/digest")"
+}
+
 test_what_was_promised_must_come() {
         local wrong
         wrong=$(echo other | digest_of)
