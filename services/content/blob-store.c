@@ -357,34 +357,60 @@ static int link_instead(int directory, const char *name, int place, const char *
         return r < 0 ? -errno : 0;
 }
 
+static int make_directory(ContentState *state, const char *path, ContentDirectories *directories) {
+        if (mkdirat(state->blobs, path, 0700) >= 0)
+                directories->made++;
+        else if (errno != EEXIST)
+                return -errno;
+        return 0;
+}
+
+static int open_directories(ContentState *state, const char *const *names, size_t count,
+                            BlobPlacing *placing) {
+        for (; placing->count < count; placing->count++) {
+                int fd = openat(state->blobs, names[placing->count],
+                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        return -errno;
+                placing->directories[placing->count] = fd;
+        }
+        return 0;
+}
+
 int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,
-               int ret_directories[BLOB_DIRECTORIES_MAX], size_t *ret_count) {
+               BlobPlacing *ret) {
+        ContentDirectories *directories = &state->directories[digest->algorithm];
         const char *algorithm = digest_algorithm_to_string(digest->algorithm);
         char path[BLOB_PATH_SIZE], *hex = strrchr(blob_path(digest, path), '/') + 1;
-        int fds[BLOB_DIRECTORIES_MAX] = { -EBADF, -EBADF, -EBADF };
-        int r = 0;
+        BlobPlacing placing = { .algorithm = digest->algorithm };
 
         hex[-1] = '\0'; /* path is "sha256/ab" */
-        if (mkdirat(state->blobs, algorithm, 0700) < 0 && errno != EEXIST)
-                return -errno;
-        bool made = mkdirat(state->blobs, path, 0700) >= 0;
-        if (!made && errno != EEXIST)
-                return -errno;
-        const char *names[BLOB_DIRECTORIES_MAX] = { path, algorithm, "." };
-        size_t count = made ? BLOB_DIRECTORIES_MAX : 1;
-        for (size_t i = 0; i < count && r >= 0; i++) {
-                fds[i] = openat(state->blobs, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                r = fds[i] < 0 ? -errno : 0;
-        }
+        int r = make_directory(state, algorithm, directories);
         if (r >= 0)
-                r = link_instead(directory, name, fds[0], hex);
+                r = make_directory(state, path, directories);
+        placing.made = directories->made;
+        if (r >= 0)
+                r = open_directories(state, (const char *const[]){ path, algorithm, "." },
+                                     directories->made == directories->synced ? 1 : BLOB_DIRECTORIES_MAX,
+                                     &placing);
+        if (r >= 0)
+                r = link_instead(directory, name, placing.directories[0], hex);
         if (r < 0) {
-                fd_close_many(fds, count);
+                blob_placing_done(&placing);
                 return r;
         }
-        memcpy(ret_directories, fds, sizeof(fds));
-        *ret_count = count;
+        *ret = placing;
         return 0;
+}
+
+void blob_placing_done(BlobPlacing *placing) {
+        fd_close_many(placing->directories, placing->count);
+        placing->count = 0;
+}
+
+void blob_note_synced(ContentState *state, const BlobPlacing *placing) {
+        ContentDirectories *directories = &state->directories[placing->algorithm];
+        directories->synced = MAX_OF(directories->synced, placing->made);
 }
 
 int blob_displace(ContentState *state, const Digest *digest) {

@@ -81,15 +81,24 @@ int blob_open_file(ContentState *state, const Digest *digest);
 /* The way of new bytes, which are synced, into the store:
  *
  *   1. blob_place() links the file to its place, where no record names it yet, or that of damaged bytes
- * does. It gives the directories whose entries changed.
- *   2. The caller has these synced.
+ * does. It gives the directories whose entries changed: those above, too, until all that were made there
+ * are known to be on the disk, whoever has made them.
+ *   2. The caller has these synced, and says so (blob_note_synced()).
  *   3. blob_record() and blob_grant() in a transaction of the caller's. When that fails, blob_displace()
  * takes the link away.
  *   4. The caller removes the file's old name: until there is a record, that is what keeps the bytes.
  */
 #define BLOB_DIRECTORIES_MAX 3
-int blob_place(ContentState *state, const Digest *digest, int directory, const char *name,
-               int ret_directories[BLOB_DIRECTORIES_MAX], size_t *ret_count);
+typedef struct BlobPlacing {
+        int directories[BLOB_DIRECTORIES_MAX];
+        size_t count;
+        DigestAlgorithm algorithm;
+        uint64_t made; /* ContentDirectories */
+} BlobPlacing;
+int blob_place(ContentState *state, const Digest *digest, int directory, const char *name, BlobPlacing *ret);
+/* Closes the directories. */
+void blob_placing_done(BlobPlacing *placing);
+void blob_note_synced(ContentState *state, const BlobPlacing *placing);
 int blob_displace(ContentState *state, const Digest *digest);
 int blob_record(ContentState *state, const Digest *digest, uint64_t size, bool verity);
 

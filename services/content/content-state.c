@@ -172,6 +172,8 @@ int content_state_open(int directory, ContentState **ret, Fault *fault) {
                 return -ENOMEM;
         *state = (ContentState){ .blobs = -EBADF, .ingests = -EBADF, .reserve = { .directory = -EBADF } };
 
+        for (size_t i = 0; i < ELEMENTS_OF(state->directories); i++)
+                state->directories[i].made = 1;
         state->blobs = open_directory(directory, "blobs");
         if (state->blobs < 0)
                 return fault_set_errno(fault, state->blobs, "blobs");

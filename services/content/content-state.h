@@ -11,9 +11,17 @@
 #include "lib/store-reserve.h"
 #include "lib/fault.h"
 
+/* How many directories for blobs of an algorithm have been made, and how many of these are on the disk for
+ * sure: what an earlier process made counts as one that is not. */
+typedef struct ContentDirectories {
+        uint64_t made;
+        uint64_t synced;
+} ContentDirectories;
+
 typedef struct ContentState {
         int blobs;   /* directory */
         int ingests; /* directory */
+        ContentDirectories directories[_DIGEST_ALGORITHM_MAX];
         Database *database;
         StoreReserve reserve;
 

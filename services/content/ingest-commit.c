@@ -117,13 +117,13 @@ static int check_promises(const Ingest *ingest, Fault *fault) {
 }
 
 /* Its owner may write to it until it has fs-verity. */
-static int place(Ingest *ingest, int *directories, size_t *ret_count) {
+static int place(Ingest *ingest, BlobPlacing *ret) {
         ContentState *state = ingest->table->state;
         char name[INGEST_NAME_SIZE];
         ingest_data_name(&ingest->record, name);
         if (fchmodat(state->ingests, name, 0644, 0) < 0)
                 return -errno;
-        int r = blob_place(state, &ingest->ended.digest, state->ingests, name, directories, ret_count);
+        int r = blob_place(state, &ingest->ended.digest, state->ingests, name, ret);
         if (r < 0 && fchmodat(state->ingests, name, 0600, 0) < 0)
                 log_error("ingest '%s' of %s can't be restored: %s", ingest->record.reference,
                           ingest->record.namespace, strerror(errno));
@@ -201,17 +201,19 @@ bool ingest_commit_is_placing(const Digest *digest, void *userdata) {
 
 static int place_and_sync(Ingest *ingest) {
         IngestMessage message = { .type = INGEST_SYNC };
-        int fds[1 + BLOB_DIRECTORIES_MAX];
-        size_t count;
+        BlobPlacing *placing = &ingest->placing;
 
         if (!ingest->worker)
                 return -EPIPE;
-        int r = place(ingest, fds + 1, &count);
+        int r = place(ingest, placing);
         if (r < 0)
                 return r;
-        fds[0] = blob_open_file(ingest->table->state, &ingest->ended.digest);
-        r = fds[0] < 0 ? fds[0] : worker_send(ingest->worker, &message, sizeof(message), fds, 1 + count);
-        fd_close_many(fds, 1 + count);
+        _cleanup_close_ int file = blob_open_file(ingest->table->state, &ingest->ended.digest);
+        int fds[1 + BLOB_DIRECTORIES_MAX] = { file };
+        memcpy(fds + 1, placing->directories, placing->count * sizeof(int));
+        r = file < 0 ? file
+                     : worker_send(ingest->worker, &message, sizeof(message), fds, 1 + placing->count);
+        blob_placing_done(placing);
         if (r < 0)
                 take_back(ingest);
         else
@@ -321,8 +323,10 @@ void ingest_commit_on_synced(Ingest *ingest, int error, int seal) {
                 log_warning("%s can't get fs-verity now: %s; the next Verify tries again",
                             digest_to_string(&digest, text), strerror(-seal));
 
-        if (error >= 0)
+        if (error >= 0) {
+                blob_note_synced(table->state, &ingest->placing);
                 error = blob_make_read_only(table->state, &digest);
+        }
         if (error < 0)
                 commit_fail_synced(ingest, error,
                                    error == seal ? "fs-verity can't be enabled for the blob"

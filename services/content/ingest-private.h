@@ -5,6 +5,7 @@
 
 #include "bus/quota.h"
 #include "bus/worker.h"
+#include "services/content/blob-store.h"
 #include "services/content/ingest-protocol.h"
 #include "services/content/ingest.h"
 
@@ -34,6 +35,7 @@ struct Ingest {
         char **labels; /* those of the promise */
         bool blocked;  /* another ingest is placing the same bytes; its worker may have left meanwhile */
         bool verity;   /* of a commit that waits until nothing is held */
+        BlobPlacing placing; /* while SYNCING; its directories are the worker's */
         ContentWaiter waiter;
 };
 

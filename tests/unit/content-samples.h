@@ -42,11 +42,10 @@ __attribute__((unused)) static bool sample_exists(int directory, const char *nam
 /* Bytes at their place, without a record. */
 __attribute__((unused)) static void sample_place(ContentState *state, const Digest *digest,
                                                  const char *text) {
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
+        BlobPlacing placing;
         sample_file(state->ingests, "new", text);
-        CHECK_OK(blob_place(state, digest, state->ingests, "new", directories, &count));
-        fd_close_many(directories, count);
+        CHECK_OK(blob_place(state, digest, state->ingests, "new", &placing));
+        blob_placing_done(&placing);
         CHECK_OK(unlinkat(state->ingests, "new", 0));
 }
 

@@ -92,37 +92,87 @@ static void a_list_ends_where_the_visitor_fails(void) {
         CHECK_ERROR(blob_visit(state, "one", "", fail, NULL), -ECANCELED);
 }
 
-static void new_directories_are_given_to_be_synced(void) {
-        _cleanup_(content_state_freep) ContentState *state = sample_state("directories");
+static BlobPlacing place(ContentState *state, const Digest *digest) {
+        BlobPlacing placing;
+        CHECK_OK(blob_place(state, digest, state->ingests, "new", &placing));
+        for (size_t i = 0; i < placing.count; i++)
+                CHECK_OK(fsync(placing.directories[i]));
+        return placing;
+}
+
+static void a_file_has_two_names_until_it_is_recorded(void) {
+        _cleanup_(content_state_freep) ContentState *state = sample_state("names");
         Digest digest = sample_digest("bytes");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
+        char text[5];
 
         sample_file(state->ingests, "new", "bytes");
-        CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
-        CHECK_INT(count, 3);
-        for (size_t i = 0; i < count; i++)
-                CHECK_OK(fsync(directories[i]));
-        fd_close_many(directories, count);
-        CHECK(sample_exists(state->ingests, "new"));
-        CHECK_INT(blob_is_stored(state, &digest), 0);
-
+        for (int i = 0; i < 2; i++) { /* the second time over what stands there */
+                BlobPlacing placing = place(state, &digest);
+                blob_placing_done(&placing);
+                CHECK(sample_exists(state->ingests, "new"));
+                CHECK_INT(blob_is_stored(state, &digest), 0);
+        }
         CHECK_OK(blob_displace(state, &digest));
         CHECK(sample_exists(state->ingests, "new"));
         CHECK_ERROR(blob_open_file(state, &digest), -ENOENT);
-        CHECK_OK(blob_place(state, &digest, state->ingests, "new", directories, &count));
-        CHECK_INT(count, 1);
-        fd_close_many(directories, count);
+
+        sample_place(state, &digest, "other");
+        sample_file(state->ingests, "new", "bytes");
+        BlobPlacing placing = place(state, &digest);
+        blob_placing_done(&placing);
+        _cleanup_close_ int fd = blob_open_file(state, &digest);
+        CHECK_INT(read(fd, text, sizeof(text)), sizeof(text));
+        CHECK(memcmp(text, "bytes", sizeof(text)) == 0);
+}
+
+/* Those above as well, until somebody has synced them after they were made, whoever made them. */
+static void directories_are_given_until_they_are_synced(void) {
+        ContentState *state = sample_state("directories");
+        Digest digest = sample_digest("bytes");
+        sample_file(state->ingests, "new", "bytes");
+
+        BlobPlacing first = place(state, &digest), second = place(state, &digest);
+        CHECK_INT(first.count, 3);
+        CHECK_INT(second.count, 3);
+        blob_note_synced(state, &second);
+        blob_placing_done(&second);
+        second = place(state, &digest);
+        CHECK_INT(second.count, 1);
+        blob_placing_done(&second);
+
+        /* What was synced before one more was made says nothing of that one. */
+        char text[2] = "a";
+        Digest other = sample_digest(text);
+        while (other.raw[0] == digest.raw[0]) {
+                text[0]++;
+                other = sample_digest(text);
+        }
+        BlobPlacing third = place(state, &other);
+        CHECK_INT(third.count, 3);
+        blob_placing_done(&third);
+        blob_note_synced(state, &first);
+        blob_placing_done(&first);
+        third = place(state, &other);
+        CHECK_INT(third.count, 3);
+        blob_note_synced(state, &third);
+        blob_placing_done(&third);
+        content_state_free(state);
+
+        /* The next process knows nothing of what this one has synced. */
+        state = sample_state("directories");
+        first = place(state, &digest);
+        CHECK_INT(first.count, 3);
+        blob_placing_done(&first);
+        content_state_free(state);
 }
 
 static void placing_fails_without_leaving_descriptors(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("missing");
         Digest digest = sample_digest("bytes");
-        int directories[BLOB_DIRECTORIES_MAX];
-        size_t count;
+        BlobPlacing placing;
         int before = open("/dev/null", O_RDONLY | O_CLOEXEC);
         fd_close(before);
-        CHECK_ERROR(blob_place(state, &digest, state->ingests, "not there", directories, &count), -ENOENT);
+        CHECK_ERROR(blob_place(state, &digest, state->ingests, "not there", &placing), -ENOENT);
         _cleanup_close_ int after = open("/dev/null", O_RDONLY | O_CLOEXEC);
         CHECK_INT(after, before);
 }
@@ -425,7 +475,8 @@ int main(void) {
                 CHECK_CASE(bytes_go_with_the_last_namespace),
                 CHECK_CASE(lists_in_order_and_goes_on_where_it_stopped),
                 CHECK_CASE(a_list_ends_where_the_visitor_fails),
-                CHECK_CASE(new_directories_are_given_to_be_synced),
+                CHECK_CASE(a_file_has_two_names_until_it_is_recorded),
+                CHECK_CASE(directories_are_given_until_they_are_synced),
                 CHECK_CASE(placing_fails_without_leaving_descriptors),
                 CHECK_CASE(sweep_removes_what_has_no_record),
                 CHECK_CASE(sweep_finds_what_has_no_file),
