@@ -264,7 +264,7 @@ def test_service_is_killed_since_it_stops_too_slowly():
         subprocess.run(["systemctl", "stop", "--no-block", "crt-content"], check=True)
         wait_for(lambda: active_state() == "deactivating", what="the service to stop")
         kill_daemons("Content")
-        wait_for(lambda: active_state() not in ("deactivating", "active"), what="the end of the service")
+    wait_for(lambda: active_state() not in ("deactivating", "active"), what="the end of the service")
     check_that_all_is_there(path)
 
 
