@@ -120,10 +120,22 @@ class State:
     def leases(self):
         return [lease.properties()["Id"] for lease in self.store.leases()]
 
+    def leased(self):
+        """What some lease names."""
+        return [name for lease in self.store.leases() for _, name in lease.things()]
+
+    def arrived(self):
+        """Unfinished ingests, with what of them has arrived."""
+        return {ingest["Reference"]: ingest["Offset"] for ingest in self.store.ingests().values()}
+
+    def shared(self):
+        if self.store.call("StatNamespace")[0][0]["shareable"]:
+            yield "system"
+
     def labelled(self):
-        """What has some blob, or some snapshot, with the label "power"."""
-        if any("power" in blob["labels"] for blob in self.store.list()[0]):
-            yield "blob"
+        """What has some blob, or some snapshot, with the label "power"; and which blobs have it."""
+        found = [blob["digest"] for blob in self.store.list()[0] if "power" in blob["labels"]]
+        yield from ["blob"] * bool(found) + [f"blob {digest}" for digest in found]
         if any("power" in entry["labels"] for entry in self.snapshots.list()[0]):
             yield "snapshot"
 
@@ -211,7 +223,9 @@ def check_trees(state, references):
 def check_expected(state, expected):
     """expected: {(kind, name): True, False, or None where both may be}"""
     present = {"image": set(state.image_names()), "blob": set(state.blobs()), "snapshot": set(state.committed()),
-               "container": state.containers(), "lease": set(state.leases()), "label": set(state.labelled())}
+               "container": state.containers(), "lease": set(state.leases()), "label": set(state.labelled()),
+               "leased": set(state.leased()), "shared": set(state.shared()),
+               "ingest": {f"{reference} at {offset}" for reference, offset in state.arrived().items()}}
     for (kind, name), there in expected.items():
         if there is not None and there != (name in present[kind]):
             yield f"{kind} {name} was " + ("answered for, but is not there" if there else "removed, but is there")

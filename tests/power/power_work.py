@@ -2,14 +2,16 @@
 """What happens on the disk while it is recorded, with a mark before and after each step."""
 
 import os
+import random
 import threading
 
-from power_state import GLib, State, sha256
+from power_state import GLib, State, content_store, sha256, wait_for
 from snapshot_trees import entry, layer
 import task_containers
 
 IMAGES = ["localhost:5000/layers:edge", "localhost:5000/busybox:latest"]
 LARGE = "localhost:5000/debian:bookworm"
+LABEL, NO_LABEL = (GLib.Variant("a{ss}", {"power": value}) for value in ("on", ""))
 
 
 def own_layers():
@@ -26,6 +28,20 @@ def batch_layers():
     """What is collected together: the records of many things go at once."""
     return {f"batch{number}": (layer(entry(f"batch/{number}", os.urandom(5000))),
                                f"batch{number - 1}" if number % 4 else "") for number in range(8)}
+
+
+# What is never sent to its end, so that it is continued after every cut.
+UNFINISHED, ARRIVED = random.Random(1).randbytes(7 << 20), 5 << 20
+
+
+def finish_ingest(state):
+    """From where it was left; what is hashed is what is sent from there, and what was there."""
+    stream, offset, _ = state.store.ingest("unfinished")
+    content_store.write(stream, UNFINISHED[offset:])
+    os.close(stream)
+    digest, size = state.store.commit("unfinished")
+    if (digest, size) != (sha256(UNFINISHED), len(UNFINISHED)) or state.store.read(digest) != UNFINISHED:
+        yield f"the ingest went on at {offset} to {digest} of {size} bytes"
 
 
 class Work:
@@ -58,6 +74,37 @@ class Work:
 
     def delete(self, state, data):
         self.step("take", "blob", sha256(data), lambda: state.store.delete(sha256(data)))
+
+    def begin_ingest(self, state):
+        """It is told of as one that has ended when all of it outlives the power."""
+        def begin():
+            stream, _, path = state.store.ingest("unfinished", size=len(UNFINISHED))
+            content_store.write(stream, UNFINISHED[:ARRIVED])
+            os.close(stream)
+            wait_for(lambda: not state.store.ingests()[path]["Writing"], what="the end of the stream")
+        self.step("make", "ingest", f"unfinished at {ARRIVED}", begin)
+
+    def label(self, state, data):
+        self.step("make", "label", "blob", lambda: state.store.call("Update", sha256(data), labels=LABEL))
+
+    def unlabel(self, state, data):
+        self.step("take", "label", "blob", lambda: state.store.call("Update", sha256(data), labels=NO_LABEL))
+
+    def lease(self, state, data):
+        """Two steps: it is there, and it names that."""
+        made = []
+        self.step("make", "lease", "kept", lambda: made.append(state.store.call("CreateLease", "kept")[0][0]))
+        self.step("make", "leased", sha256(data),
+                  lambda: state.store.lease(made[0]).call("Add", [("content", sha256(data))]))
+        return state.store.lease(made[0])
+
+    def release(self, lease, data):
+        self.step("take", "leased", sha256(data), lambda: lease.call("Remove", [("content", sha256(data))]))
+        self.step("take", "lease", "kept", lambda: lease.call("Delete"))
+
+    def share(self, state, shareable):
+        self.step("make" if shareable else "take", "shared", "system",
+                  lambda: state.store.call("UpdateNamespace", shareable=shareable))
 
     def commit(self, state, key):
         data, parent = self.layers[key]
@@ -105,6 +152,10 @@ class Work:
             self.pull(state, name)
         for data in blobs:
             self.put(state, data)
+        self.begin_ingest(state)
+        lease = self.lease(state, blobs[2])
+        self.label(state, blobs[2])
+        self.share(state, True)
         for key in ("first", "second"):
             self.commit(state, key)
         self.create("sleeper", "sleep", "1000")
@@ -120,6 +171,9 @@ class Work:
         for number in range(20):
             self.put(state, b"collected with others %d" % number)
         self.collect(state)
+        self.unlabel(state, blobs[2])
+        self.release(lease, blobs[2])
+        self.share(state, False)
         self.together(lambda other: self.pull(other, self.images[0]), lambda other: self.commit(other, "other"),
                       lambda other: self.put(other, b"at the same time" * 9999),
                       lambda _: self.remove_container("writer"))

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from power_disk import PowerDisk, Recording, Replay, make_image  # noqa: E402
 from power_state import Cases, State, check_blobs, check_databases, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, power_off, power_on, try_call  # noqa: E402
-from power_work import IMAGES, LARGE, Work, expected  # noqa: E402
+from power_work import IMAGES, LARGE, Work, expected, finish_ingest  # noqa: E402
 
 LONG = bool(os.environ.get("LONG"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
@@ -95,6 +95,7 @@ def finish(state, images, trees, chains):
         if chain != chains[name]:
             yield f"{name} has become {chain}"
     yield from check_trees(state, trees)
+    yield from finish_ingest(state)
 
 
 def look(wanted, images, trees, chains):

@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from power_state import SERVICES, Cases, GLib, State, check_blobs, check_expected, check_no_leak  # noqa: E402
 from power_state import check_trees, error_name, sha256, try_call, wait_for  # noqa: E402
+from content_store import write  # noqa: E402
 from interfaces import wait_for_answer  # noqa: E402
 from power_work import IMAGES, own_layers  # noqa: E402
 from snapshot_trees import worker_pids  # noqa: E402
@@ -69,6 +70,39 @@ def blob_steps(chance, state):
     data = chance.randbytes(chance.choice((10, 5000, 900000)))
     yield "blob", sha256(data), True, lambda: state.store.put(data)
     yield "blob", sha256(data), False, lambda: state.store.delete(sha256(data))
+
+
+def ingest_steps(chance, state):
+    """In pieces, each from where the last one was left, whoever was killed meanwhile."""
+    data = chance.randbytes(3000000)
+    reference = sha256(data)
+
+    def send(size):
+        stream, offset, _ = state.store.ingest(reference, size=len(data))
+        try:
+            write(stream, data[offset:size])
+        finally:
+            os.close(stream)
+
+    yield "piece", reference, None, lambda: send(1000000)
+    yield "piece", reference, None, lambda: send(2000000)
+    yield "piece", reference, None, lambda: send(len(data))
+    yield "blob", reference, True, lambda: state.store.commit(reference)
+    yield "blob", reference, False, lambda: state.store.delete(reference)
+
+
+def lease_steps(chance, state):
+    name, data, made = f"l{chance.randrange(1 << 30)}", chance.randbytes(5000), []
+    yield "lease", name, True, lambda: made.append(state.store.call("CreateLease", name)[0][0])
+    if not made:
+        return
+    lease = state.store.lease(made[0])
+    yield "blob", sha256(data), True, lambda: state.store.put(data, lease=name)
+    yield "leased", sha256(data), True, lambda: lease.call("Add", [("content", sha256(data))])
+    yield "label", f"blob {sha256(data)}", True, \
+        lambda: state.store.call("Update", sha256(data), labels=GLib.Variant("a{ss}", {"power": "on"}))
+    yield "leased", sha256(data), False, lambda: lease.call("Remove", [("content", sha256(data))])
+    yield "lease", name, False, lambda: lease.call("Delete")
 
 
 def snapshot_steps(layers):
@@ -149,7 +183,7 @@ def run_round(number, layers, trees):
     # What nothing refers to goes with a collection: then only images and containers are there for good.
     with_collection = number % 2 == 1
     steps = [image_steps(IMAGES[0]), container_steps]
-    steps += [collect_steps] if with_collection else [blob_steps, blob_steps, snapshot_steps(layers)]
+    steps += [collect_steps] if with_collection else [blob_steps, ingest_steps, lease_steps, snapshot_steps(layers)]
     clients = [Client(chance.randrange(1 << 30), one) for one in steps]
     for client in clients:
         client.start()
@@ -162,7 +196,8 @@ def run_round(number, layers, trees):
         client.join()
     wait_for_answer("Content", "Snapshots", "Images", "Tasks")
     for client in clients:
-        client.expected = {thing: there for thing, there in client.expected.items() if thing[0] != "collection"}
+        client.expected = {thing: there for thing, there in client.expected.items()
+                           if thing[0] not in ("collection", "piece")}
     return kills, sum(client.count for client in clients), list(look(clients, trees))
 
 
