@@ -140,7 +140,7 @@ const Verb verb_content_cat = {
 /* ---- content ingest ---- */
 
 typedef struct IngestOptions {
-        const char *digest, *lease;
+        const char *digest, *lease, *algorithm;
         uint64_t size, at_most;
         bool restart;
         char **labels;
@@ -160,6 +160,8 @@ static int append_ingest_options(sd_bus_message *message, const IngestOptions *o
                 r = bus_append_entry_map(message, "labels", options->labels);
         if (r >= 0 && options->restart)
                 r = bus_append_entry(message, "restart", "b", 1);
+        if (r >= 0 && options->algorithm)
+                r = bus_append_entry(message, "algorithm", "s", options->algorithm);
         return r;
 }
 
@@ -244,20 +246,21 @@ static int run_content_ingest(Context *context, void *userdata, char **operands,
         return 0;
 }
 
-/* The first two are not for "commit". */
+/* The first three are not for "commit". */
 static const Argument ingest_arguments[] = {
         { "restart", 0, NULL, "Forget what an earlier try has left", offsetof(IngestOptions, restart) },
         { "at-most", 0, "BYTES", "How many bytes are taken", offsetof(IngestOptions, at_most),
           argument_size_limit },
-        { "digest", 'd', "DIGEST", "What it must be; of one begun with sha512 also its algorithm",
-          offsetof(IngestOptions, digest) },
+        { "algorithm", 0, "NAME", "What it is hashed with: sha256 (default) or sha512",
+          offsetof(IngestOptions, algorithm) },
+        { "digest", 'd', "DIGEST", "What it must be", offsetof(IngestOptions, digest) },
         { "size", 's', "BYTES", "How many bytes must come", offsetof(IngestOptions, size), argument_size },
         { "lease", 0, "ID", "A lease that keeps it", offsetof(IngestOptions, lease) },
         { "label", 0, "KEY=VALUE", "May be given several times", offsetof(IngestOptions, labels),
           argument_list },
         {},
 };
-#define COMMIT_ARGUMENTS (ingest_arguments + 2)
+#define COMMIT_ARGUMENTS (ingest_arguments + 3)
 
 const Verb verb_content_ingest = {
         .name = "content ingest",

@@ -33,6 +33,7 @@ static int no_such_ingest(sd_bus_error *error) {
 
 typedef struct PromiseOptions {
         const char *digest;
+        const char *algorithm;
         const char *lease;
         char **labels;
         uint64_t size;
@@ -49,9 +50,10 @@ static const BusOption promise_options[] = {
         { "lease", "s", offsetof(PromiseOptions, lease) },
         { "at-most", "t", offsetof(PromiseOptions, at_most), NULL, offsetof(PromiseOptions, at_most_given) },
         { "restart", "b", offsetof(PromiseOptions, restart) },
+        { "algorithm", "s", offsetof(PromiseOptions, algorithm) },
 };
 #define INGEST_OPTIONS ELEMENTS_OF(promise_options)
-#define COMMIT_OPTIONS (ELEMENTS_OF(promise_options) - 2) /* neither "at-most" nor "restart" */
+#define COMMIT_OPTIONS (ELEMENTS_OF(promise_options) - 3) /* neither "at-most" nor those behind it */
 
 static void promise_options_done(PromiseOptions *options) {
         options->labels = strv_free(options->labels);
@@ -85,6 +87,21 @@ static int read_promise(sd_bus_message *message, size_t option_count, PromiseOpt
 
 /* ---- Ingest ---- */
 
+/* That of the digest that is promised, or else what its algorithm will be. */
+static int read_algorithm(const PromiseOptions *options, IngestPromise *promise, sd_bus_error *error) {
+        if (!options->algorithm)
+                return 0;
+        DigestAlgorithm algorithm = digest_algorithm_from_string(options->algorithm);
+        if (algorithm < 0)
+                return sd_bus_error_setf(error, bus_error_name(-EOPNOTSUPP),
+                                         "option 'algorithm': '%.64s' is not known here",
+                                         options->algorithm);
+        if (promise->has_digest && promise->digest.algorithm != algorithm)
+                return bus_invalid_argument(error, "option 'algorithm': another one than that of 'digest'");
+        promise->digest.algorithm = algorithm;
+        return 0;
+}
+
 static int read_ingest(sd_bus_message *message, PromiseOptions *options, IngestRequest *ret,
                        sd_bus_error *error) {
         const Peer *peer = bus_current_peer(sd_bus_message_get_bus(message));
@@ -98,6 +115,8 @@ static int read_ingest(sd_bus_message *message, PromiseOptions *options, IngestR
         if (r >= 0)
                 r = read_promise(message, INGEST_OPTIONS, options, &promise, error);
         if (r >= 0)
+                r = read_algorithm(options, &promise, error);
+        if (r >= 0)
                 r = parse_size(options->at_most_given, options->at_most, "at-most", &at_most, error);
         if (r >= 0 && promise.size != INGEST_SIZE_UNKNOWN && promise.size > at_most)
                 r = bus_invalid_argument(error, "option 'size': more than 'at-most'");
@@ -107,6 +126,7 @@ static int read_ingest(sd_bus_message *message, PromiseOptions *options, IngestR
                 .namespace = bus_call_namespace(message),
                 .reference = reference,
                 .has_digest = promise.has_digest,
+                .has_algorithm = options->algorithm != NULL,
                 .digest = promise.digest,
                 .size = promise.size,
                 .at_most = at_most,
@@ -182,7 +202,9 @@ int method_commit(sd_bus_message *message, void *userdata, sd_bus_error *error) 
                 return no_such_ingest(error);
         DigestAlgorithm algorithm = ingest_record(ingest)->digest.algorithm;
         if (promise.has_digest && promise.digest.algorithm != algorithm)
-                return bus_invalid_argument(error, "option 'digest': this ingest is hashed with %s",
+                return bus_invalid_argument(error,
+                                            "option 'digest': this ingest is hashed with %s (Ingest has the"
+                                            " option 'algorithm' for another one)",
                                             digest_algorithm_to_string(algorithm));
         /* Leases that name the ingest name its blob when it is there. */
         r = content_bus_take_lease(content, namespace, options.lease,
@@ -244,6 +266,9 @@ static int append_ingest(sd_bus_message *reply, const Ingest *ingest, char *cons
                 r = bus_append_entry(reply, "reference", "s", record->reference);
         if (r >= 0 && record->has_digest)
                 r = bus_append_entry(reply, "digest", "s", digest_to_string(&record->digest, text));
+        if (r >= 0)
+                r = bus_append_entry(reply, "algorithm", "s",
+                                     digest_algorithm_to_string(record->digest.algorithm));
         if (r >= 0)
                 r = bus_append_entry(reply, "state", "s", ingest_is_writing(ingest) ? "writing" : "waiting");
         if (r >= 0)

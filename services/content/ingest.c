@@ -258,9 +258,12 @@ static int check_continuable(const Ingest *ingest, const IngestRequest *request,
                 return 0;
         if (request->has_digest && !(record->has_digest && digest_equal(&record->digest, &request->digest)))
                 return fault_set(fault, -EBUSY, "this ingest was begun with another digest");
+        if (request->has_algorithm && request->digest.algorithm != record->digest.algorithm)
+                return fault_set(fault, -EBUSY, "this ingest was begun with %s",
+                                 digest_algorithm_to_string(record->digest.algorithm));
         if (request->size != INGEST_SIZE_UNKNOWN && request->size != record->size)
                 return fault_set(fault, -EBUSY, "this ingest was begun with another size");
-        /* It counts where no size is promised. */
+        /* Where a size is known from the beginning, that is the limit for whoever knows none. */
         if (request->at_most != INGEST_SIZE_UNKNOWN && record->size == INGEST_SIZE_UNKNOWN &&
             request->at_most != record->at_most)
                 return fault_set(fault, -EBUSY, "this ingest was begun with another 'at-most'");

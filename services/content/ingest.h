@@ -59,9 +59,10 @@ typedef struct IngestRequest {
         const char *namespace;
         const char *reference;
         bool has_digest;
-        Digest digest;
-        uint64_t size;    /* or INGEST_SIZE_UNKNOWN */
-        uint64_t at_most; /* or INGEST_SIZE_UNKNOWN; kept from the beginning */
+        bool has_algorithm; /* somebody asked for that of the digest */
+        Digest digest;      /* without a promise only its algorithm counts */
+        uint64_t size;      /* or INGEST_SIZE_UNKNOWN */
+        uint64_t at_most;   /* or INGEST_SIZE_UNKNOWN; kept from the beginning */
         bool restart;
         char *const *labels; /* of a new one: what its blob will have */
         uid_t uid;

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from content_store import (STATE, Gio, GLib, Store, check_disk, connect, equal, failure, files, rows,  # noqa: E402
                            run_cases, sha256, wait_for, worker_pids, write)
 
+INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
 MIB = 1024 * 1024
 store = Store()
 
@@ -50,6 +51,36 @@ def test_sha512_is_taken_when_promised():
     digest = "sha512:" + hashlib.sha512(data).hexdigest()
     equal((digest, len(data)), store.put(data, "r", digest=digest))
     equal(data, store.read(digest))
+
+
+def test_sha512_is_taken_without_a_promise():
+    data = os.urandom(3 * MIB)
+    digest = "sha512:" + hashlib.sha512(data).hexdigest()
+    for promise in ({}, {"digest": digest, "size": len(data)}):
+        stream, _, _ = store.ingest("r", algorithm="sha512")
+        write(stream, data[:MIB])
+        os.close(stream)
+        wait_for(lambda: not list(store.ingests().values())[0]["Writing"])
+        equal("sha512", store.call("StatIngest", "r")[0][0]["algorithm"])
+        message = failure("FailedPrecondition", lambda: store.ingest("r", algorithm="sha256"))
+        assert "sha512" in message, message
+        message = failure(INVALID, lambda: store.commit("r", digest=sha256(data)))
+        assert "sha512" in message and "algorithm" in message, message
+        stream, offset, _ = store.ingest("r")
+        equal(MIB, offset)
+        write(stream, data[offset:])
+        os.close(stream)
+        equal((digest, len(data)), store.commit("r", **promise))
+        equal(data, store.read(digest))
+        store.delete(digest)
+
+
+def test_an_algorithm_is_one_that_is_known_and_fits():
+    failure("NotSupported", lambda: store.ingest("r", algorithm="md5"))
+    failure(INVALID, lambda: store.ingest("r", algorithm="sha512", digest=sha256(b"x")))
+    failure(INVALID, lambda: store.commit("r", algorithm="sha512"))
+    equal({}, store.ingests())
+    equal((sha256(b"x"), 1), store.put(b"x", "r", algorithm="sha256", digest=sha256(b"x")))
 
 
 def test_wrong_bytes_are_refused_and_leave_nothing():

@@ -32,6 +32,15 @@ test_a_broken_ingest_is_continued() {
         crtctl content rm "$digest"
 }
 
+test_a_blob_is_named_by_another_algorithm() {
+        local digest
+        digest="sha512:$(echo named | sha512sum | cut -d' ' -f1)"
+        equal "$digest" "$(crtctl content ingest --algorithm sha512 named <<<named)"
+        crtctl content rm "$digest"
+        fails crtctl content ingest --algorithm md5 named <<<named
+        contains "$output" "md5"
+}
+
 # ingest_is REFERENCE OFFSET STATE
 ingest_is() {
         [[ "$2 $3" == "$(crtctl content ingests --json=short |
