@@ -53,9 +53,11 @@ static void ranges_sort(DiskRanges *ranges) {
 }
 
 static int ranges_add(DiskRanges *ranges, DiskRange range) {
-        if (ranges->count == RANGES_MAX)
+        if (ranges->count == RANGES_MAX) {
                 ranges_sort(ranges);
-        if (ranges->count == RANGES_MAX)
+                ranges->full = ranges->count > RANGES_MAX / 2;
+        }
+        if (ranges->full)
                 return 0;
         if (ranges->count == ranges->allocated) {
                 size_t wanted = ranges->allocated > 0 ? ranges->allocated * 2 : 64;

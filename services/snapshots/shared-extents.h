@@ -24,6 +24,7 @@ typedef struct DiskRanges {
         DiskRange *items;
         size_t count, allocated;
         uint64_t sum; /* of all that were added */
+        bool full;    /* no more are */
 } DiskRanges;
 
 typedef struct SharedExtents {
