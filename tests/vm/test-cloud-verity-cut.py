@@ -106,6 +106,8 @@ def look_at_snapshots(store, wanted):
     for name in found:
         if not is_sealed(f"{snapshot_trees.STATE}/trees/{number_of(name)}/layer.erofs"):
             yield f"the image of {name} is not sealed"
+        if not snapshot_trees.rows(f"SELECT id FROM snapshots WHERE key = '{name}' AND verity LIKE '1:%'"):
+            yield f"the record of {name} does not say how its image is sealed"
         store.view("look", name)
         with store.mount("look") as top, open(f"{top}/large", "rb") as file:
             if file.read() != LAYERS[name]:
