@@ -52,6 +52,7 @@ static const int stream_calls[] = {
         SCMP_SYS(exit),
         SCMP_SYS(exit_group),
         SCMP_SYS(fadvise64),
+        SCMP_SYS(flock), /* of files that it has */
         SCMP_SYS(fdatasync),
         SCMP_SYS(fstat),
         SCMP_SYS(fstatfs),

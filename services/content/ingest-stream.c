@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -169,6 +170,22 @@ static int stream_receive(Stream *stream) {
         return stream->received < stream->size ? -ENODATA : -E2BIG;
 }
 
+/* A worker before this one that was killed may still be in a system call that writes to these files: it is
+ * waited for, by a lock that goes with its last thread. What it took back meanwhile was told to the client.
+ */
+static int stream_claim(const IngestStreamSpec *spec) {
+        const IngestMessage *start = spec->start;
+        IngestCheckpoint checkpoint;
+        IngestResume resume;
+        while (flock(spec->data, LOCK_EX) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        ingest_checkpoint_init(&checkpoint, start->checkpoint.boot_id,
+                               (DigestAlgorithm) start->checkpoint.state.algorithm);
+        int r = ingest_checkpoint_read(spec->checkpoint, spec->data, &checkpoint, &resume);
+        return r < 0 ? r : resume.offset < start->resume.offset ? -EAGAIN : 0;
+}
+
 /* From here on checkpoint and bytes are those of an unfinished ingest at the offset that the client knows.
  */
 static int stream_prepare(const Stream *stream, IngestCheckpoint *checkpoint) {
@@ -179,6 +196,8 @@ static int stream_prepare(const Stream *stream, IngestCheckpoint *checkpoint) {
                         ? 0
                         : digest_state_init(&checkpoint->state,
                                             (DigestAlgorithm) checkpoint->state.algorithm);
+        if (r >= 0)
+                r = stream_claim(spec);
         if (r < 0)
                 return r;
         if (!stream->whole && (ftruncate(spec->data, (off_t) resume->offset) < 0 ||

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -353,6 +354,53 @@ static void bytes_beyond_the_checkpoint_are_cut_off(void) {
         trial_done(&trial);
 }
 
+/* The kernel shows who waits for a lock. */
+static bool is_waited_for(int file) {
+        FILE *locks = fopen("/proc/locks", "re");
+        struct stat st;
+        char line[256], inode[32];
+        bool found = false;
+        CHECK(locks);
+        CHECK_OK(fstat(file, &st));
+        (void) snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long) st.st_ino);
+        while (!found && fgets(line, sizeof(line), locks))
+                found = strstr(line, "-> FLOCK") && strstr(line, inode);
+        (void) fclose(locks);
+        return found;
+}
+
+/* Who was killed may still be in a system call: it has the lock until that has ended. */
+static void the_worker_before_is_waited_for(void) {
+        for (int takes_back = 0; takes_back < 2; takes_back++) {
+                const char *name = takes_back ? "taken-back" : "waited-for";
+                struct stat st;
+                Trial trial = trial_files(name);
+                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+                trial_write(&trial, 0, 1000);
+                trial_end(&trial);
+                char path[64];
+                (void) snprintf(path, sizeof(path), "%s.data", name);
+                int before = openat(trial.directory, path, O_RDWR | O_CLOEXEC);
+                CHECK_OK(before);
+                CHECK_OK(flock(trial.data, LOCK_UN)); /* of the first one, which has ended */
+                CHECK_OK(flock(before, LOCK_EX));
+                CHECK_INT(pwrite(before, "more", 4, 1000), 4);
+                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
+                while (!is_waited_for(before))
+                        (void) usleep(1000);
+                CHECK_OK(fstat(before, &st));
+                CHECK_INT(st.st_size, 1004);
+                if (takes_back)
+                        CHECK_OK(ingest_checkpoint_fall_back(trial.checkpoint, before));
+                fd_close(before);
+                trial_end(&trial);
+                CHECK_INT(trial.ended.error, takes_back ? -EAGAIN : 0);
+                if (!takes_back)
+                        check_holds(&trial, 1000);
+                trial_done(&trial);
+        }
+}
+
 static void damaged_checkpoints_do_not_count(void) {
         static const struct {
                 const char *name;
@@ -557,6 +605,7 @@ int main(void) {
                 CHECK_CASE(at_most_so_much_is_taken_without_a_promise),
                 CHECK_CASE(at_most_so_much_is_taken_with_a_promise),
                 CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
+                CHECK_CASE(the_worker_before_is_waited_for),
                 CHECK_CASE(damaged_checkpoints_do_not_count),
                 CHECK_CASE(a_file_that_lost_bytes_begins_anew),
                 CHECK_CASE(what_is_sealed_needs_no_more_bytes),
