@@ -3,123 +3,10 @@
 /* A stream and its checkpoints: what is in the file, what is hashed, and how it goes on after an end. */
 
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
-#include "lib/fd.h"
-#include "lib/message.h"
-#include "services/content/ingest-hasher.h"
-#include "services/content/ingest-store.h"
-#include "services/content/ingest-stream.h"
-#include "tests/unit/check-directory.h"
-#include "tests/unit/check.h"
-
-#define BOOT "11111111-2222-3333-4444-555555555555"
-#define MIB ((size_t) HASHER_PIECE)
-
-/* One ingest, run in a thread. */
-typedef struct Trial {
-        int data, checkpoint, directory;
-        int input;   /* write end */
-        int control; /* the daemon's end */
-        uint64_t at_most;
-        IngestStreamSpec spec;
-        IngestMessage start, ended;
-        pthread_t thread;
-} Trial;
-
-static uint8_t *bytes; /* 40 MiB that do not repeat */
-
-static Digest digest_of_first(size_t size) {
-        Digest digest;
-        CHECK_OK(digest_of_data(DIGEST_SHA256, bytes, size, &digest));
-        return digest;
-}
-
-static Trial trial_files(const char *name) {
-        _cleanup_close_ int directory = check_directory();
-        char path[64];
-        Trial trial = { .input = -EBADF, .control = -EBADF };
-        (void) snprintf(path, sizeof(path), "%s.data", name);
-        trial.data = openat(directory, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        (void) snprintf(path, sizeof(path), "%s.state", name);
-        trial.checkpoint = openat(directory, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        CHECK(trial.data >= 0 && trial.checkpoint >= 0);
-        trial.directory = TAKE_FD(directory);
-        return trial;
-}
-
-static void *trial_main(void *userdata) {
-        Trial *trial = userdata;
-        ingest_stream_run(&trial->spec, &trial->ended);
-        fd_close(trial->spec.stream);
-        fd_close(trial->spec.control);
-        return NULL;
-}
-
-/* size: promised; digest: NULL if none is. */
-static void trial_begin(Trial *trial, const char *boot, uint64_t size, const Digest *digest) {
-        int ends[2], sockets[2];
-        CHECK_OK(pipe2(ends, O_CLOEXEC));
-        CHECK_OK(message_pair(&sockets[0], &sockets[1]));
-        trial->input = ends[1];
-        trial->control = sockets[0];
-        trial->start = (IngestMessage){
-                .type = INGEST_START,
-                .size = size,
-                .at_most = trial->at_most > 0 ? trial->at_most : INGEST_SIZE_UNKNOWN,
-                .has_digest = digest != NULL,
-        };
-        if (digest)
-                trial->start.digest = *digest;
-        ingest_checkpoint_init(&trial->start.checkpoint, boot, DIGEST_SHA256);
-        CHECK_OK(ingest_checkpoint_read(trial->checkpoint, trial->data, &trial->start.checkpoint,
-                                        &trial->start.resume));
-        trial->spec = (IngestStreamSpec){ sockets[1],        ends[0],          trial->data,
-                                          trial->checkpoint, trial->directory, &trial->start };
-        CHECK_INT(pthread_create(&trial->thread, NULL, trial_main, trial), 0);
-}
-
-static void trial_write(Trial *trial, size_t from, size_t to) {
-        CHECK_OK(fd_write_all(trial->input, bytes + from, to - from));
-}
-
-static void trial_end(Trial *trial) {
-        trial->input = fd_close(trial->input);
-        CHECK_INT(pthread_join(trial->thread, NULL), 0);
-        trial->control = fd_close(trial->control);
-}
-
-static void trial_done(Trial *trial) {
-        fd_close(trial->data);
-        fd_close(trial->checkpoint);
-        fd_close(trial->directory);
-}
-
-/* File, checkpoint and report agree on the first size bytes. */
-static void check_holds(const Trial *trial, size_t size) {
-        struct stat st;
-        CHECK_OK(fstat(trial->data, &st));
-        CHECK_INT(st.st_size, size);
-        CHECK_INT(trial->ended.bytes, size);
-        Digest digest = digest_of_first(size), hashed;
-        CHECK(digest_equal(&digest, &trial->ended.digest));
-        IngestCheckpoint checkpoint;
-        CHECK_INT(pread(trial->checkpoint, &checkpoint, sizeof(checkpoint), 0), sizeof(checkpoint));
-        CHECK_INT(checkpoint.state.bytes, size);
-        digest_state_finish(&checkpoint.state, &hashed);
-        CHECK(digest_equal(&digest, &hashed));
-        if (size > 0) {
-                void *file = mmap(NULL, size, PROT_READ, MAP_SHARED, trial->data, 0);
-                CHECK(file != MAP_FAILED);
-                int same = memcmp(file, bytes, size);
-                (void) munmap(file, size);
-                CHECK(same == 0);
-        }
-}
+#include "tests/unit/ingest-trial.h"
 
 static void all_sizes_arrive_whole(void) {
         static const size_t sizes[] = { 0,
@@ -354,53 +241,6 @@ static void bytes_beyond_the_checkpoint_are_cut_off(void) {
         trial_done(&trial);
 }
 
-/* The kernel shows who waits for a lock. */
-static bool is_waited_for(int file) {
-        FILE *locks = fopen("/proc/locks", "re");
-        struct stat st;
-        char line[256], inode[32];
-        bool found = false;
-        CHECK(locks);
-        CHECK_OK(fstat(file, &st));
-        (void) snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long) st.st_ino);
-        while (!found && fgets(line, sizeof(line), locks))
-                found = strstr(line, "-> FLOCK") && strstr(line, inode);
-        (void) fclose(locks);
-        return found;
-}
-
-/* Who was killed may still be in a system call: it has the lock until that has ended. */
-static void the_worker_before_is_waited_for(void) {
-        for (int takes_back = 0; takes_back < 2; takes_back++) {
-                const char *name = takes_back ? "taken-back" : "waited-for";
-                struct stat st;
-                Trial trial = trial_files(name);
-                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
-                trial_write(&trial, 0, 1000);
-                trial_end(&trial);
-                char path[64];
-                (void) snprintf(path, sizeof(path), "%s.data", name);
-                int before = openat(trial.directory, path, O_RDWR | O_CLOEXEC);
-                CHECK_OK(before);
-                CHECK_OK(flock(trial.data, LOCK_UN)); /* of the first one, which has ended */
-                CHECK_OK(flock(before, LOCK_EX));
-                CHECK_INT(pwrite(before, "more", 4, 1000), 4);
-                trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
-                while (!is_waited_for(before))
-                        (void) usleep(1000);
-                CHECK_OK(fstat(before, &st));
-                CHECK_INT(st.st_size, 1004);
-                if (takes_back)
-                        CHECK_OK(ingest_checkpoint_fall_back(trial.checkpoint, before));
-                fd_close(before);
-                trial_end(&trial);
-                CHECK_INT(trial.ended.error, takes_back ? -EAGAIN : 0);
-                if (!takes_back)
-                        check_holds(&trial, 1000);
-                trial_done(&trial);
-        }
-}
-
 static void damaged_checkpoints_do_not_count(void) {
         static const struct {
                 const char *name;
@@ -439,59 +279,6 @@ static void a_file_that_lost_bytes_begins_anew(void) {
         trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
         CHECK_INT(trial.start.resume.offset, 0);
         trial_end(&trial);
-        trial_done(&trial);
-}
-
-/* With fs-verity: a file that is open for reading only stands for it. */
-static void trial_seal(Trial *trial, const char *name) {
-        char path[64];
-        (void) snprintf(path, sizeof(path), "%s.data", name);
-        fd_close(trial->data);
-        trial->data = openat(trial->directory, path, O_RDONLY | O_CLOEXEC);
-        CHECK_OK(trial->data);
-}
-
-/* What a commit that was ended in the middle has sealed is whole, and only hashed from where that stands:
- * after a loss of power, where it was synced. */
-static void what_is_sealed_needs_no_more_bytes(void) {
-        static const struct {
-                const char *name, *boot;
-                uint64_t hashed;
-        } cases[] = { { "sealed", BOOT, 6 * MIB + 5 }, { "sealed-cut", "another", 5 * MIB } };
-        for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
-                Trial trial = trial_files(cases[i].name);
-                trial_begin(&trial, BOOT, 6 * MIB + 5, NULL);
-                trial_write(&trial, 0, 5 * MIB);
-                trial_end(&trial);
-                const Digest digest = digest_of_first(6 * MIB + 5);
-                trial_begin(&trial, BOOT, 6 * MIB + 5, &digest);
-                trial_write(&trial, 5 * MIB, 6 * MIB + 5);
-                trial_end(&trial);
-                CHECK_INT(pwrite(trial.data, "spoiled", 7, 0), 7);
-                trial_seal(&trial, cases[i].name);
-                trial_begin(&trial, cases[i].boot, INGEST_SIZE_UNKNOWN, NULL);
-                CHECK_INT(trial.start.resume.offset, 6 * MIB + 5);
-                CHECK(trial.start.resume.complete);
-                CHECK_INT(trial.start.checkpoint.state.bytes, cases[i].hashed);
-                trial_end(&trial);
-                CHECK_INT(trial.ended.error, 0);
-                CHECK_INT(trial.ended.bytes, 6 * MIB + 5);
-                CHECK(digest_equal(&trial.ended.digest, &digest));
-                trial_done(&trial);
-        }
-}
-
-static void what_is_sealed_takes_no_more_bytes(void) {
-        Trial trial = trial_files("sealed-more");
-        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
-        trial_write(&trial, 0, 1000);
-        trial_end(&trial);
-        trial_seal(&trial, "sealed-more");
-        trial_begin(&trial, BOOT, INGEST_SIZE_UNKNOWN, NULL);
-        trial_write(&trial, 1000, 1001);
-        trial_end(&trial);
-        CHECK_INT(trial.ended.error, -E2BIG);
-        check_holds(&trial, 1000);
         trial_done(&trial);
 }
 
@@ -583,15 +370,8 @@ static void what_fits_is_kept_when_no_more_does(void) {
 }
 
 int main(void) {
-        size_t size = 40 * MIB;
-        bytes = malloc(size);
-        if (!bytes)
+        if (trial_bytes() < 0)
                 return EXIT_FAILURE;
-        uint64_t x = 1;
-        for (size_t i = 0; i < size; i += 8) {
-                x = x * 6364136223846793005U + 1442695040888963407U;
-                memcpy(bytes + i, &x, 8);
-        }
         int result = check_run((const Check[]){
                 CHECK_CASE(all_sizes_arrive_whole),
                 CHECK_CASE(small_writes_arrive_whole),
@@ -605,11 +385,8 @@ int main(void) {
                 CHECK_CASE(at_most_so_much_is_taken_without_a_promise),
                 CHECK_CASE(at_most_so_much_is_taken_with_a_promise),
                 CHECK_CASE(bytes_beyond_the_checkpoint_are_cut_off),
-                CHECK_CASE(the_worker_before_is_waited_for),
                 CHECK_CASE(damaged_checkpoints_do_not_count),
                 CHECK_CASE(a_file_that_lost_bytes_begins_anew),
-                CHECK_CASE(what_is_sealed_needs_no_more_bytes),
-                CHECK_CASE(what_is_sealed_takes_no_more_bytes),
                 CHECK_CASE(more_than_promised_is_noticed_at_the_first_byte),
                 CHECK_CASE(finish_does_not_wait_for_the_end),
                 CHECK_CASE(finish_overlooks_nothing_that_was_written),
