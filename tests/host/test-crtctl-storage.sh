@@ -5,6 +5,9 @@ source "$(dirname "$0")/lib.sh"
 
 setup() { mkdir -p "$scratch/mount"; }
 
+# The bus, and its library, may still be closing what they had of it.
+unmount() { wait_for 10 umount "$scratch/mount"; }
+
 digest_of() { echo "sha256:$(sha256sum | cut -d' ' -f1)"; }
 
 test_a_blob_goes_in_and_comes_out() {
@@ -228,13 +231,13 @@ test_trees_are_made_by_hand() {
         crtctl snapshot prepare work
         crtctl snapshot mount work "$scratch/mount"
         echo kept >"$scratch/mount/file"
-        umount "$scratch/mount"
+        unmount
         wait_for 5 crtctl snapshot commit base work
         crtctl snapshot view look base
         crtctl snapshot mount look "$scratch/mount"
         equal kept "$(<"$scratch/mount/file")"
         fails touch "$scratch/mount/other"
-        umount "$scratch/mount"
+        unmount
         equal "base
   look" "$(crtctl snapshot tree)"
         equal look "$(crtctl snapshot ls -q -f kind==view)"
@@ -272,7 +275,7 @@ test_owners_are_mapped() {
         crtctl snapshot prepare work
         crtctl snapshot mount --uid-map 0:100000:65536 --gid-map 0:200000:65536 work "$scratch/mount"
         equal 100000:200000 "$(stat -c %u:%g "$scratch/mount")"
-        umount "$scratch/mount"
+        unmount
         unshare --user sleep 1000 &
         process=$!
         wait_for 5 eval '[[ $(readlink /proc/$process/ns/user) != $(readlink /proc/self/ns/user) ]]'
@@ -280,10 +283,10 @@ test_owners_are_mapped() {
         echo 0 400000 1000 >"/proc/$process/gid_map"
         wait_for 5 crtctl snapshot mount -r --userns "$process" work "$scratch/mount"
         equal 300000:400000 "$(stat -c %u:%g "$scratch/mount")"
-        umount "$scratch/mount"
+        unmount
         wait_for 5 crtctl snapshot mount --userns "/proc/$process/ns/user" work "$scratch/mount"
         equal 300000:400000 "$(stat -c %u:%g "$scratch/mount")"
-        umount "$scratch/mount"
+        unmount
         kill "$process"
         for map in 0:1 0:1:2:3 0:x:1 0:4294967296:1; do
                 fails crtctl snapshot mount --uid-map "$map" --gid-map 0:1:1 work "$scratch/mount"
@@ -301,7 +304,7 @@ test_a_tree_goes_with_its_mount() {
         crtctl snapshot mount --bound work "$scratch/mount"
         echo kept >"$scratch/mount/file"
         equal work "$(crtctl snapshot ls -q)"
-        umount "$scratch/mount"
+        unmount
         wait_for 20 eval '[[ -z $(crtctl snapshot ls -q) ]]'
 }
 
@@ -310,7 +313,7 @@ test_damage_of_a_tree_is_found() {
         crtctl snapshot prepare work
         crtctl snapshot mount work "$scratch/mount"
         head -c 100000 /dev/urandom >"$scratch/mount/file"
-        umount "$scratch/mount"
+        unmount
         wait_for 5 crtctl snapshot commit tree work
         equal true "$(crtctl snapshot usage tree | jq '.size >= 100000 and .inodes >= 1')"
         equal "1 snapshots, damaged: none" "$(crtctl snapshot verify 2>/dev/null)"
@@ -329,7 +332,7 @@ test_a_layer_is_made_and_unpacked() {
         crtctl snapshot mount work "$scratch/mount"
         install -m 4750 -D /bin/true "$scratch/mount/deep/true"
         ln -s nowhere "$scratch/mount/link"
-        umount "$scratch/mount"
+        unmount
         diff_id=$(crtctl snapshot diff -o "$scratch/layer" -c gzip work)
         equal "$diff_id" "$(gzip -dc "$scratch/layer" | digest_of)"
         crtctl snapshot diff work | cmp - <(gzip -dc "$scratch/layer")
@@ -357,7 +360,7 @@ test_a_layer_is_made_and_unpacked() {
         crtctl snapshot mount look "$scratch/mount"
         equal 4750 "$(stat -c %a "$scratch/mount/deep/true")"
         equal nowhere "$(readlink "$scratch/mount/link")"
-        umount "$scratch/mount"
+        unmount
         wait_for 5 crtctl snapshot rm look
         crtctl snapshot rm layer
         wait_for 5 crtctl snapshot rm work
