@@ -80,7 +80,8 @@ const char *bus_call_namespace(sd_bus_message *message);
 
 /* The peers of the service that this connection serves; NULL where nothing is authorized. */
 PeerRegistry *bus_peers(sd_bus *bus);
-/* Its own namespace: yes; others: root and siblings. */
+/* Its own namespace: yes; others: root and siblings. Not who was authorized for a call about another one:
+ * that holds for the call, and whom a rule lets do one thing there may not look at everything for ever. */
 bool bus_peer_may_see_namespace(const Peer *peer, const char *namespace);
 
 /* May the peer of the current call see things of that namespace? Its own and the one that the call was
