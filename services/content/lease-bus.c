@@ -208,9 +208,10 @@ static int method_remove(sd_bus_message *message, void *userdata, sd_bus_error *
         const LeaseTable *table = userdata;
         _cleanup_(resources_done) Resources resources = { 0 };
         int r = read_resources(message, &resources, error);
-        if (r >= 0)
-                r = lease_remove_resources(table->state, &table->found, resources.array, resources.count);
-        return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
+        if (r < 0)
+                return r;
+        r = lease_remove_resources(table->state, &table->found, resources.array, resources.count);
+        return r < 0 ? bus_error_set_fault(error, r, NULL) : sd_bus_reply_method_return(message, NULL);
 }
 
 typedef struct PageOptions {
@@ -329,7 +330,7 @@ static int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *
         _cleanup_(lease_done) Lease lease = TAKE(table->found, (Lease){ 0 });
         r = table_remove(table, &lease, "deleted");
         if (r < 0)
-                return r;
+                return bus_error_set_fault(error, r, NULL);
         table_set_deadline(table, /* failed= */ false);
         return sd_bus_reply_method_return(message, NULL);
 }

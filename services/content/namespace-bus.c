@@ -85,7 +85,9 @@ int method_update_namespace(sd_bus_message *message, void *userdata, sd_bus_erro
         UpdateOptions options = { 0 };
 
         int r = bus_options_read(message, update_options, ELEMENTS_OF(update_options), &options, error);
-        if (r >= 0 && options.shareable_given)
+        if (r < 0)
+                return r;
+        if (options.shareable_given)
                 r = content_namespace_share(content->state, bus_call_namespace(message), options.shareable);
-        return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
+        return r < 0 ? bus_error_set_fault(error, r, NULL) : sd_bus_reply_method_return(message, NULL);
 }

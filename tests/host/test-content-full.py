@@ -229,6 +229,10 @@ def test_what_keeps_things_ends_on_a_full_disk():
         ends_on_a_full_disk("a label", lambda: store.call("Update", digest,
                                                           labels=GLib.Variant("a{ss}", {"org.crt.gc.root": ""})),
                             "SELECT 1 FROM labels")
+        fill()  # and the reserve is gone
+        for call in (lambda: leases["emptied"].call("Delete"), lambda: leases["over"].call("Update", until=1),
+                     lambda: store.call("UpdateNamespace", shareable=True)):
+            failure("NoSpace", call)
         expire_on_a_full_disk(leases["over"])
     finally:
         kill(process)
@@ -238,13 +242,13 @@ def test_what_keeps_things_ends_on_a_full_disk():
 def expire_on_a_full_disk(lease):
     """Whoever is so slow that its time is over before the disk is full tries again with another one."""
     for seconds in (1, 5, 25, 100):
+        os.unlink(os.path.join(STATE, "taken"))
         soon = time.time() + seconds
         lease.call("Update", until=int(soon * 1000000))
         fill_but_for_the_reserve()
         if time.time() < soon:
             ends_when_full("a lease whose time is over", "SELECT 1 FROM leases WHERE id = 'over'")
             return
-        os.unlink(os.path.join(STATE, "taken"))
         lease = store.lease(store.call("CreateLease", "over", until=int((time.time() + 600) * 1000000))[0][0])
     raise AssertionError("the disk was never full in time")
 
