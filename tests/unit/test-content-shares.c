@@ -109,14 +109,18 @@ static void all_users_have_a_share_together(void) {
         CHECK_OK(lease_add_resources(state, &roots, &image, 1, NULL));
 }
 
+#define NAME_SIZE ((size_t) 256)
+
 /* So many snapshots with names of 255 bytes. */
 static int name_snapshots(ContentState *state, const Lease *lease, int count) {
         _cleanup_free_ LeaseResource *resources = new0(LeaseResource, (size_t) count);
-        _cleanup_free_ char *names = calloc((size_t) count, 256);
+        _cleanup_free_ char *names = calloc((size_t) count, NAME_SIZE);
         CHECK(resources && names);
         for (int i = 0; i < count; i++) {
-                (void) snprintf(names + 256 * i, 256, "%08i%0247i", i, 0);
-                resources[i] = (LeaseResource){ LEASE_SNAPSHOT, names + 256 * i };
+                char *name = names + NAME_SIZE * (size_t) i;
+                memset(name, 'n', NAME_SIZE - 1);
+                name[snprintf(name, NAME_SIZE, "%i", i)] = 'n';
+                resources[i] = (LeaseResource){ LEASE_SNAPSHOT, name };
         }
         return lease_add_resources(state, lease, resources, (size_t) count, NULL);
 }

@@ -68,17 +68,17 @@ static int case_directory(void) {
         return directory_at(top, "case");
 }
 
-static void make_names(int directory, const char *format) {
+static void make_names(int directory) {
         for (int i = 1; i <= NAMES; i++) {
                 char name[16];
-                (void) snprintf(name, sizeof(name), format, i);
+                (void) snprintf(name, sizeof(name), "%i", i);
                 check_directory_write(directory, name, "x");
         }
 }
 
 static void an_error_is_not_the_end(void) {
         _cleanup_close_ int at = case_directory();
-        make_names(at, "%i");
+        make_names(at);
         int names = 0, r;
         const char *name;
         fail_in(at, 5);
@@ -108,7 +108,7 @@ static void no_root_hides_only_a_part(void) {
                 check_skip("whiteouts need root");
         _cleanup_close_ int at = case_directory(), root = directory_at(at, "root"),
                             below = directory_at(at, "below");
-        make_names(below, "%i");
+        make_names(below);
         fail_in(below, 5);
         CHECK_ERROR(tree_hide(root, below), -EIO);
         fail_in(root, 1);
@@ -122,7 +122,7 @@ static void what_is_below_a_link_moves_as_a_whole(void) {
         _cleanup_close_ int at = case_directory(), trees = directory_at(at, "trees"),
                             tree = directory_at(at, "trees/7"), lib = directory_at(at, "trees/7/fs/lib"),
                             parent = directory_at(at, "parent");
-        make_names(lib, "%i");
+        make_names(lib);
         fd_close(directory_at(parent, "usr/lib"));
         CHECK(symlinkat("usr/lib", parent, "lib") == 0);
         int notes = openat(tree, "notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -143,7 +143,7 @@ static void trash_that_can_not_be_read_is_not_empty(void) {
         _cleanup_close_ int at = case_directory(), trash = directory_at(at, "trash"),
                             tree = directory_at(at, "trash/tree");
         TrashEmptied emptied;
-        make_names(tree, "%i");
+        make_names(tree);
         fail_in(trash, 0);
         CHECK_ERROR(trash_empty(trash, &emptied, NULL), -EIO);
         fail_in(tree, 0);
@@ -166,7 +166,7 @@ static void trees_are_counted_all_or_not_at_all(void) {
         TreeStore store;
         unsigned numbers = 0;
         CHECK_OK(tree_store_open(state, &store, NULL));
-        make_names(store.trees, "%i");
+        make_names(store.trees);
         fail_in(store.trees, 5);
         CHECK_ERROR(tree_store_visit(&store, count, &numbers), -EIO);
         fail_in(store.trash, 0);
