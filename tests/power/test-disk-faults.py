@@ -266,13 +266,15 @@ def test_read_only():
         raise_problems(how, problems)
 
 
-def drop_caches():
-    """Of this disk: what is read comes from it again."""
-    kill_services()
-    for folder, _, files in os.walk(STATE):
-        for name in files:
-            with open(os.path.join(folder, name), "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def forget_pages(*folders):
+    """What is below is read from the disk again."""
+    for top in folders:
+        for folder, _, files in os.walk(os.path.join(STATE, top)):
+            for name in files:
+                path = os.path.join(folder, name)
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    with open(path, "rb") as file:
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def fail_once(kind, skip, count, actions):
@@ -287,7 +289,8 @@ def fail_once(kind, skip, count, actions):
     try:
         State().blobs()
         if kind == "read":
-            drop_caches()
+            kill_services()
+            forget_pages(".")
         disk.fail(kind, skip, count)
         for action in actions:
             problems += attempt(action, ["Failed", "ReadOnly"], expected)
@@ -337,17 +340,6 @@ def test_flushes_fail():
 def test_reads_fail():
     for skip in steps(30, 16, 16) if LONG else [4]:
         fail_once("read", skip, 1 << 40, MAKING)
-
-
-def forget_pages(*folders):
-    """Of what is below; the databases stay in memory."""
-    for top in folders:
-        for folder, _, files in os.walk(os.path.join(STATE, top)):
-            for name in files:
-                path = os.path.join(folder, name)
-                if stat.S_ISREG(os.lstat(path).st_mode):
-                    with open(path, "rb") as file:
-                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def expect_failed(what, action):
