@@ -15,6 +15,9 @@
 #include "services/snapshots/directory-finish.h"
 
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
+/* Of the part with the least to do: the two others, between which it has room, are not to wait for a
+ * processor that it has. */
+#define RELAY_NICE 5
 #define MEBIBYTES UINT64_C(1048576)
 /* A layer of 256 GiB is inflated, or one of 8 Mi entries written, within that. */
 #define PROCESSOR_SECONDS 1800
@@ -71,6 +74,8 @@ int unpack_confine(LayerPart part, uint64_t size_max, Fault *fault) {
         const struct rlimit processor = { PROCESSOR_SECONDS, PROCESSOR_SECONDS };
         if (setrlimit(RLIMIT_CPU, &processor) < 0)
                 return fault_set_errno(fault, -errno, "Can't limit the processor time");
+        if (part == LAYER_PART_RELAY)
+                (void) !nice(RELAY_NICE);
         if (part == LAYER_PART_WRITE)
                 sandbox.file_limit = MAX_OF(size_max > 0 ? size_max : LIMIT_LAYER_SIZE, DIRECTORY_NOTES_MAX);
         return sandbox_enter(&sandbox, fault);
