@@ -49,7 +49,8 @@ struct FetchRequest {
         uint64_t size;
         FetchSink sink;
         bool is_paused;
-        uint64_t last_progress;
+        uint64_t told;      /* bytes, to the daemon */
+        uint64_t last_told; /* when */
 
         FetchRetry retry;
         unsigned redirects;
@@ -123,11 +124,17 @@ FetchRequest *fetch_request_next(const FetchRequest *request) {
 }
 
 uint64_t fetch_request_deadline(const FetchRequest *request) {
+        if (fetch_sink_written(&request->sink) > request->told)
+                return MIN_OF(request->deadline, request->last_told + PROGRESS_INTERVAL);
         return request->deadline;
 }
 
 size_t fetch_request_poll(const FetchRequest *request, struct pollfd polls[FETCH_SINK_STREAMS]) {
-        return request->is_paused ? fetch_sink_poll(&request->sink, polls) : 0;
+        size_t n = fetch_sink_poll(&request->sink, polls);
+        /* Nothing is at hand to be written. */
+        for (size_t i = 0; i < n && !request->is_paused; i++)
+                polls[i].events = 0;
+        return n;
 }
 
 /* ---- outcomes ---- */
@@ -209,16 +216,21 @@ static int on_response(HttpResponse *response, void *userdata) {
                                   &request->sink.position, &request->fault);
 }
 
-static void report_progress(FetchRequest *request) {
-        uint64_t now = fetch_session_now();
-        if (now < request->last_progress + PROGRESS_INTERVAL)
+static void report_progress(FetchRequest *request, uint64_t now) {
+        uint64_t written = fetch_sink_written(&request->sink);
+        if (written <= request->told || now < request->last_told + PROGRESS_INTERVAL)
                 return;
-        request->last_progress = now;
+        request->told = written;
+        request->last_told = now;
         fetch_session_send(request->session, &(FetchMessage){
                                                      .type = FETCH_PROGRESS,
                                                      .request = request->id,
-                                                     .offset = fetch_sink_written(&request->sink),
+                                                     .offset = written,
                                              });
+}
+
+static int stream_is_closed(Fault *fault) {
+        return fault_set(fault, -EPIPE, "the content store has closed the stream");
 }
 
 static HttpTaken on_body(const void *data, size_t size, void *userdata) {
@@ -242,17 +254,25 @@ static HttpTaken on_body(const void *data, size_t size, void *userdata) {
         }
         int r = fetch_sink_push(&request->sink, data, size);
         if (r < 0) {
-                fault_set(&request->fault, -EPIPE, "the content store has closed the stream");
+                stream_is_closed(&request->fault);
                 return HTTP_REFUSED;
         }
-        report_progress(request);
+        report_progress(request, fetch_session_now());
         request->is_paused = r == 0;
         return r == 0 ? HTTP_PAUSED : HTTP_TAKEN;
 }
 
-void fetch_request_on_room(FetchRequest *request) {
-        request->is_paused = false;
-        http_exchange_resume(request->exchange);
+/* Also while the registry says nothing, or is not even asked. */
+void fetch_request_on_streams(FetchRequest *request, const struct pollfd *polls, size_t count) {
+        _cleanup_(fault_done) Fault fault = FAULT_NULL;
+
+        int r = fetch_sink_polled(&request->sink, polls, count);
+        if (r < 0)
+                fail_with_subject(request, stream_is_closed(&fault), &fault);
+        else if (r > 0 && request->is_paused) {
+                request->is_paused = false;
+                http_exchange_resume(request->exchange);
+        }
 }
 
 /* ---- an answer has ended ---- */
@@ -335,6 +355,7 @@ void fetch_request_on_token(FetchRequest *request, int r, const Fault *fault) {
 }
 
 void fetch_request_on_time(FetchRequest *request, uint64_t now) {
+        report_progress(request, now);
         if (request->deadline > now)
                 return;
         request->deadline = UINT64_MAX;
@@ -508,6 +529,7 @@ int fetch_request_get(FetchSession *session, const FetchMessage *message, int fd
                 return r;
         }
         request->sink = sink;
+        request->told = message->offset;
         request->is_manifest = message->flags & FETCH_MANIFEST;
         request->size = message->size;
         return start_over(request);

@@ -16,11 +16,11 @@ FetchRequest *fetch_request_next(const FetchRequest *request);
 
 /* UINT64_MAX when it does not wait for a time. */
 uint64_t fetch_request_deadline(const FetchRequest *request);
-/* Streams that it waits for. */
+/* The streams that it writes into, as poll() is to have them. */
 size_t fetch_request_poll(const FetchRequest *request, struct pollfd polls[FETCH_SINK_STREAMS]);
 
-/* A stream has room, the time has come, the token is there (r as in RegistryAuthSpec.ready). May end the
- * request. */
-void fetch_request_on_room(FetchRequest *request);
+/* poll() has found something in its streams, the time has come, the token is there (r as in
+ * RegistryAuthSpec.ready). May end the request. */
+void fetch_request_on_streams(FetchRequest *request, const struct pollfd *polls, size_t count);
 void fetch_request_on_time(FetchRequest *request, uint64_t now);
 void fetch_request_on_token(FetchRequest *request, int r, const Fault *fault);

@@ -142,17 +142,20 @@ static void run_deadlines(FetchSession *session) {
         }
 }
 
-static void resume_requests(FetchSession *session, const struct pollfd *polls, size_t count) {
+static void run_streams(FetchSession *session, const struct pollfd *polls, size_t count) {
         for (FetchRequest *request = session->requests, *next; request; request = next) {
-                struct pollfd wanted[FETCH_SINK_STREAMS];
+                struct pollfd streams[FETCH_SINK_STREAMS];
                 next = fetch_request_next(request);
-                size_t n = fetch_request_poll(request, wanted);
-                bool has_room = false;
+                size_t n = fetch_request_poll(request, streams);
+                bool found = false;
                 for (size_t i = 0; i < n; i++)
                         for (size_t k = 0; k < count; k++)
-                                has_room |= polls[k].fd == wanted[i].fd && polls[k].revents != 0;
-                if (has_room)
-                        fetch_request_on_room(request);
+                                if (polls[k].fd == streams[i].fd && polls[k].revents != 0) {
+                                        streams[i].revents = polls[k].revents;
+                                        found = true;
+                                }
+                if (found)
+                        fetch_request_on_streams(request, streams, n);
         }
 }
 
@@ -175,7 +178,7 @@ static int run_once(FetchSession *session) {
         r = http_client_wait(session->client, polls, count, timeout_until(deadline));
         if (r < 0)
                 return r;
-        resume_requests(session, polls + 1, count - 1);
+        run_streams(session, polls + 1, count - 1);
         run_deadlines(session);
         if (session->lost < 0)
                 return session->lost == -EPIPE ? 0 : session->lost;

@@ -67,8 +67,28 @@ int fetch_sink_push(FetchSink *sink, const void *data, size_t size) {
 
 size_t fetch_sink_poll(const FetchSink *sink, struct pollfd polls[FETCH_SINK_STREAMS]) {
         size_t n = 0;
-        for (size_t i = 0; i < FETCH_SINK_STREAMS; i++)
-                if (sink->streams[i].fd >= 0 && sink->streams[i].is_full)
-                        polls[n++] = (struct pollfd){ .fd = sink->streams[i].fd, .events = POLLOUT };
+        for (size_t i = 0; i < FETCH_SINK_STREAMS; i++) {
+                const FetchStream *stream = &sink->streams[i];
+                if (stream->fd >= 0)
+                        polls[n++] =
+                                (struct pollfd){ .fd = stream->fd, .events = stream->is_full ? POLLOUT : 0 };
+        }
         return n;
+}
+
+int fetch_sink_polled(FetchSink *sink, const struct pollfd *polls, size_t count) {
+        bool can_go_on = false;
+        for (size_t i = 0; i < FETCH_SINK_STREAMS; i++)
+                for (size_t k = 0; k < count; k++) {
+                        FetchStream *stream = &sink->streams[i];
+                        if (stream->fd < 0 || polls[k].fd != stream->fd || polls[k].revents == 0)
+                                continue;
+                        can_go_on |= stream->is_full;
+                        if (!(polls[k].revents & (POLLERR | POLLHUP | POLLNVAL)))
+                                continue;
+                        if (i == 0)
+                                return -EPIPE;
+                        fd_closep(&stream->fd);
+                }
+        return can_go_on;
 }

@@ -24,7 +24,7 @@ redirect            blobs are at localhost:OTHER-PORT, which refuses who sends A
 redirect-loop       blobs redirect to themselves
 redirect-file       blobs redirect to file:///etc/passwd
 slow                one byte of a layer each second (N: bytes a second), for ever
-held                the first N bytes of each layer, the rest after the next POST /go
+held                the first N bytes of each layer, the rest, if any, after the next POST /go
 chunked             no Content-Length, chunked transfer
 no-length           no Content-Length, the end of the connection is the end of the blob
 reset               connection reset in the middle of each layer; Range requests get the rest
@@ -241,8 +241,8 @@ class Handler(BaseHTTPRequestHandler):
             self.error(404, "BLOB_UNKNOWN")
         elif fault == "slow":
             self.send_slowly(data, number or 1)
-        elif fault == "held":
-            self.send_held(data, number)
+        elif fault == "held" and len(data) > (number or 0):
+            self.send_held(data, number or 0)
         elif fault in ("chunked", "no-length"):
             self.send_without_length(data, fault == "chunked")
         elif fault in ("reset", "reset-no-range", "wrong-range"):

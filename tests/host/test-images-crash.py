@@ -18,7 +18,8 @@ from image_pulls import (TRANSFER, GLib, Images, asked, check_empty, clear, cont
                          systemctl, unfinished, wait_for)
 
 # A layer of 30 MB, of which so much comes at once and the rest when we say so; and the same one without delay.
-SLOW, FAST = "localhost:5003/held-16000000/debian:bookworm", "localhost:5003/none/debian:bookworm"
+HELD = 16_000_000
+SLOW, FAST = f"localhost:5003/held-{HELD}/debian:bookworm", "localhost:5003/none/debian:bookworm"
 LAYERS = 3
 
 
@@ -102,6 +103,17 @@ def test_ingest_worker_is_killed():
     path = begin_and_wait_for_bytes()
     kill(*pids_of("crt-ingest"))
     fails_as_unavailable(path)
+    equal([], unfinished())
+    finish(resumed=False)
+
+
+def test_ingest_worker_is_killed_while_the_registry_is_silent():
+    """All that comes has come: that the stream has no reader is noticed without another byte, and without asking
+    the registry again."""
+    path = begin_and_wait_for_bytes(HELD)
+    kill(*pids_of("crt-ingest"))
+    fails_as_unavailable(path)
+    equal([], [request for request in asked() if request["range"]])
     equal([], unfinished())
     finish(resumed=False)
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -94,12 +95,56 @@ static void an_unpacking_that_ended_is_let_go(void) {
         fetch_sink_close(&sink);
 }
 
+static int polled(FetchSink *sink) {
+        struct pollfd polls[FETCH_SINK_STREAMS];
+        size_t n = fetch_sink_poll(sink, polls);
+        CHECK(poll(polls, n, 0) >= 0);
+        return fetch_sink_polled(sink, polls, n);
+}
+
+static void readers_that_end_are_noticed_without_a_byte(void) {
+        Pipe a = pipe_new(), b = pipe_new();
+        FetchSink sink = FETCH_SINK_INIT;
+        CHECK_OK(fetch_sink_open(&sink, a.write, b.write, 0));
+        CHECK_INT(polled(&sink), 0);
+        close(b.read);
+        CHECK_INT(polled(&sink), 0);
+        CHECK(sink.streams[1].fd < 0 && fetch_sink_is_open(&sink));
+        close(a.read);
+        CHECK_ERROR(polled(&sink), -EPIPE);
+        fetch_sink_close(&sink);
+}
+
+static void a_full_stream_waits_for_room_or_its_end(void) {
+        static char data[2 * SMALL], got[65536];
+        Pipe a = pipe_new(), b = pipe_new();
+        FetchSink sink = FETCH_SINK_INIT;
+        size_t size = 0;
+        CHECK_OK(fetch_sink_open(&sink, a.write, b.write, 0));
+        CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 0);
+        CHECK_INT(polled(&sink), 0);
+        drain(a.read, got, &size);
+        CHECK_INT(polled(&sink), 1);
+        CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 0);
+        drain(a.read, got, &size);
+        CHECK_INT(size, sizeof(data));
+        CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 0);
+        CHECK_INT(polled(&sink), 0);
+        close(b.read);
+        CHECK_INT(polled(&sink), 1);
+        CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 1);
+        fetch_sink_close(&sink);
+        close(a.read);
+}
+
 int main(void) {
         signal(SIGPIPE, SIG_IGN);
         return check_run((const Check[]){
                 CHECK_CASE(both_streams_get_every_byte_at_their_own_pace),
                 CHECK_CASE(an_answer_that_begins_anew_is_skipped),
                 CHECK_CASE(an_unpacking_that_ended_is_let_go),
+                CHECK_CASE(readers_that_end_are_noticed_without_a_byte),
+                CHECK_CASE(a_full_stream_waits_for_room_or_its_end),
                 {},
         });
 }
