@@ -181,6 +181,10 @@ class Work:
                       lambda other: self.put(other, os.urandom(100000)))
 
 
+def may_be_collected(found):
+    found.update({thing: None for thing, there in found.items() if thing[0] in ("blob", "snapshot") and there})
+
+
 def expected(marks, index):
     """{(kind, name): True, False or None} when the power goes before record number index."""
     found, running = {}, {}
@@ -193,7 +197,10 @@ def expected(marks, index):
             running.pop(mark["step"], None)
             if mark["kind"]:
                 found[mark["kind"], mark["name"]] = mark["verb"] == "make"
-        if mark["verb"] == "collect":
-            found.update({thing: None for thing, there in found.items() if thing[0] in ("blob", "snapshot") and there})
+        if mark["verb"] == "collect" and mark["state"] == "done":
+            may_be_collected(found)
         found.update({(one["kind"], one["name"]): None for one in running.values() if one["kind"]})
+    # A collection's plan may be younger than what was made beside it.
+    if any(one["verb"] == "collect" for one in running.values()):
+        may_be_collected(found)
     return found
