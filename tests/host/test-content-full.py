@@ -3,6 +3,7 @@
 # host: --disk 2G
 """A disk that is full is an answer, and costs nothing that was there before."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -179,27 +180,41 @@ def test_a_start_on_a_full_disk():
         unmount()
 
 
+def make_room():
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(STATE, "taken"))
+
+
+def reserve():
+    """Which one it is; None: there is none."""
+    try:
+        return os.stat(os.path.join(STATE, "reserve")).st_ino
+    except FileNotFoundError:
+        return None
+
+
 def fill_but_for_the_reserve():
-    """It is made again by the next removal for which there is room."""
-    taken = os.path.join(STATE, "taken")
-    if os.path.exists(taken):
-        os.unlink(taken)
+    """It is made again by the next removal for which there is room: this one."""
+    make_room()
     store.put(b"goes")
     store.delete(sha256(b"goes"))
-    assert os.path.exists(os.path.join(STATE, "reserve"))
+    made = reserve()
+    assert made
     fill()
+    return made
+
+
+def ends_when_full(what, query, made):
+    """The record goes, and takes the reserve. There may be room for another one at once: the log of what could not
+    be written is gone, too."""
+    wait_for(lambda: not rows(query), what=what)
+    assert reserve() != made, f"{what}: there was room for it"
 
 
 def ends_on_a_full_disk(what, action, query):
-    """It takes the reserve, and the record goes."""
-    fill_but_for_the_reserve()
+    made = fill_but_for_the_reserve()
     action()
-    ends_when_full(what, query)
-
-
-def ends_when_full(what, query):
-    wait_for(lambda: not rows(query), what=what)
-    assert not os.path.exists(os.path.join(STATE, "reserve")), f"{what}: there was room for it"
+    ends_when_full(what, query, made)
 
 
 def kill(process):
@@ -242,13 +257,14 @@ def test_what_keeps_things_ends_on_a_full_disk():
 def expire_on_a_full_disk(lease):
     """Whoever is so slow that its time is over before the disk is full tries again with another one."""
     for seconds in (1, 5, 25, 100):
-        os.unlink(os.path.join(STATE, "taken"))
+        make_room()
         soon = time.time() + seconds
         lease.call("Update", until=int(soon * 1000000))
-        fill_but_for_the_reserve()
+        made = fill_but_for_the_reserve()
         if time.time() < soon:
-            ends_when_full("a lease whose time is over", "SELECT 1 FROM leases WHERE id = 'over'")
+            ends_when_full("a lease whose time is over", "SELECT 1 FROM leases WHERE id = 'over'", made)
             return
+        make_room()
         lease = store.lease(store.call("CreateLease", "over", until=int((time.time() + 600) * 1000000))[0][0])
     raise AssertionError("the disk was never full in time")
 
@@ -269,13 +285,11 @@ def test_a_start_after_a_kill_copies_no_database():
 
 def take_all_but(size):
     """So many bytes are left free."""
-    taken = os.path.join(STATE, "taken")
-    if os.path.exists(taken):
-        os.unlink(taken)
+    make_room()
     free = os.statvfs(STATE)
     left = free.f_bavail * free.f_frsize - size
     if left > 0:
-        fd = os.open(taken, os.O_WRONLY | os.O_CREAT)
+        fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
         os.posix_fallocate(fd, 0, left)
         os.close(fd)
 
