@@ -11,7 +11,7 @@ Parts, in their order (all of them unless told):
   power      tests/power on private hosts: power cuts, disks that fail
   vm         tests/vm, each file in a fresh virtual machine
 
-Hosts and machines run side by side, one for each processor. NAME runs only the tests that have it in their
+Hosts and machines run side by side, one more than there are processors. NAME runs only the tests that have it in their
 file's name, without clang and sanitizers. With --long those of tools, power and vm that have a longer form run
 it, which takes hours. With --again up to three files (or unit tests) that fail run once more, alone, and the second
 outcome counts, unless the first took five minutes; those that needed it are named before the last line. The last line
