@@ -130,11 +130,7 @@ uint64_t fetch_request_deadline(const FetchRequest *request) {
 }
 
 size_t fetch_request_poll(const FetchRequest *request, struct pollfd polls[FETCH_SINK_STREAMS]) {
-        size_t n = fetch_sink_poll(&request->sink, polls);
-        /* Nothing is at hand to be written. */
-        for (size_t i = 0; i < n && !request->is_paused; i++)
-                polls[i].events = 0;
-        return n;
+        return fetch_sink_poll(&request->sink, request->is_paused, polls);
 }
 
 /* ---- outcomes ---- */

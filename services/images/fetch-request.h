@@ -19,7 +19,7 @@ uint64_t fetch_request_deadline(const FetchRequest *request);
 /* The streams that it writes into, as poll() is to have them. */
 size_t fetch_request_poll(const FetchRequest *request, struct pollfd polls[FETCH_SINK_STREAMS]);
 
-/* poll() has found something in its streams, the time has come, the token is there (r as in
+/* What poll() has found, in its streams and others'; the time has come; the token is there (r as in
  * RegistryAuthSpec.ready). May end the request. */
 void fetch_request_on_streams(FetchRequest *request, const struct pollfd *polls, size_t count);
 void fetch_request_on_time(FetchRequest *request, uint64_t now);

@@ -144,18 +144,8 @@ static void run_deadlines(FetchSession *session) {
 
 static void run_streams(FetchSession *session, const struct pollfd *polls, size_t count) {
         for (FetchRequest *request = session->requests, *next; request; request = next) {
-                struct pollfd streams[FETCH_SINK_STREAMS];
                 next = fetch_request_next(request);
-                size_t n = fetch_request_poll(request, streams);
-                bool found = false;
-                for (size_t i = 0; i < n; i++)
-                        for (size_t k = 0; k < count; k++)
-                                if (polls[k].fd == streams[i].fd && polls[k].revents != 0) {
-                                        streams[i].revents = polls[k].revents;
-                                        found = true;
-                                }
-                if (found)
-                        fetch_request_on_streams(request, streams, n);
+                fetch_request_on_streams(request, polls, count);
         }
 }
 

@@ -65,13 +65,13 @@ int fetch_sink_push(FetchSink *sink, const void *data, size_t size) {
         return all;
 }
 
-size_t fetch_sink_poll(const FetchSink *sink, struct pollfd polls[FETCH_SINK_STREAMS]) {
+size_t fetch_sink_poll(const FetchSink *sink, bool wants_room, struct pollfd polls[FETCH_SINK_STREAMS]) {
         size_t n = 0;
         for (size_t i = 0; i < FETCH_SINK_STREAMS; i++) {
                 const FetchStream *stream = &sink->streams[i];
+                short events = wants_room && stream->is_full ? POLLOUT : 0;
                 if (stream->fd >= 0)
-                        polls[n++] =
-                                (struct pollfd){ .fd = stream->fd, .events = stream->is_full ? POLLOUT : 0 };
+                        polls[n++] = (struct pollfd){ .fd = stream->fd, .events = events };
         }
         return n;
 }

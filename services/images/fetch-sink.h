@@ -41,8 +41,9 @@ static inline uint64_t fetch_sink_written(const FetchSink *sink) {
  * reads the first stream any more; that of the second is let go in silence. */
 int fetch_sink_push(FetchSink *sink, const void *data, size_t size);
 
-/* What to wait for: room in a stream that is full, the end of its reader in any. The number of entries that
- * were set. */
-size_t fetch_sink_poll(const FetchSink *sink, struct pollfd polls[FETCH_SINK_STREAMS]);
-/* 1: a stream that was full is worth another try. -EPIPE as above, without a byte to write. */
+/* What to wait for: the end of each stream's reader and, if it is wanted, room in those that are full. The
+ * number of entries that were set. */
+size_t fetch_sink_poll(const FetchSink *sink, bool wants_room, struct pollfd polls[FETCH_SINK_STREAMS]);
+/* What came of it, among others. 1: a stream that was full is worth another try. -EPIPE as above, without a
+ * byte to write. */
 int fetch_sink_polled(FetchSink *sink, const struct pollfd *polls, size_t count);

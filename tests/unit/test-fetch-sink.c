@@ -46,7 +46,7 @@ static void both_streams_get_every_byte_at_their_own_pace(void) {
                 size_t piece = MIN_OF((size_t) 16384, sizeof(data) - done);
                 int r;
                 while ((r = fetch_sink_push(&sink, data + done, piece)) == 0) {
-                        CHECK(fetch_sink_poll(&sink, polls) > 0);
+                        CHECK(fetch_sink_poll(&sink, true, polls) > 0);
                         /* Now one of them is read, now the other. */
                         if (first_size <= second_size)
                                 drain(a.read, first, &first_size);
@@ -97,7 +97,7 @@ static void an_unpacking_that_ended_is_let_go(void) {
 
 static int polled(FetchSink *sink) {
         struct pollfd polls[FETCH_SINK_STREAMS];
-        size_t n = fetch_sink_poll(sink, polls);
+        size_t n = fetch_sink_poll(sink, true, polls);
         CHECK(poll(polls, n, 0) >= 0);
         return fetch_sink_polled(sink, polls, n);
 }
@@ -119,11 +119,14 @@ static void a_full_stream_waits_for_room_or_its_end(void) {
         static char data[2 * SMALL], got[65536];
         Pipe a = pipe_new(), b = pipe_new();
         FetchSink sink = FETCH_SINK_INIT;
+        struct pollfd polls[FETCH_SINK_STREAMS];
         size_t size = 0;
         CHECK_OK(fetch_sink_open(&sink, a.write, b.write, 0));
         CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 0);
         CHECK_INT(polled(&sink), 0);
         drain(a.read, got, &size);
+        CHECK_INT(fetch_sink_poll(&sink, false, polls), 2);
+        CHECK(polls[0].events == 0 && polls[1].events == 0);
         CHECK_INT(polled(&sink), 1);
         CHECK_INT(fetch_sink_push(&sink, data, sizeof(data)), 0);
         drain(a.read, got, &size);
