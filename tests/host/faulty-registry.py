@@ -241,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
             self.error(404, "BLOB_UNKNOWN")
         elif fault == "slow":
             self.send_slowly(data, number or 1)
-        elif fault == "held" and len(data) > (number or 0):
+        elif fault == "held":
             self.send_held(data, number or 0)
         elif fault in ("chunked", "no-length"):
             self.send_without_length(data, fault == "chunked")
@@ -261,6 +261,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send_held(self, data, first):
+        if len(data) <= first:
+            self.send_blob(data)
+            return
         go = self.server.state.go
         try:
             self.answer(200, data[:first], Content_Length=str(len(data)), Accept_Ranges="bytes")

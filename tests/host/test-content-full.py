@@ -18,6 +18,14 @@ from interfaces import unmount as unmount_idle  # noqa: E402
 MIB = 1024 * 1024
 store = Store()
 
+# What takes the room on the disk.
+TAKEN = os.path.join(STATE, "taken")
+
+
+def remove_taken():
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(TAKEN)
+
 
 def mount(*arguments):
     """A file system of its own for the state, seen when the service starts again."""
@@ -80,15 +88,13 @@ def test_disk_is_full():
                           text=True, capture_output=True).stdout.strip()
     if kind == "tmpfs":
         raise Skip("the state is on a tmpfs")
-    room = os.path.join(STATE, "taken")
     systemctl("stop", "crt-content")
     free = os.statvfs(STATE)
     try:
-        subprocess.run(["fallocate", "-l", str(free.f_bavail * free.f_frsize - 8 * MIB), room], check=True)
-        fill_and_go_on(lambda: os.unlink(room))
+        subprocess.run(["fallocate", "-l", str(free.f_bavail * free.f_frsize - 8 * MIB), TAKEN], check=True)
+        fill_and_go_on(lambda: os.unlink(TAKEN))
     finally:
-        if os.path.exists(room):
-            os.unlink(room)
+        remove_taken()
         store.clear()
 
 
@@ -135,7 +141,7 @@ def is_logged(text):
 
 def fill():
     """To the last byte."""
-    fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
+    fd = os.open(TAKEN, os.O_WRONLY | os.O_CREAT)
     try:
         while os.write(fd, b"\0" * 4096):
             pass
@@ -151,7 +157,7 @@ def test_not_even_an_ingest_can_begin():
         fill()
         failure("NoSpace", lambda: store.put(b"x" * 4096))
         equal(b"kept", store.read(sha256(b"kept")))
-        os.unlink(os.path.join(STATE, "taken"))
+        os.unlink(TAKEN)
         equal((sha256(b"more"), 4), store.put(b"more"))
         check_disk()
     finally:
@@ -172,17 +178,12 @@ def test_a_start_on_a_full_disk():
         fill()
         assert not os.path.exists(os.path.join(STATE, "reserve"))
         failure("NoSpace", store.list)
-        os.unlink(os.path.join(STATE, "taken"))
+        os.unlink(TAKEN)
         systemctl("stop", "crt-content")  # who has answered so ends by itself, a little later
         equal([sha256(b"kept")], [blob["digest"] for blob in store.list()[0]])
         check_disk()
     finally:
         unmount()
-
-
-def make_room():
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(STATE, "taken"))
 
 
 def reserve():
@@ -195,7 +196,7 @@ def reserve():
 
 def fill_but_for_the_reserve():
     """It is made again by the next removal for which there is room: this one."""
-    make_room()
+    remove_taken()
     store.put(b"goes")
     store.delete(sha256(b"goes"))
     made = reserve()
@@ -257,14 +258,14 @@ def test_what_keeps_things_ends_on_a_full_disk():
 def expire_on_a_full_disk(lease):
     """Whoever is so slow that its time is over before the disk is full tries again with another one."""
     for seconds in (1, 5, 25, 100):
-        make_room()
+        remove_taken()
         soon = time.time() + seconds
         lease.call("Update", until=int(soon * 1000000))
         made = fill_but_for_the_reserve()
         if time.time() < soon:
             ends_when_full("a lease whose time is over", "SELECT 1 FROM leases WHERE id = 'over'", made)
             return
-        make_room()
+        remove_taken()
         lease = store.lease(store.call("CreateLease", "over", until=int((time.time() + 600) * 1000000))[0][0])
     raise AssertionError("the disk was never full in time")
 
@@ -285,11 +286,11 @@ def test_a_start_after_a_kill_copies_no_database():
 
 def take_all_but(size):
     """So many bytes are left free."""
-    make_room()
+    remove_taken()
     free = os.statvfs(STATE)
     left = free.f_bavail * free.f_frsize - size
     if left > 0:
-        fd = os.open(os.path.join(STATE, "taken"), os.O_WRONLY | os.O_CREAT)
+        fd = os.open(TAKEN, os.O_WRONLY | os.O_CREAT)
         os.posix_fallocate(fd, 0, left)
         os.close(fd)
 

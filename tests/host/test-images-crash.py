@@ -108,9 +108,10 @@ def test_ingest_worker_is_killed():
 
 
 def test_ingest_worker_is_killed_while_the_registry_is_silent():
-    """All that comes has come: that the stream has no reader is noticed without another byte, and without asking
-    the registry again."""
-    path = begin_and_wait_for_bytes(HELD)
+    """All that comes has come, and was told to the last byte: that the stream has no reader is noticed without
+    another one, and without asking the registry again."""
+    path = images.begin(SLOW)
+    wait_for(lambda: HELD in [part[3] for part in images.properties(path)["Parts"]], 10, "all that comes")
     kill(*pids_of("crt-ingest"))
     fails_as_unavailable(path)
     equal([], [request for request in asked() if request["range"]])

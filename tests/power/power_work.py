@@ -181,7 +181,8 @@ class Work:
                       lambda other: self.put(other, os.urandom(100000)))
 
 
-def may_be_collected(found):
+def forget_what_may_be_collected(found):
+    """Of that, nothing is expected any more."""
     found.update({thing: None for thing, there in found.items() if thing[0] in ("blob", "snapshot") and there})
 
 
@@ -198,9 +199,9 @@ def expected(marks, index):
             if mark["kind"]:
                 found[mark["kind"], mark["name"]] = mark["verb"] == "make"
         if mark["verb"] == "collect" and mark["state"] == "done":
-            may_be_collected(found)
+            forget_what_may_be_collected(found)
         found.update({(one["kind"], one["name"]): None for one in running.values() if one["kind"]})
     # A collection's plan may be younger than what was made beside it.
     if any(one["verb"] == "collect" for one in running.values()):
-        may_be_collected(found)
+        forget_what_may_be_collected(found)
     return found
