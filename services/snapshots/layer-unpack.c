@@ -18,10 +18,10 @@
 #include "services/snapshots/layer-relay.h"
 
 /* What lies between lets the decompressor and the writer go on while the other one has the easier part of
- * the layer: many small files, or few that do not compress. Most of it is before the relay, as two
- * processors then find more to do while only the decompressor is busy: hashing, too. */
-#define CHUNKS_BEFORE_RELAY 28
-#define CHUNKS_BEHIND_RELAY 12
+ * the layer: many small files, or few that do not compress. Most of it is behind the relay: what the
+ * decompressor fills again and again is few enough to stay in a processor's cache with its window. */
+#define CHUNKS_BEFORE_RELAY 4
+#define CHUNKS_BEHIND_RELAY 44
 
 /* Together a second. */
 #define END_POLLS 100
