@@ -55,17 +55,16 @@ static int read_count(DatabaseRows *rows, int r) {
 
 static int count_resources(ContentState *state, const Lease *lease) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
-        int r = database_query(state->database, &rows,
-                               "SELECT COUNT(*) FROM lease_resources WHERE lease = ?", "i", lease->number);
+        int r = database_query(state->database, &rows, "SELECT things FROM leases WHERE number = ?", "i",
+                               lease->number);
         return read_count(&rows, r);
 }
 
 static int count_resources_of(ContentState *state, uid_t uid) {
         _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
         int r = database_query(state->database, &rows,
-                               "SELECT COUNT(*) FROM lease_resources"
-                               " WHERE lease IN (SELECT number FROM leases WHERE uid = ?)",
-                               "i", (int64_t) uid);
+                               "SELECT coalesce(SUM(things), 0) FROM leases WHERE uid = ?", "i",
+                               (int64_t) uid);
         return read_count(&rows, r);
 }
 

@@ -180,6 +180,7 @@ static int add_images(ContentState *state, const Lease *lease, int first, int co
 static void what_all_leases_of_a_user_name_is_bounded(void) {
         _cleanup_(content_state_freep) ContentState *state = sample_state("bounded");
         int leases = LIMIT_LEASE_RESOURCES_PER_UID / LIMIT_LEASE_RESOURCES;
+        const LeaseResource first = { LEASE_IMAGE, "i000000" };
         content_state_relax(state);
         for (int i = 0; i < leases; i++) {
                 char id[16];
@@ -188,6 +189,9 @@ static void what_all_leases_of_a_user_name_is_bounded(void) {
                 add(state, &lease);
                 CHECK_OK(add_images(state, &lease, 0, LIMIT_LEASE_RESOURCES));
                 CHECK_ERROR(add_images(state, &lease, LIMIT_LEASE_RESOURCES, 1), -EDQUOT);
+                CHECK_OK(lease_remove_resources(state, &lease, &first, 1));
+                CHECK_OK(add_images(state, &lease, 0, 1));
+                CHECK_OK(add_images(state, &lease, 0, 1)); /* it names that already */
         }
         _cleanup_(lease_done) Lease more = sample_lease("one", "more"),
                                     others = sample_lease("one", "others"),

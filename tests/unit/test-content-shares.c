@@ -252,6 +252,7 @@ static void downgrade(ContentState *state) {
                 "ALTER TABLE namespaces DROP COLUMN lease_bytes",
                 "ALTER TABLE leases DROP COLUMN bytes",
                 "ALTER TABLE leases DROP COLUMN asked",
+                "ALTER TABLE leases DROP COLUMN things",
                 "ALTER TABLE leases DROP COLUMN object_bytes",
                 "ALTER TABLE labels DROP COLUMN bytes",
                 "ALTER TABLE lease_resources DROP COLUMN bytes",
@@ -260,6 +261,14 @@ static void downgrade(ContentState *state) {
         };
         for (size_t i = 0; i < ELEMENTS_OF(statements); i++)
                 CHECK_OK(database_execute(state->database, statements[i], ""));
+}
+
+static int things_of(const ContentState *state, const Lease *lease) {
+        _cleanup_(database_rows_done) DatabaseRows rows = { 0 };
+        CHECK_OK(database_query(state->database, &rows, "SELECT things FROM leases WHERE number = ?", "i",
+                                lease->number));
+        CHECK_INT(database_rows_next(&rows), 1);
+        return (int) database_rows_int64(&rows, 0);
 }
 
 static void what_was_there_before_counts(void) {
@@ -281,6 +290,7 @@ static void what_was_there_before_counts(void) {
                 CHECK_INT(after[i].label_bytes, before[i].label_bytes);
                 CHECK_INT(after[i].lease_bytes, before[i].lease_bytes);
         }
+        CHECK_INT(things_of(state, &lease), 2);
         CHECK_OK(lease_remove(state, &lease));
         CHECK_OK(lease_remove(state, &empty));
         CHECK_INT(usage_of(state, OTHER_USER).label_bytes, 0);
