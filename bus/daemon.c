@@ -311,7 +311,9 @@ static int daemon_run(Daemon *daemon) {
 /* $CRT_IDLE_SECONDS, for a drop-in of the unit, or what the service thinks is right. */
 static uint64_t idle_usec(const DaemonSpec *spec) {
         uint64_t seconds = spec->idle_seconds;
-        (void) string_to_uint64(getenv("CRT_IDLE_SECONDS"), 86400, &seconds);
+        const char *value = getenv("CRT_IDLE_SECONDS");
+        if (!string_is_empty(value) && string_to_uint64(value, 86400, &seconds) < 0)
+                log_warning("CRT_IDLE_SECONDS=%s is no number of seconds from 0 to 86400", value);
         return seconds * SECOND;
 }
 
@@ -349,4 +351,15 @@ int daemon_open_state_directory(Fault *fault) {
 
 int daemon_open_runtime_directory(Fault *fault) {
         return open_directory_of("RUNTIME_DIRECTORY", fault);
+}
+
+int daemon_read_number(const char *variable, uint64_t standard, uint64_t maximum, uint64_t *ret,
+                       Fault *fault) {
+        const char *value = secure_getenv(variable);
+        uint64_t number = standard;
+        if (!string_is_empty(value) && (string_to_uint64(value, maximum, &number) < 0 || number == 0))
+                return fault_set(fault, -EINVAL, "%s=%s: a number from 1 to %llu is expected", variable,
+                                 value, (unsigned long long) maximum);
+        *ret = number;
+        return 0;
 }

@@ -50,5 +50,9 @@ PeerRegistry *daemon_peers(Daemon *daemon);
  * descriptor. */
 int daemon_open_state_directory(Fault *fault);
 int daemon_open_runtime_directory(Fault *fault);
+/* What a variable of the environment says: a number from 1 to maximum; standard if it says nothing. -EINVAL
+ * with a sentence: what is not understood is no limit that anybody could count on, so let setup() fail. */
+int daemon_read_number(const char *variable, uint64_t standard, uint64_t maximum, uint64_t *ret,
+                       Fault *fault);
 /* Any event that shows that the daemon is in use: puts the idle exit off. */
 void daemon_touch(Daemon *daemon);

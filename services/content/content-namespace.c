@@ -43,12 +43,8 @@ static bool is_of_user(const char *namespace) {
         return namespace[0] == 'u' && string_to_uint64(namespace + 1, UINT32_MAX, &uid) >= 0;
 }
 
-uint64_t content_namespace_limit(const char *namespace) {
-        uint64_t limit = LIMIT_BLOB_BYTES_PER_UID;
-        if (!is_of_user(namespace))
-                return UINT64_MAX;
-        (void) string_to_uint64(getenv("CRT_CONTENT_BYTES_PER_USER"), INT64_MAX, &limit);
-        return limit;
+uint64_t content_namespace_limit(const ContentState *state, const char *namespace) {
+        return is_of_user(namespace) ? state->bytes_per_user : UINT64_MAX;
 }
 
 /* ---- what lists are made of ---- */
@@ -107,7 +103,7 @@ int content_namespace_check(ContentState *state, const char *namespace, Namespac
 }
 
 int content_namespace_room(ContentState *state, const char *namespace, uint64_t ingests, uint64_t *ret) {
-        uint64_t limit = content_namespace_limit(namespace);
+        uint64_t limit = content_namespace_limit(state, namespace);
         NamespaceUsage usage = { 0 };
         int r = limit == UINT64_MAX ? 0 : content_namespace_usage(state, namespace, &usage);
         if (r < 0)

@@ -21,7 +21,7 @@ int content_namespace_share(ContentState *state, const char *namespace, bool sha
 
 /* How many bytes of blobs it may have, ingests included; UINT64_MAX: as many as there is space for. Those of
  * users have a limit. */
-uint64_t content_namespace_limit(const char *namespace);
+uint64_t content_namespace_limit(const ContentState *state, const char *namespace);
 
 /* What else those of users have a share of, so that no list of them becomes too long. */
 typedef enum NamespaceShare {

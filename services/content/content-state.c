@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/limits.h"
 
 /* When a blob came is known for each namespace: none learns from it that another one had it before. Numbers
  * of ingests are never used again, so a file that was left behind is never taken for that of a later one. */
@@ -184,7 +185,10 @@ int content_state_open(int directory, ContentState **ret, Fault *fault) {
         _cleanup_(content_state_freep) ContentState *state = new0(ContentState, 1);
         if (!state)
                 return -ENOMEM;
-        *state = (ContentState){ .blobs = -EBADF, .ingests = -EBADF, .reserve = { .directory = -EBADF } };
+        *state = (ContentState){ .blobs = -EBADF,
+                                 .ingests = -EBADF,
+                                 .reserve = { .directory = -EBADF },
+                                 .bytes_per_user = LIMIT_BLOB_BYTES_PER_UID };
 
         for (size_t i = 0; i < ELEMENTS_OF(state->directories); i++)
                 state->directories[i].made = 1;

@@ -24,6 +24,7 @@ typedef struct ContentState {
         ContentDirectories directories[_DIGEST_ALGORITHM_MAX];
         Database *database;
         StoreReserve reserve;
+        uint64_t bytes_per_user; /* how many bytes of blobs the namespace of a user may have */
 
         /* Told of each blob that comes into a namespace, is asked for again by who would send it, or is
          * leased: a collection that is under way leaves it. NULL: nobody asks. */

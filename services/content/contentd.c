@@ -10,6 +10,7 @@
 #include "bus/bus-names.h"
 #include "bus/daemon.h"
 #include "lib/fd.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "services/content/collect-content-bus.h"
 #include "services/content/blob-sweep.h"
@@ -17,6 +18,8 @@
 
 /* In the runtime directory, which no boot outlives: the last one to use the state left it in order. */
 #define ORDERLY_NAME "orderly"
+/* For the administrator, in a drop-in of the unit. */
+#define BYTES_VARIABLE "CRT_CONTENT_BYTES_PER_USER"
 
 typedef struct ContentService {
         int runtime_directory;
@@ -99,6 +102,9 @@ static int open_state(ContentService *service, Fault *fault) {
         if (directory < 0)
                 return directory;
         int r = content_state_open(directory, &service->state, fault);
+        if (r >= 0)
+                r = daemon_read_number(BYTES_VARIABLE, LIMIT_BLOB_BYTES_PER_UID, INT64_MAX,
+                                       &service->state->bytes_per_user, fault);
         if (r < 0)
                 return r;
         if (unlinkat(service->runtime_directory, ORDERLY_NAME, 0) >= 0)

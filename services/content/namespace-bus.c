@@ -32,7 +32,7 @@ static int append_shares(sd_bus_message *reply, const char *namespace, const Nam
 
 static int append_usage(sd_bus_message *reply, ContentBus *content, const char *namespace,
                         const NamespaceUsage *usage) {
-        uint64_t limit = content_namespace_limit(namespace);
+        uint64_t limit = content_namespace_limit(content->state, namespace);
         uint64_t ingests, bytes = ingest_table_bytes(content->table, namespace, NULL, &ingests);
         int r = sd_bus_message_open_container(reply, 'a', "{sv}");
         if (r >= 0)

@@ -93,26 +93,13 @@ static void service_freep(SnapshotsService **service) {
         *service = service_free(*service);
 }
 
-/* What is not understood is no limit that anybody could count on: then the service does not start. */
-static int read_limit(const char *variable, uint64_t standard, uint64_t maximum, uint64_t *ret,
-                      Fault *fault) {
-        const char *value = secure_getenv(variable);
-        *ret = standard;
-        if (string_is_empty(value))
-                return 0;
-        if (string_to_uint64(value, maximum, ret) < 0 || *ret == 0)
-                return fault_set(fault, -EINVAL, "%s=%s: a number from 1 to %llu is expected", variable,
-                                 value, (unsigned long long) maximum);
-        return 0;
-}
-
 static int open_manager(Daemon *daemon, SnapshotManager **ret, Fault *fault) {
         _cleanup_close_ int state = daemon_open_state_directory(fault);
         if (state < 0)
                 return state;
         _cleanup_free_ char *boot_id = NULL;
         uint64_t bytes;
-        int r = read_limit(BYTES_VARIABLE, LIMIT_SNAPSHOT_BYTES_PER_UID, INT64_MAX, &bytes, fault);
+        int r = daemon_read_number(BYTES_VARIABLE, LIMIT_SNAPSHOT_BYTES_PER_UID, INT64_MAX, &bytes, fault);
         if (r < 0)
                 return r;
         r = fd_read_line_at(AT_FDCWD, BOOT_ID, &boot_id);
@@ -135,10 +122,11 @@ static int service_setup(Daemon *daemon, void **ret_service, Fault *fault) {
         if (!service)
                 return -ENOMEM;
         LayerRules layers = { 0 };
-        int r = read_limit(LAYER_SIZE_VARIABLE, LIMIT_LAYER_SIZE, LIMIT_LAYER_SIZE, &layers.size_max, fault);
+        int r = daemon_read_number(LAYER_SIZE_VARIABLE, LIMIT_LAYER_SIZE, LIMIT_LAYER_SIZE, &layers.size_max,
+                                   fault);
         if (r >= 0)
-                r = read_limit(LAYER_ENTRIES_VARIABLE, LIMIT_LAYER_ENTRIES, LIMIT_LAYER_ENTRIES,
-                               &layers.entries_max, fault);
+                r = daemon_read_number(LAYER_ENTRIES_VARIABLE, LIMIT_LAYER_ENTRIES, LIMIT_LAYER_ENTRIES,
+                                       &layers.entries_max, fault);
         if (r >= 0)
                 r = open_manager(daemon, &service->manager, fault);
         if (r >= 0)

@@ -222,6 +222,19 @@ def test_a_user_has_room_for_so_much():
     store.put(b"x" * 1100000)
 
 
+def test_a_limit_that_is_not_understood_is_not_passed_over():
+    for size in ("0", "many", "1G", "-1", str(1 << 63)):
+        limit_users(size)
+        try:
+            store.list()
+        except GLib.Error as error:
+            assert f"CRT_CONTENT_BYTES_PER_USER={size}: a number from 1 to " in error.message, error.message
+            continue
+        raise AssertionError(f"it starts with {size}")
+    limit_users(None)
+    equal([], store.list()[0])
+
+
 def blob_file(digest):
     return "{0}/blobs/{1}/{2:.2}/{2}".format(STATE, *digest.split(":"))
 
