@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lib/database-index.h"
 #include "lib/fd.h"
 
 #define PIECE ((size_t) 64 * 1024)
@@ -103,53 +104,9 @@ static int renew_database_file(int directory, const char *name) {
         return r < 0 ? r : 0;
 }
 
-static int companion(const char *name, const char *suffix, char ret[NAME_MAX + 1]) {
-        int n = snprintf(ret, NAME_MAX + 1, "%s%s", name, suffix);
-        return n < 0 || n > NAME_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* The beginning of the index (-shm), which says how much of the log is committed (SQLite's documentation,
- * walformat.html, section 2.1). It is in the machine's own byte order. */
-typedef struct IndexHeader {
-        uint32_t version, unused, change;
-        uint8_t initialized, checksums;
-        uint16_t page_size; /* 1: 65536 */
-        uint32_t frames;
-} IndexHeader;
-
-#define INDEX_VERSION 3007000U
-#define LOG_HEADER 32U
-#define FRAME_HEADER 24U
-
-static int committed_size(int directory, const char *name, uint64_t *ret) {
-        char index_name[NAME_MAX + 1];
-        IndexHeader header;
-        int r = companion(name, "-shm", index_name);
-        if (r < 0)
-                return r;
-        _cleanup_close_ int index = openat(directory, index_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (index < 0)
-                return -errno;
-        ssize_t n = pread(index, &header, sizeof(header), 0);
-        if (n < 0)
-                return -errno;
-        if (n != sizeof(header) || header.version != INDEX_VERSION || !header.initialized)
-                return -EUCLEAN;
-        uint64_t page_size = header.page_size == 1 ? 65536 : header.page_size;
-        *ret = header.frames > 0 ? LOG_HEADER + header.frames * (FRAME_HEADER + page_size) : 0;
-        return 0;
-}
-
-/* Who has it open has a shared lock on one byte of the index (same document, section 2.3). */
-#define INDEX_IN_USE 128
-
-static bool is_in_use(int directory, const char *name) {
-        char index_name[NAME_MAX + 1];
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = INDEX_IN_USE, .l_len = 1 };
-        if (companion(name, "-shm", index_name) < 0)
-                return false;
-        _cleanup_close_ int index = openat(directory, index_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        return index >= 0 && fcntl(index, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
+static bool log_name(const char *name, char ret[NAME_MAX + 1]) {
+        int n = snprintf(ret, NAME_MAX + 1, "%s-wal", name);
+        return n >= 0 && n <= NAME_MAX;
 }
 
 /* Where there is no disk, nothing was lost on the way to it. */
@@ -161,23 +118,20 @@ static bool is_in_memory(int directory) {
 int database_renew_closed(int directory, const char *name) {
         char log[NAME_MAX + 1];
         struct stat st;
-        int r = companion(name, "-wal", log);
-        if (r < 0)
-                return r;
+        if (!log_name(name, log))
+                return -ENAMETOOLONG;
         if (fstatat(directory, log, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? 0 : -errno;
-        if (st.st_size == 0 || is_in_memory(directory) || is_in_use(directory, name))
+        if (st.st_size == 0 || is_in_memory(directory) || database_index_is_in_use(directory, name))
                 return 0;
-        r = renew_database_file(directory, name); /* takes no room, in most cases */
+        int r = renew_database_file(directory, name); /* takes no room, in most cases */
         return r < 0 ? r : renew_file(directory, log, (uint64_t) st.st_size);
 }
 
 int database_renew(int directory, const char *name) {
         char log[NAME_MAX + 1];
         uint64_t size = 0;
-        int r = companion(name, "-wal", log);
-        if (r >= 0)
-                r = committed_size(directory, name, &size);
+        int r = log_name(name, log) ? database_index_committed(directory, name, &size) : -ENAMETOOLONG;
         if (r >= 0)
                 r = renew_file(directory, log, size);
         return r < 0 ? r : renew_database_file(directory, name);

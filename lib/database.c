@@ -4,13 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "lib/database-index.h"
 #include "lib/database-renew.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -165,6 +164,8 @@ static int open_handle(Database *database, int directory, const char *name) {
         if (database->directory < 0)
                 return -errno;
         int r = make_file(database->directory, name);
+        if (r >= 0)
+                r = database_index_prepare(database->directory, name);
         if (r < 0)
                 return r;
 
@@ -259,20 +260,6 @@ static int migrate(Database *database, const char *name, const char *const *migr
         return 0;
 }
 
-/* SQLite maps the index of its log. On btrfs, which writes nothing in place unless it is told to, such a
- * write can find the disk full, and then the kernel has no other way to say so than to kill the process
- * (SIGBUS). */
-static void write_index_in_place(int directory, const char *name) {
-        char index[NAME_MAX + 1];
-        int flags;
-        (void) snprintf(index, sizeof(index), "%s-shm", name);
-        _cleanup_close_ int fd = openat(directory, index, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || (flags & FS_NOCOW_FL))
-                return;
-        flags |= FS_NOCOW_FL;
-        (void) ioctl(fd, FS_IOC_SETFLAGS, &flags); /* where there is no such thing there is no need */
-}
-
 /* SQLite's own ignores errors. */
 static int on_log_grown(void *userdata, sqlite3 *handle, const char *schema, int pages) {
         Database *database = userdata;
@@ -285,11 +272,9 @@ static int on_log_grown(void *userdata, sqlite3 *handle, const char *schema, int
 }
 
 static int open_all(Database *database, int directory) {
-        write_index_in_place(directory, database->name);
         int r = open_handle(database, directory, database->name);
-        if (r < 0)
-                return r;
-        r = confine(database);
+        if (r >= 0)
+                r = confine(database);
         if (r < 0)
                 return r;
         (void) sqlite3_wal_hook(database->handle, on_log_grown, database);
