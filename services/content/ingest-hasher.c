@@ -67,8 +67,11 @@ static int hash_piece(Hasher *hasher, size_t size) {
         int r = window_move(hasher, state->bytes - start);
         if (r < 0)
                 return r;
-        /* At once instead of fault by fault; where the kernel can't (before 5.14), they come. */
-        (void) madvise(hasher->window + start - page, size + page, MADV_POPULATE_READ);
+        /* At once instead of fault by fault; and what can't be read from the disk is an error here, while a
+         * fault would be a signal (SIGBUS). */
+        if (madvise(hasher->window + start - page, size + page, MADV_POPULATE_READ) < 0 &&
+            (errno == EFAULT || errno == EHWPOISON))
+                return -EIO;
         digest_state_update(state, hasher->window + start, size);
         return 0;
 }

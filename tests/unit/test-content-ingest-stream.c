@@ -369,6 +369,22 @@ static void what_fits_is_kept_when_no_more_does(void) {
         trial_done(&trial);
 }
 
+/* Bytes that nobody can see: of a disk that fails to read them, a signal would come. */
+static void what_can_not_be_read_is_an_error(void) {
+        Trial trial = trial_files("unreadable");
+        IngestCheckpoint checkpoint;
+        Syncer *syncer = NULL;
+        Hasher *hasher = NULL;
+        ingest_checkpoint_init(&checkpoint, BOOT, DIGEST_SHA256);
+        CHECK_OK(digest_state_init(&checkpoint.state, DIGEST_SHA256));
+        CHECK_OK(syncer_new(&(SyncerSpec){ trial.data, trial.checkpoint, trial.directory, 0 }, &syncer));
+        CHECK_OK(hasher_new(&checkpoint, trial.checkpoint, trial.data, syncer, &hasher));
+        CHECK_ERROR(hasher_push(hasher, 4096), -EIO);
+        hasher_free(hasher);
+        syncer_free(syncer);
+        trial_done(&trial);
+}
+
 int main(void) {
         if (trial_bytes() < 0)
                 return EXIT_FAILURE;
@@ -392,6 +408,7 @@ int main(void) {
                 CHECK_CASE(finish_overlooks_nothing_that_was_written),
                 CHECK_CASE(an_end_is_told_from_breaking_off),
                 CHECK_CASE(what_fits_is_kept_when_no_more_does),
+                CHECK_CASE(what_can_not_be_read_is_an_error),
                 {},
         });
         free(bytes);
