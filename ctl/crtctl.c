@@ -94,16 +94,19 @@ static int verb_title(const Verb *verb, char *buffer, size_t size) {
                         verb->operands ? verb->operands : "");
 }
 
-static void print_help(void) {
+static void print_verb_line(const Verb *verb) {
         char title[80];
+        (void) verb_title(verb, title, sizeof(title));
+        size_t width = format_width(title);
+        printf("  %s%*s  %s\n", title, width < 38 ? (int) (38 - width) : 0, "", verb->help);
+}
+
+static void print_help(void) {
         printf("crtctl [OPTIONS…] VERB …\n\nImages and containers of crt.\n");
         for (size_t g = 0; g < ELEMENTS_OF(verb_groups); g++) {
                 printf("\n%s:\n", verb_groups[g].title);
-                for (const Verb *const *v = verb_groups[g].verbs; *v; v++) {
-                        (void) verb_title(*v, title, sizeof(title));
-                        size_t width = format_width(title);
-                        printf("  %s%*s  %s\n", title, width < 38 ? (int) (38 - width) : 0, "", (*v)->help);
-                }
+                for (const Verb *const *v = verb_groups[g].verbs; *v; v++)
+                        print_verb_line(*v);
         }
         printf("\nOptions:\n");
         command_line_print_help(stdout, common_arguments);
@@ -141,14 +144,22 @@ static const Verb *verb_find(char **argv, int argc, int *ret_words) {
         return found;
 }
 
-/* Whether verbs of two words begin with this one. */
-static bool verb_is_family(const char *word) {
+static bool verb_is_of_family(const Verb *verb, const char *word) {
         size_t length = strlen(word);
+        return strncmp(verb->name, word, length) == 0 && verb->name[length] == ' ';
+}
+
+/* Calls for each of the verbs of two words that begin with this one; whether there are any. */
+static bool family_for_each(const char *word, void (*on_verb)(const Verb *verb)) {
+        bool found = false;
         for (size_t g = 0; g < ELEMENTS_OF(verb_groups); g++)
                 for (const Verb *const *v = verb_groups[g].verbs; *v; v++)
-                        if (strncmp((*v)->name, word, length) == 0 && (*v)->name[length] == ' ')
-                                return true;
-        return false;
+                        if (verb_is_of_family(*v, word)) {
+                                found = true;
+                                if (on_verb)
+                                        on_verb(*v);
+                        }
+        return found;
 }
 
 /* "run: option '-Z' is not known; see 'crtctl run --help'". */
@@ -204,6 +215,23 @@ static int verb_run_with(Context *context, const Verb *verb, int argc, char **ar
         return r;
 }
 
+/* At argv[0] stands the first word of some verbs, and not one of their second ones behind it. */
+static int explain_family(Context *context, int argc, char **argv, Fault *fault) {
+        const ArgumentSet sets[2] = { { common_arguments, context }, {} };
+        int operands;
+        int r = command_line_parse(sets, true, argc, argv, &operands, fault);
+        if (r < 0)
+                return explain_usage(fault, r, argv[0]);
+        if (operands < argc)
+                return fault_set(fault, -EINVAL, "'%s %s' is no verb of crtctl; see 'crtctl %s --help'",
+                                 argv[0], argv[operands], argv[0]);
+        if (!context->help)
+                return fault_set(fault, -EINVAL, "%s: what of it? See 'crtctl %s --help'", argv[0], argv[0]);
+        (void) family_for_each(argv[0], print_verb_line);
+        printf("\n'crtctl %s … --help' shows the options of one; see also crtctl(1).\n", argv[0]);
+        return 0;
+}
+
 static int dispatch(Context *context, int argc, char **argv, int *ret_failure, Fault *fault) {
         const ArgumentSet sets[2] = { { common_arguments, context }, {} };
         int index, words = 1;
@@ -222,8 +250,8 @@ static int dispatch(Context *context, int argc, char **argv, int *ret_failure, F
                 return 0;
         }
         const Verb *verb = verb_find(argv + index, argc - index, &words);
-        if (!verb && verb_is_family(argv[index]))
-                return fault_set(fault, -EINVAL, "%s: what of it? See 'crtctl --help'", argv[index]);
+        if (!verb && family_for_each(argv[index], NULL))
+                return explain_family(context, argc - index, argv + index, fault);
         if (!verb)
                 return fault_set(fault, -EINVAL, "'%s' is no verb of crtctl; see 'crtctl --help'",
                                  argv[index]);

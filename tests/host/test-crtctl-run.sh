@@ -214,7 +214,11 @@ test_usage_has_hints() {
         exits 1 crtctl frobnicate 2>"$scratch/error"
         contains "$(<"$scratch/error")" "crtctl --help"
         exits 1 crtctl lease 2>"$scratch/error"
-        contains "$(<"$scratch/error")" "lease: what of it?"
+        contains "$(<"$scratch/error")" "lease: what of it? See 'crtctl lease --help'"
+        exits 1 crtctl lease frobnicate --help 2>"$scratch/error"
+        contains "$(<"$scratch/error")" "'lease frobnicate' is no verb"
+        contains "$(crtctl lease --help)" "  lease ls "
+        crtctl --help lease | { ! grep "content ls"; }
         contains "$(crtctl --help)" $'\n  run IMAGE'
         man --warnings -l "$source_root/man/crtctl.1" 2>&1 >/dev/null | equal "" "$(cat)"
 }
