@@ -131,8 +131,15 @@ MKDIR = ["mkdir", "mkdirat"]
 
 
 def controllers():
-    with open("/sys/fs/cgroup/cgroup.controllers", encoding="utf-8") as file:
-        return file.read().split()
+    try:
+        with open("/sys/fs/cgroup/cgroup.controllers", encoding="utf-8") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+# tests/vm/test-cloud-oci.sh sets such limits where there is one in any case.
+NO_HUGE_PAGES = "" if "hugetlb" in controllers() else "there is no hugetlb controller here"
 
 
 def missing_controller(runtime):
@@ -234,7 +241,7 @@ CASES = [
            {"linux.resources.unified": {"hugetlb.2MB.max": "6291456"},
            "linux.namespaces": [{"type": name} for name in (*ALL, "cgroup")],
            "mounts+": [{"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": ["ro"]}]},
-           "cat /sys/fs/cgroup/hugetlb.2MB.max", "6291456"),
+           "cat /sys/fs/cgroup/hugetlb.2MB.max", "6291456", otherwise=NO_HUGE_PAGES),
     Inside(UNIFIED, "MUST", "files of the cgroup's core are written, too",
            {"linux.resources.unified": {"cgroup.max.depth": "3", "cgroup.max.descendants": "7"},
             "linux.namespaces": [{"type": name} for name in (*ALL, "cgroup")],
@@ -248,7 +255,7 @@ CASES = [
            {"linux.resources.hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}],
             "linux.namespaces": [{"type": name} for name in (*ALL, "cgroup")],
             "mounts+": [{"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": ["ro"]}]},
-           "cat /sys/fs/cgroup/hugetlb.2MB.max", "4194304"),
+           "cat /sys/fs/cgroup/hugetlb.2MB.max", "4194304", otherwise=NO_HUGE_PAGES),
 
     Inside(SYSCTL, "MUST", "a parameter of the network namespace", {"linux.sysctl": {"net.ipv4.ip_forward": "1"}},
            "cat /proc/sys/net/ipv4/ip_forward", "1"),
