@@ -265,6 +265,18 @@ def worker_pids():
     return pids_of("crt-ingest")
 
 
+def refuses_to_start_with(variable, use, ask):
+    """use(value) is a setting for the service, ask() a call that starts it."""
+    for value in ("0", "many", "1G", "-1", str(1 << 63)):
+        use(value)
+        try:
+            ask()
+        except GLib.Error as error:
+            assert f"{variable}={value}: a number from 1 to " in error.message, error.message
+            continue
+        raise AssertionError(f"it starts with {variable}={value}")
+
+
 class Skip(Exception):
     """Why a case cannot be shown here."""
 

@@ -4,12 +4,14 @@
 """Hostile layers (hostile_layers.py) against the real worker: each is refused with its error and its sentence, and
 nothing outside of its tree has changed; and the worker's processes hold nothing worth taking them over for."""
 
+import functools
 import hashlib
 import os
 import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from content_store import refuses_to_start_with  # noqa: E402
 from hostile_layers import CASES, GOOD  # noqa: E402
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import GLib, STATE, Snapshots, check_disk, main_pid, part_pids, run_cases, sha256  # noqa: E402
@@ -110,6 +112,10 @@ def test_strange_layers_are_taken():
     check_all(GOOD)
 
 
+def set_variable(name, value):
+    use_setting(f"Environment={name}={value}")
+
+
 def test_an_administrator_sets_lower_limits():
     many, large = layer(*[entry(f"{i}", b"x") for i in range(20)]), layer(entry("f", bytes(2 << 20)))
     use_setting("Environment=CRT_SNAPSHOTS_LAYER_SIZE=1048576 CRT_SNAPSHOTS_LAYER_ENTRIES=10")
@@ -125,14 +131,8 @@ def test_an_administrator_sets_lower_limits():
     assert outcome(layer(*[entry(f"{i}", b"x") for i in range(10)]), {}) is None
     store.remove("x")
     for variable in ("LAYER_SIZE", "LAYER_ENTRIES", "BYTES_PER_USER"):
-        for value in ("0", "many", "1G", "-1", str(1 << 63)):
-            use_setting(f"Environment=CRT_SNAPSHOTS_{variable}={value}")
-            try:
-                store.keys()
-            except GLib.Error as error:
-                assert f"CRT_SNAPSHOTS_{variable}={value}: a number from 1 to " in error.message, error.message
-                continue
-            raise AssertionError(f"it starts with {variable}={value}")
+        name = f"CRT_SNAPSHOTS_{variable}"
+        refuses_to_start_with(name, functools.partial(set_variable, name), store.keys)
     use_setting(None)
     assert outcome(many, {}) is None
 
