@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/database-index.h"
 #include "lib/database-renew.h"
 #include "lib/fd.h"
 #include "tests/unit/check-directory.h"
@@ -389,6 +390,25 @@ static void after_a_kill_the_disk_is_read(void) {
         CHECK_INT(count_parents(database), 61);
 }
 
+static int64_t size_after_preparing(int directory, int index) {
+        struct stat st;
+        CHECK_OK(ftruncate(index, 100000));
+        CHECK_OK(database_index_prepare(directory, "x.db"));
+        CHECK_OK(fstat(index, &st));
+        return st.st_size;
+}
+
+static void an_index_that_nobody_uses_begins_empty(void) {
+        _cleanup_close_ int directory = check_directory();
+        _cleanup_close_ int index = openat(directory, "x.db-shm", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        struct flock in_use = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 128, .l_len = 1 };
+        CHECK_OK(index);
+        CHECK_INT(size_after_preparing(directory, index), 0);
+        CHECK_OK(fcntl(index, F_OFD_SETLK, &in_use)); /* as SQLite has it in another process */
+        CHECK_INT(size_after_preparing(directory, index), 100000);
+        CHECK(database_index_is_in_use(directory, "x.db"));
+}
+
 int main(void) {
         return check_run((const Check[]){
                 CHECK_CASE(binds_and_reads_every_kind),
@@ -407,6 +427,7 @@ int main(void) {
                 CHECK_CASE(after_a_failed_write_it_goes_on_with_new_files),
                 CHECK_CASE(nothing_is_written_until_there_are_new_files),
                 CHECK_CASE(after_a_kill_the_disk_is_read),
+                CHECK_CASE(an_index_that_nobody_uses_begins_empty),
                 {},
         });
 }
