@@ -85,6 +85,8 @@ test_update() {
         if grep -qw hugetlb /sys/fs/cgroup/cgroup.controllers; then
                 oci update --resources "$scratch/resources.json" box
                 equal 8388608 "$(cat "$cgroup/hugetlb.2MB.max")"
+                echo '{ "unified": { "hugetlb.2MB.max": "4194304" } }' | oci update -r - box
+                equal 4194304 "$(cat "$cgroup/hugetlb.2MB.max")"
         else
                 fails oci update --resources "$scratch/resources.json" box; contains "$output" "hugetlb"
         fi

@@ -339,7 +339,7 @@ def test_flushes_fail():
 
 def test_reads_fail():
     # Among the last ones are those of an index that SQLite maps, where only a signal could tell of an error.
-    for skip in range(30) if LONG else [4, *range(11, 17)]:
+    for skip in range(31) if LONG else [4, *range(11, 17)]:
         fail_once("read", skip, 1 << 40, MAKING)
 
 
