@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,12 +21,8 @@
 #include "services/snapshots/tree-sync.h"
 
 static int erofs_probe(int trees, Fault *fault) {
-        _cleanup_close_ int context = fsopen("erofs", FSOPEN_CLOEXEC);
-        if (context < 0)
-                return errno == ENODEV ? fault_set(fault, -EOPNOTSUPP, "The kernel does not have EROFS")
-                                       : fault_set_errno(fault, -errno,
-                                                         "Can't find out whether the kernel has EROFS");
-        return layered_tree_probe(trees, fault);
+        int r = image_mount_probe(trees, fault);
+        return r < 0 ? r : layered_tree_probe(trees, fault);
 }
 
 static int write_image(int tree, int files, Fault *fault) {

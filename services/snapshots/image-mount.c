@@ -142,6 +142,37 @@ static int mount_by_loop(int file) {
         return device < 0 ? device : mount_source(path);
 }
 
+static int no_erofs(Fault *fault) {
+        return fault_set(fault, -EOPNOTSUPP, "The kernel does not have EROFS");
+}
+
+static int no_loop_devices(Fault *fault) {
+        return fault_set(fault, -EOPNOTSUPP,
+                         "The kernel mounts no EROFS image from a file here, and there are no loop devices");
+}
+
+/* Only the kernel knows whether it mounts files of this file system, and says so of one that is no image;
+ * it notes in its log that it is none, so that it is asked only where there is no other way. */
+static int probe_file(int trees, Fault *fault) {
+        char path[FD_PROC_PATH_SIZE];
+        _cleanup_close_ int file = openat(trees, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (file < 0 && (errno == ENOSPC || errno == EDQUOT)) /* which tells nothing of that */
+                return 0;
+        if (file < 0)
+                return fault_set_errno(fault, -errno, "Can't find out whether EROFS images can be mounted");
+        _cleanup_close_ int fd = mount_source(fd_proc_path(file, path));
+        return fd == -ENOTBLK ? no_loop_devices(fault) : 0;
+}
+
+int image_mount_probe(int trees, Fault *fault) {
+        _cleanup_close_ int context = fsopen("erofs", FSOPEN_CLOEXEC);
+        if (context < 0 && errno == ENODEV)
+                return no_erofs(fault);
+        if (context < 0)
+                return fault_set_errno(fault, -errno, "Can't find out whether the kernel has EROFS");
+        return loop_device_is_known() ? 0 : probe_file(trees, fault);
+}
+
 static int mount_image(ImageMounts *images, int file) {
         char path[FD_PROC_PATH_SIZE];
         int r = images->by_loop ? -ENOTBLK : mount_source(fd_proc_path(file, path));
@@ -164,7 +195,9 @@ static int image_mount(ImageMounts *images, int64_t id, Fault *fault) {
                 return fault_set_errno(fault, r, "Can't check the image of a layer");
         _cleanup_close_ int fd = mount_image(images, file);
         if (fd == -EOPNOTSUPP)
-                return fault_set(fault, fd, "The kernel does not have EROFS");
+                return no_erofs(fault);
+        if (fd == -ENXIO)
+                return no_loop_devices(fault);
         if (fd < 0)
                 return fault_set_errno(fault, fd, "Can't mount the image of a layer");
         (void) image_mount_path(id, path);

@@ -18,6 +18,9 @@
 #define IMAGE_UNFINISHED "layer.unfinished"
 #define IMAGE_VERITY "verity" /* what is in the record now, as earlier versions noted it */
 
+/* -EOPNOTSUPP: the kernel could mount no image that lies there. */
+int image_mount_probe(int trees, Fault *fault);
+
 /* Where it is mounted, relative to trees. */
 const char *image_mount_path(int64_t id, char buffer[TREE_PATH_SIZE]);
 

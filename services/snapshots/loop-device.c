@@ -7,13 +7,19 @@
 #include <linux/loop.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 
 /* Between asking for a free one and taking it somebody else may have taken it. */
 #define ATTEMPTS 64
+#define CONTROL "/dev/loop-control"
 /* Of EROFS images; the kernel reads a file directly only in blocks of its device. */
 #define BLOCK_SIZE 4096
+
+bool loop_device_is_known(void) {
+        return access(CONTROL, F_OK) >= 0;
+}
 
 static int configure(int device, int file) {
         struct loop_config config = {
@@ -30,9 +36,9 @@ static int configure(int device, int file) {
 }
 
 int loop_device_attach(int file, char ret_path[LOOP_DEVICE_PATH_SIZE]) {
-        _cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+        _cleanup_close_ int control = open(CONTROL, O_RDWR | O_CLOEXEC);
         if (control < 0)
-                return -errno;
+                return errno == ENOENT || errno == ENODEV ? -ENXIO : -errno;
         for (unsigned i = 0; i < ATTEMPTS; i++) {
                 int number = ioctl(control, LOOP_CTL_GET_FREE);
                 if (number < 0)
@@ -40,7 +46,7 @@ int loop_device_attach(int file, char ret_path[LOOP_DEVICE_PATH_SIZE]) {
                 (void) snprintf(ret_path, LOOP_DEVICE_PATH_SIZE, "/dev/loop%i", number);
                 _cleanup_close_ int device = open(ret_path, O_RDONLY | O_CLOEXEC);
                 if (device < 0 && errno != ENXIO)
-                        return -errno;
+                        return errno == ENOENT ? -ENXIO : -errno;
                 int r = device < 0 ? -EBUSY : configure(device, file);
                 if (r != -EBUSY)
                         return r < 0 ? r : TAKE_FD(device);

@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from snapshot_trees import *  # noqa: E402,F401,F403  pylint: disable=wildcard-import,unused-wildcard-import
 from snapshot_trees import STATE, Snapshots, check_disk, entry, equal, failure, kill_daemon, layer  # noqa: E402
-from snapshot_disks import Disk, loop_devices  # noqa: E402
+from snapshot_disks import Disk, loop_devices, make_loop_nodes  # noqa: E402
 from snapshot_trees import slow_layer, use_setting, write  # noqa: E402
 from interfaces import GLib, stop_process  # noqa: E402
 
@@ -203,6 +203,37 @@ def test_what_a_driver_can_not_do_is_said():
     failure("FailedPrecondition", lambda: store.commit("c", "a", parent="other"))
     store.commit("c", "a", parent="base")
     failure(invalid, lambda: store.view("v", "base", driver="copy"))
+
+
+def start_with_erofs():
+    use_setting("Environment=CRT_SNAPSHOTS_DRIVER=erofs")
+    return store.keys()
+
+
+def test_images_that_nothing_could_mount_are_not_made():
+    """The kernel mounts no file of this host's tmpfs, and the host has no loop devices until a test makes them."""
+    control = "/dev/loop-control"
+    if os.path.exists(control):
+        os.unlink(control)
+    failure("NotSupported", lambda: store.prepare("a", driver="erofs"))
+    equal([], store.keys())
+    try:
+        start_with_erofs()
+    except GLib.Error as error:
+        assert "there are no loop devices" in error.message, error.message
+    else:
+        raise AssertionError("it starts with a driver that does not work")
+    make_loop_nodes()
+    equal([], start_with_erofs())
+    store.put("base", BASE)
+    os.unlink(control)
+    store.view("v", "base")
+    failure("NotSupported", lambda: store.call("Mount", "v"))
+    make_loop_nodes()
+    with store.mount("v") as path:
+        equal(FILES[0][1], open(f"{path}/d0/f0", "rb").read())
+    use_setting(None)
+    store.clear()
 
 
 def test_what_is_committed_can_not_be_written_to_by_who_still_has_it_mounted():
